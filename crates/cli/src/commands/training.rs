@@ -1,0 +1,114 @@
+//! What `demo` and `train` share: the run, its table, its comparison.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cotenant_rag::job::{self, Ending, RunFolder, RunOptions, RunResults};
+use cotenant_rag::models::Store;
+use cotenant_rag::workspace::Workspace;
+
+use super::{Ended, apart, base};
+use crate::console::Console;
+use crate::progress::Bars;
+use crate::table::{score, table};
+
+/// A run as the user asked for it.
+pub(super) struct Order<'a> {
+    pub workspace: &'a Workspace,
+    pub out: &'a Path,
+    pub resume: bool,
+    pub compare: bool,
+}
+
+/// Runs a workspace, prints what came out, and says where it lies.
+pub(super) fn run(order: &Order<'_>, console: &Console) -> Ended {
+    let stop = Arc::new(AtomicBool::new(false));
+    let signalled = Arc::clone(&stop);
+    ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))?;
+    let base = base::open(&order.workspace.base, &order.workspace.limits, console)?;
+    let bars = Bars::new(console.quiet || console.json);
+    let folder = RunFolder::new(order.out);
+    let options = RunOptions {
+        folder: folder.clone(),
+        resume: order.resume,
+        cache: Some(Store::open()?.cache_folder("tokens")),
+        date: today(),
+        stop: &stop,
+        observer: &bars,
+    };
+    let (results, mut report) = match job::run(order.workspace, base, &options)? {
+        Ending::Finished(found) => *found,
+        Ending::Stopped { folder } => {
+            console.say(&format!("stopped; go on with --resume --out {}", folder.display()));
+            return Ok(ExitCode::from(130));
+        }
+    };
+    if order.compare {
+        report.apart.measured = Some(apart::measure(order.workspace, order.out, console)?);
+        folder.save_report(&report)?;
+    }
+    console.data(&results, || text(&results));
+    console.say(&format!("\nreport: {}", folder.report().display()));
+    let first = results.tenants.first().map_or("NAME", |tenant| tenant.name.as_str());
+    let run = order.out.display();
+    console.say(&format!("search: cotenant search --run {run} --tenant {first} \"...\""));
+    let failed = results.tenants.iter().any(|tenant| tenant.failed);
+    Ok(if failed { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// Drops the tenants that are not named; names none, keeps all.
+pub(super) fn keep(workspace: &mut Workspace, only: &[String]) -> Result<(), String> {
+    if only.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = workspace.tenants.iter().map(|t| t.name.to_string()).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
+        let known = names.join(", ");
+        return Err(format!("find tenant {unknown} in the workspace\nhint: it has {known}"));
+    }
+    workspace.tenants.retain(|tenant| only.contains(&tenant.name.to_string()));
+    Ok(())
+}
+
+fn text(results: &RunResults) -> String {
+    let header = ["tenant", "pairs", "steps", "loss", "nDCG@10", "recall@10", "MRR@10"];
+    let pair =
+        |before: Option<f64>, after: Option<f64>| format!("{} → {}", score(before), score(after));
+    let row = |tenant: &job::TenantResult| {
+        vec![
+            tenant.name.clone(),
+            tenant.pairs.to_string(),
+            tenant.steps.to_string(),
+            pair(tenant.loss_first, tenant.loss_last),
+            pair(tenant.ndcg10_before, tenant.ndcg10_after),
+            pair(tenant.recall10_before, tenant.recall10_after),
+            pair(tenant.mrr10_before, tenant.mrr10_after),
+        ]
+    };
+    let rows: Vec<_> = results.tenants.iter().map(row).collect();
+    format!(
+        "{}\n\n{:.1} s, {:.1} s of processor time, {} MiB at the peak, {:.1} pairs/s in training, \
+         {:.1} % of it waiting for data",
+        table(&header, &rows),
+        results.wall_s,
+        results.cpu_s,
+        results.peak_rss_mib,
+        results.pairs_per_s,
+        results.data_stall_pct,
+    )
+}
+
+/// The day in UTC, by Howard Hinnant's `civil_from_days`.
+fn today() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let days = now.map_or(0, |since| since.as_secs() / 86_400) as i64 + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", year_of_era + era * 400 + carry)
+}

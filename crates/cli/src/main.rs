@@ -1,0 +1,38 @@
+//! The `cotenant` program: commands over the library crates, and nothing else.
+//!
+//! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 a tenant's
+//! training failed while others finished, 130 stopped by a signal with a checkpoint.
+
+mod args;
+mod commands;
+mod console;
+mod progress;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+use crate::console::Console;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let console = Console { json: arguments.json, quiet: arguments.quiet };
+    let ended = match arguments.command {
+        Command::Demo(demo) => commands::demo::run(&demo, &console),
+        Command::Train(train) => commands::train::run(&train, &console),
+        Command::Estimate(estimate) => commands::estimate::run(&estimate, &console),
+        Command::Eval(eval) => commands::eval::run(&eval, &console),
+        Command::Search(search) => commands::search::run(&search, &console),
+        Command::Export(export) => commands::export::run(&export, &console),
+        Command::Model(model) => commands::model::run(&model, &console),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            console.failed(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The base model as a run holds it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cotenant_transformer::{Adapter, Cpu, Encoder, ModelFolder, Precision, Tokenizer};
+
+use super::error::JobError;
+use crate::workspace::PrecisionChoice;
+
+/// A base model in memory, shared by every tenant.
+pub struct BaseModel {
+    /// What the user called it.
+    pub name: String,
+    /// Where it lies.
+    pub folder: ModelFolder,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Its frozen weights, ready to compute.
+    pub encoder: Arc<Encoder<Cpu>>,
+    /// The precision of its products.
+    pub precision: Precision,
+    /// A hash of weights, tokenizer and precision.
+    pub fingerprint: u64,
+}
+
+impl BaseModel {
+    /// Loads a model folder.
+    pub fn open(path: &Path, name: &str, precision: PrecisionChoice) -> Result<Self, JobError> {
+        let precision = match precision {
+            PrecisionChoice::Auto => Cpu::best_precision(),
+            PrecisionChoice::F32 => Precision::F32,
+            PrecisionChoice::Bf16 => Precision::Bf16,
+        };
+        let cpu = Cpu::new(precision)?;
+        let folder = ModelFolder::open(path)?;
+        let tokenizer = Arc::new(folder.tokenizer()?);
+        let weights = folder.weights()?;
+        let (pooling, normalize) = (folder.pooling(), folder.normalize());
+        let encoder = Encoder::new(cpu, folder.config().clone(), weights, pooling, normalize);
+        let fingerprint = folder.fingerprint()?.short() ^ precision_bits(precision);
+        let encoder = Arc::new(encoder);
+        Ok(Self { name: name.to_owned(), folder, tokenizer, encoder, precision, fingerprint })
+    }
+
+    /// Loads a PEFT adapter that fits this model.
+    pub fn adapter(&self, folder: &Path) -> Result<Adapter, JobError> {
+        Ok(Adapter::load_peft(folder, self.folder.config())?)
+    }
+
+    /// The model's shape, as people know it.
+    pub fn shape(&self) -> Vec<(&'static str, String)> {
+        let config = self.folder.config();
+        vec![
+            ("layers", config.layers.to_string()),
+            ("hidden", config.hidden.to_string()),
+            ("heads", config.heads.to_string()),
+            ("intermediate", config.intermediate.to_string()),
+            ("vocab", config.vocab.to_string()),
+            ("tokens_max", self.folder.tokens_max().to_string()),
+            ("pooling", format!("{:?}", self.folder.pooling()).to_lowercase()),
+            ("normalize", self.folder.normalize().to_string()),
+        ]
+    }
+
+    /// The precision's name in workspaces and reports.
+    pub fn precision_name(&self) -> &'static str {
+        match self.precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+}
+
+fn precision_bits(precision: Precision) -> u64 {
+    match precision {
+        Precision::F32 => 0,
+        Precision::Bf16 => 0x6266_3136,
+    }
+}

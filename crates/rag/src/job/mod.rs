@@ -1,0 +1,37 @@
+//! The job runner: a workspace becomes trained adapters, measured before and after.
+//!
+//! ```text
+//! open base ─▶ each tenant: read, tokenise, embed, measure before, mine ─▶ train all, fused
+//!           ─▶ each tenant: embed, measure after, save ─▶ report
+//! ```
+//! A run can be stopped at any round and resumed from its checkpoint with the same result.
+
+mod base;
+mod dev;
+mod error;
+mod estimate;
+mod export;
+mod finish;
+mod observer;
+mod prepare;
+mod quality;
+mod results;
+mod run_folder;
+mod search;
+mod settings;
+mod texts;
+mod train;
+mod usage;
+
+pub use base::BaseModel;
+pub use error::JobError;
+pub use estimate::{Estimate, Part, estimate};
+pub use export::{ExportFormat, export};
+pub use observer::{Observer, RunEvent, Stage};
+pub use quality::{DataQuality, evaluate};
+pub use crate::retrieval::Quality;
+pub use results::{RunResults, TenantResult};
+pub use run_folder::{RunFolder, SavedRun, SavedTenant};
+pub use search::{Found, Searcher};
+pub use train::{Ending, RunOptions, run};
+pub use usage::Usage;

@@ -1,0 +1,70 @@
+//! From a tenant's part of the workspace to the trainer's settings.
+
+use cotenant_train::{self as train, Evaluation, Example, Loss, Settings};
+
+use crate::workspace::{Decay, Length, Limits, LossChoice, TenantConfig};
+
+/// The trainer's settings for a tenant with these examples.
+pub(super) fn settings(config: &TenantConfig, limits: &Limits, examples: &[Example]) -> Settings {
+    let TenantConfig { adapter, loss, training, .. } = config;
+    let is_scored = matches!(examples.first(), Some(Example::Scored { .. }));
+    let mnrl = Loss::Mnrl { scale: loss.scale, symmetric: loss.symmetric };
+    let cosent = Loss::CoSent { scale: loss.scale };
+    let most_negatives = examples.iter().map(negatives).max().unwrap_or(0);
+    Settings {
+        lora: adapter.spec(),
+        dropout_per_mille: adapter.dropout_per_mille,
+        loss: match loss.kind {
+            LossChoice::Auto => {
+                if is_scored {
+                    cosent
+                } else {
+                    mnrl
+                }
+            }
+            LossChoice::Mnrl => mnrl,
+            LossChoice::CoSent => cosent,
+        },
+        batch: training.batch,
+        negatives_max: most_negatives,
+        length: match training.length {
+            Length::Epochs(epochs) => train::Length::Epochs(epochs),
+            Length::Steps(steps) => train::Length::Steps(steps),
+        },
+        accumulate: training.accumulate,
+        learning_rate: training.learning_rate,
+        weight_decay: training.weight_decay,
+        warmup_per_mille: training.warmup_per_mille,
+        decay: match training.decay {
+            Decay::Linear => train::Decay::Linear,
+            Decay::Cosine => train::Decay::Cosine,
+            Decay::Constant => train::Decay::Constant,
+        },
+        clip_norm: (training.clip_norm > 0.0).then_some(training.clip_norm),
+        seed: training.seed,
+        weight: training.weight,
+        evaluation: None,
+        tokens_chunk: limits.chunk_tokens,
+    }
+}
+
+/// When the adapter is judged: as the workspace says, or at each epoch's end.
+pub(super) fn evaluation(
+    config: &TenantConfig,
+    settings: &Settings,
+    examples: &[Example],
+) -> Evaluation {
+    let every_steps = match config.evaluation.every_steps {
+        0 => train::steps_per_epoch(examples, settings).max(1),
+        steps => steps,
+    };
+    let patience = config.evaluation.patience;
+    Evaluation { every_steps, patience: (patience > 0).then_some(patience) }
+}
+
+fn negatives(example: &Example) -> usize {
+    match example {
+        Example::Pair { negatives, .. } => negatives.len(),
+        Example::Scored { .. } => 0,
+    }
+}

@@ -1,0 +1,113 @@
+//! Bars: scores before and after, amounts stacked by parts, and a difference with its interval.
+
+use crate::report::html::Html;
+use crate::report::model::Interval;
+use crate::report::number;
+
+use super::axis::{Area, Scale, draw_horizontal, ticks};
+use super::{Caption, Frame, pct, picture, px};
+
+/// One metric before and after.
+pub(in crate::report) struct Pair {
+    pub(in crate::report) name: &'static str,
+    pub(in crate::report) before: f64,
+    pub(in crate::report) after: f64,
+}
+
+/// A part of a stack.
+pub(in crate::report) struct Segment {
+    pub(in crate::report) name: String,
+    /// Class of its colour.
+    pub(in crate::report) class: String,
+    pub(in crate::report) amount: f64,
+    /// The amount as people read it.
+    pub(in crate::report) words: String,
+}
+
+const WIDTH: f64 = 340.0;
+const THICKNESS: f64 = 13.0;
+const PITCH: f64 = 42.0;
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = 294.0;
+
+/// Writes bars from 0 to 1: for each metric one before and, below it, one after.
+pub(in crate::report) fn draw_pairs(html: &mut Html, caption: &Caption, pairs: &[Pair]) {
+    let bottom = PITCH * pairs.len() as f64 + 2.0;
+    let area = Area { left: LEFT, right: RIGHT, top: 0.0, bottom };
+    picture(html, caption, &Frame::Scaled { width: WIDTH, height: bottom + 26.0 }, |svg| {
+        let scale = draw_horizontal(svg, &area, &ticks((0.0, 1.0), 2, 0.0), "");
+        let axis = [("class", "axis"), ("x1", &px(LEFT)[..]), ("y1", "0"), ("x2", &px(LEFT))];
+        svg.leaf("line", &[&axis[..], &[("y2", &px(bottom))]].concat());
+        for (place, pair) in pairs.iter().enumerate() {
+            let top = PITCH * place as f64 + 5.0;
+            let middle = px(top + THICKNESS + 1.0);
+            let at = [("class", "label end"), ("x", &px(LEFT - 8.0)), ("y", &middle)];
+            svg.word("text", &[&at[..], &[("dy", ".35em")]].concat(), pair.name);
+            draw_bar(svg, &scale, &Bar { class: "before", value: pair.before, top });
+            let top = top + THICKNESS + 2.0;
+            draw_bar(svg, &scale, &Bar { class: "after", value: pair.after, top });
+        }
+    });
+}
+
+/// Writes amounts one after another, as a share of `full`; nothing for what is no amount.
+pub(in crate::report) fn draw_stack(
+    html: &mut Html,
+    caption: &Caption,
+    segments: &[Segment],
+    full: f64,
+) {
+    picture(html, caption, &Frame::Stretched { height: 22.0 }, |svg| {
+        let mut start = 0.0;
+        for segment in segments {
+            let share = segment.amount / full;
+            if !share.is_finite() || share <= 0.0 {
+                continue;
+            }
+            let share = share.min(1.0 - start);
+            let (x, width) = (pct(start), pct(share));
+            let rect = [("class", &segment.class[..]), ("x", &x), ("y", "0"), ("width", &width)];
+            svg.element("rect", &[&rect[..], &[("height", "22")]].concat(), |rect| {
+                rect.word("title", &[], &format!("{}: {}", segment.name, segment.words));
+            });
+            start += share;
+        }
+    });
+}
+
+/// Writes a difference as a point on its interval, with zero in the middle and `reach` at both
+/// ends; only the middle if there is no such interval.
+pub(in crate::report) fn draw_interval(
+    html: &mut Html,
+    caption: &Caption,
+    interval: &Interval,
+    reach: f64,
+) {
+    picture(html, caption, &Frame::Stretched { height: 14.0 }, |svg| {
+        svg.leaf("line", &[("class", "axis"), ("x1", "50%"), ("y1", "0"), ("x2", "50%"), ("y2", "14")]);
+        let at = |value: f64| pct((0.5 + 0.48 * value / reach).clamp(0.0, 1.0));
+        let values = [interval.low, interval.mean, interval.high];
+        if reach > 0.0 && values.iter().all(|value| (value / reach).is_finite()) {
+            let [low, mean, high] = values.map(at);
+            let line = [("class", "whisker"), ("x1", &low[..]), ("y1", "7"), ("x2", &high)];
+            svg.leaf("line", &[&line[..], &[("y2", "7")]].concat());
+            svg.leaf("circle", &[("class", "after"), ("cx", &mean), ("cy", "7"), ("r", "4")]);
+        }
+    });
+}
+
+struct Bar {
+    class: &'static str,
+    value: f64,
+    top: f64,
+}
+
+fn draw_bar(html: &mut Html, scale: &Scale, bar: &Bar) {
+    let end = if bar.value.is_finite() { scale.place(bar.value) } else { LEFT };
+    let (left, top) = (px(LEFT), px(bar.top));
+    let rect = [("class", bar.class), ("x", &left), ("y", &top), ("width", &px(end - LEFT))];
+    html.leaf("rect", &[&rect[..], &[("height", &px(THICKNESS))]].concat());
+    let middle = px(bar.top + THICKNESS / 2.0);
+    let at = [("class", "tick"), ("x", &px(end + 5.0)), ("y", &middle), ("dy", ".36em")];
+    html.word("text", &at, &number::score(bar.value));
+}

@@ -1,0 +1,300 @@
+//! Runs one round: forward, loss and backward over the chunks of several tenants' plans.
+//!
+//! ```text
+//! shares -> chunks -> forward (tape kept? full, light or nothing) -> embeddings of each share
+//!        -> loss of each share -> backward (nothing kept? forward again) -> gradient of each share
+//! ```
+//! Work is spread over threads chunk by chunk; within a chunk everything is sequential. What a
+//! share gets out depends on the share alone: see `reduce` for the one sum that crosses chunks.
+
+mod backward;
+mod crew;
+mod forward;
+mod reduce;
+mod tapes;
+
+use std::mem;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use cotenant_transformer::{Adapter, Backend, Encoder, Packed, Scratch, TapeMode};
+
+use crate::loss::{self, Embedded, LossBuffers};
+use crate::packer::{ChunkShape, PlanShape, pack};
+use crate::plan::Plan;
+use crate::prefix::PrefixCache;
+use crate::settings::{Limits, Loss};
+use tapes::{PooledTape, TapePool};
+pub(crate) use tapes::{TapeCost, TapePlan, choose as choose_tapes};
+
+/// How far apart in chunks threads may run in backward, for each thread.
+pub(crate) const CHUNKS_AHEAD: usize = 4;
+
+/// One tenant's part in a round. It owns everything that the round needs of the tenant.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// The adapter as it stands before the step.
+    pub(crate) adapter: Arc<Adapter>,
+    /// What the tenant's batch is.
+    pub(crate) plan: Plan,
+    /// Token ids of the plan's texts.
+    pub(crate) tokens: Vec<Arc<[u32]>>,
+    /// Key and rate of dropout, if there is any.
+    pub(crate) dropout: Option<(u64, u32)>,
+    /// What is minimised.
+    pub(crate) loss: Loss,
+    /// The batch's part in its optimizer step: the gradient is multiplied with it.
+    pub(crate) part: f32,
+    /// The batch's gradient is added to it: `[adapter.layout.len()]`.
+    pub(crate) gradient: Vec<f32>,
+    /// The batch's loss, once the round has run.
+    pub(crate) loss_value: f32,
+}
+
+/// Embeddings of a share's texts and the gradient by them, `[texts, hidden]` each.
+#[derive(Debug, Default)]
+struct Rows {
+    embeddings: Vec<f32>,
+    slopes: Vec<f32>,
+}
+
+/// A chunk while its round runs.
+struct Chunk<B: Backend> {
+    shape: ChunkShape,
+    packed: Packed,
+    /// Rows at the first adapted layer, where they come from the prefix cache.
+    prefix: Vec<f32>,
+    /// `[texts, hidden]`
+    out: Vec<f32>,
+    keep: Option<TapeMode>,
+    tape: Option<PooledTape<B>>,
+}
+
+/// What a thread keeps from round to round.
+struct Worker<B: Backend> {
+    scratch: Scratch<B>,
+    losses: LossBuffers,
+    /// Texts whose prefix is computed.
+    packed: Packed,
+    rows: Vec<f32>,
+    gradients: Vec<Vec<f32>>,
+    /// The tape of chunks that are run a second time.
+    tape: Option<PooledTape<B>>,
+}
+
+impl<B: Backend> Default for Worker<B> {
+    fn default() -> Self {
+        let (packed, rows, gradients) = Default::default();
+        let (scratch, losses) = (Scratch::default(), LossBuffers::default());
+        Self { scratch, losses, packed, rows, gradients, tape: None }
+    }
+}
+
+/// What all threads read during a phase.
+struct Scene<'a, B: Backend> {
+    encoder: &'a Encoder<B>,
+    prefix: Option<&'a PrefixCache>,
+    shares: &'a [Share],
+    adapters: &'a [&'a Adapter],
+}
+
+/// Time and numbers of a round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RoundCost {
+    /// Chunks run.
+    pub(crate) chunks: usize,
+    /// Chunks run forward twice.
+    pub(crate) chunks_recomputed: usize,
+    /// Phase 1.
+    pub(crate) forward: Duration,
+    /// Phase 2.
+    pub(crate) loss: Duration,
+    /// Phase 3.
+    pub(crate) backward: Duration,
+}
+
+/// Runs rounds, reusing its memory.
+pub(crate) struct Engine<B: Backend> {
+    encoder: Arc<Encoder<B>>,
+    limits: Limits,
+    prefix: Option<PrefixCache>,
+    workers: Vec<Worker<B>>,
+    tapes: TapePool<B>,
+    spare_chunks: Vec<Chunk<B>>,
+    spare_rows: Vec<Rows>,
+}
+
+impl<B: Backend> Engine<B> {
+    pub(crate) fn new(
+        encoder: Arc<Encoder<B>>,
+        limits: Limits,
+        prefix: Option<PrefixCache>,
+    ) -> Self {
+        let workers = (0..limits.threads).map(|_| Worker::default()).collect();
+        let tapes = TapePool::new(limits.tape_bytes_max);
+        let (spare_chunks, spare_rows) = (Vec::new(), Vec::new());
+        Self { encoder, limits, prefix, workers, tapes, spare_chunks, spare_rows }
+    }
+
+    pub(crate) fn encoder(&self) -> &Encoder<B> {
+        &self.encoder
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn prefix(&self) -> Option<&PrefixCache> {
+        self.prefix.as_ref()
+    }
+
+    /// Runs a task for each item on the engine's threads.
+    pub(crate) fn spread(&mut self, items: usize, task: impl Fn(usize) + Sync) {
+        crew::run(&mut self.workers, items, |_, item| task(item));
+    }
+
+    /// Fills in each share's loss and adds to its gradient.
+    pub(crate) fn run(&mut self, shares: &mut [Share]) -> RoundCost {
+        let held: Vec<Arc<Adapter>> =
+            shares.iter().map(|share| Arc::clone(&share.adapter)).collect();
+        let adapters: Vec<&Adapter> = held.iter().map(Arc::as_ref).collect();
+        let plans: Vec<PlanShape> = shares.iter().map(plan_shape).collect();
+        let shapes = pack(&plans, self.limits.tokens_chunk);
+        let tape_plan = plan_tapes(&self.encoder, &shapes, &self.limits);
+        let mut chunks = self.set_up(shapes, &tape_plan);
+        let encoder = Arc::clone(&self.encoder);
+        let mut rows = self.rows_for(shares);
+        let mut totals: Vec<Vec<f32>> =
+            shares.iter_mut().map(|share| mem::take(&mut share.gradient)).collect();
+
+        let begun = Instant::now();
+        let prefix = self.prefix.as_ref();
+        let scene = Scene { encoder: &encoder, prefix, shares, adapters: &adapters };
+        forward::run(&scene, &mut self.workers, &mut chunks);
+        forward::collect(&scene, &chunks, &mut rows);
+        let forwarded = Instant::now();
+        let losses = evaluate_losses(&scene, &mut self.workers, &mut rows);
+        let judged = Instant::now();
+        let recompute = tape_plan.recompute;
+        backward::run(
+            &scene,
+            &mut self.workers,
+            &mut chunks,
+            backward::Work { rows: &rows, totals: &mut totals, recompute },
+        );
+        let cost = RoundCost {
+            chunks: chunks.len(),
+            chunks_recomputed: tape_plan.keeps.iter().filter(|keep| keep.is_none()).count(),
+            forward: forwarded - begun,
+            loss: judged - forwarded,
+            backward: judged.elapsed(),
+        };
+        for ((share, total), loss) in shares.iter_mut().zip(totals).zip(losses) {
+            (share.gradient, share.loss_value) = (total, loss);
+        }
+        self.clear_up(chunks, rows);
+        cost
+    }
+
+    /// Chunks of these shapes with the tapes that the plan gives them.
+    fn set_up(&mut self, shapes: Vec<ChunkShape>, plan: &TapePlan) -> Vec<Chunk<B>> {
+        let costs = tape_costs(&self.encoder, &shapes);
+        let kept = plan.keeps.iter().zip(&costs).filter_map(|(keep, cost)| Some(cost.of((*keep)?)));
+        let again = plan.keeps.iter().filter(|keep| keep.is_none()).count();
+        let again = again.min(self.workers.len());
+        let uses: Vec<usize> =
+            kept.chain(std::iter::repeat_n(plan.recompute_bytes, again)).collect();
+        let mut tapes = self.tapes.take(&uses).into_iter();
+        let mut chunks = Vec::with_capacity(shapes.len());
+        for (shape, keep) in shapes.into_iter().zip(&plan.keeps) {
+            let tape = keep.and_then(|_| tapes.next());
+            let spare = self.spare_chunks.pop().unwrap_or_else(Chunk::empty);
+            chunks.push(Chunk { shape, keep: *keep, tape, ..spare });
+        }
+        for (worker, tape) in self.workers.iter_mut().zip(tapes) {
+            worker.tape = Some(tape);
+        }
+        chunks
+    }
+
+    /// Puts everything back that the next round can use.
+    fn clear_up(&mut self, mut chunks: Vec<Chunk<B>>, rows: Vec<Rows>) {
+        let workers = self.workers.iter_mut().filter_map(|worker| worker.tape.take());
+        self.tapes
+            .give_back(workers.chain(chunks.iter_mut().filter_map(|chunk| chunk.tape.take())));
+        self.spare_chunks.extend(chunks);
+        self.spare_rows.extend(rows);
+    }
+
+    fn rows_for(&mut self, shares: &[Share]) -> Vec<Rows> {
+        let hidden = self.encoder.config().hidden;
+        let mut rows_of = |share: &Share| {
+            let mut rows = self.spare_rows.pop().unwrap_or_default();
+            let len = share.plan.texts.len() * hidden;
+            rows.embeddings.resize(len, 0.0);
+            rows.slopes.clear();
+            rows.slopes.resize(len, 0.0);
+            rows
+        };
+        shares.iter().map(&mut rows_of).collect()
+    }
+}
+
+impl<B: Backend> Chunk<B> {
+    fn empty() -> Self {
+        let (shape, packed) = Default::default();
+        Self { shape, packed, prefix: Vec::new(), out: Vec::new(), keep: None, tape: None }
+    }
+}
+
+/// Phase 2: each share's loss, and the gradient of its embeddings in `rows`.
+fn evaluate_losses<B: Backend>(
+    scene: &Scene<B>,
+    workers: &mut [Worker<B>],
+    rows: &mut [Rows],
+) -> Vec<f32> {
+    let hidden = scene.encoder.config().hidden;
+    let cells: Vec<Mutex<(&mut Rows, f32)>> =
+        rows.iter_mut().map(|rows| Mutex::new((rows, 0.0))).collect();
+    crew::run(workers, cells.len(), |worker, item| {
+        let share = &scene.shares[item];
+        let mut cell = cells[item].lock().expect("each item is run once");
+        let Rows { embeddings, slopes } = &mut *cell.0;
+        let embedded = Embedded { rows: embeddings, hidden };
+        let value =
+            loss::evaluate(share.loss, &share.plan.task, embedded, slopes, &mut worker.losses);
+        slopes.iter_mut().for_each(|slope| *slope *= share.part);
+        cell.1 = value;
+    });
+    cells.into_iter().map(|cell| cell.into_inner().expect("no worker panicked").1).collect()
+}
+
+/// What the packer needs to know of a share.
+fn plan_shape(share: &Share) -> PlanShape {
+    let pieces = (0..share.plan.pieces.len()).map(|piece| share.plan.piece_tokens(piece)).collect();
+    PlanShape { first_layer: first_layer(&share.adapter), pieces }
+}
+
+fn first_layer(adapter: &Adapter) -> usize {
+    adapter.layout.first_layer().expect("a tenant's adapter is never empty")
+}
+
+/// What each chunk's tape would take.
+pub(crate) fn tape_costs<B: Backend>(encoder: &Encoder<B>, chunks: &[ChunkShape]) -> Vec<TapeCost> {
+    let bytes =
+        |chunk: &ChunkShape, mode| encoder.tape_bytes(chunk.tokens, chunk.first_layer, mode);
+    let cost = |chunk| TapeCost {
+        full: bytes(chunk, TapeMode::Full),
+        light: bytes(chunk, TapeMode::Light),
+    };
+    chunks.iter().map(cost).collect()
+}
+
+/// Which tapes a round of these chunks keeps.
+pub(crate) fn plan_tapes<B: Backend>(
+    encoder: &Encoder<B>,
+    chunks: &[ChunkShape],
+    limits: &Limits,
+) -> TapePlan {
+    choose_tapes(&tape_costs(encoder, chunks), limits.tape_bytes_max, limits.threads)
+}

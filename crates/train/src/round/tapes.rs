@@ -1,0 +1,175 @@
+//! Which chunks keep their tape between forward and backward, and the pool of tapes.
+//!
+//! What fits in the limit is kept, first in the light form, then in the full one as far as bytes
+//! last. A chunk that keeps nothing is run forward a second time just before its backward
+//! (GradCache, arXiv:2101.06983). No choice changes any bit of the result.
+
+use cotenant_transformer::{Backend, Tape, TapeMode};
+
+/// What is kept of the chunks of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TapePlan {
+    /// One entry a chunk; `None` keeps nothing.
+    pub(crate) keeps: Vec<Option<TapeMode>>,
+    /// How the others are run the second time.
+    pub(crate) recompute: TapeMode,
+    /// Bytes of the largest tape used for that, one such tape a thread; 0 if all are kept.
+    pub(crate) recompute_bytes: usize,
+}
+
+/// Bytes of a chunk's tape in each form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TapeCost {
+    /// With everything that backward needs.
+    pub(crate) full: usize,
+    /// With a part of it, the rest computed again.
+    pub(crate) light: usize,
+}
+
+impl TapeCost {
+    /// Bytes in one form.
+    pub(crate) fn of(&self, mode: TapeMode) -> usize {
+        match mode {
+            TapeMode::Full => self.full,
+            TapeMode::Light => self.light,
+        }
+    }
+}
+
+/// Chooses under a limit in bytes. Where not everything fits, a tape for each thread is set aside
+/// first; that much is used even if the limit is smaller.
+pub(crate) fn choose(costs: &[TapeCost], bytes_max: usize, threads: usize) -> TapePlan {
+    let light: usize = costs.iter().map(|cost| cost.light).sum();
+    if light <= bytes_max {
+        let mut left = bytes_max - light;
+        let mut promote = |cost: &TapeCost| {
+            let more = cost.full.saturating_sub(cost.light);
+            let fits = more <= left;
+            left -= if fits { more } else { 0 };
+            Some(if fits { TapeMode::Full } else { TapeMode::Light })
+        };
+        let keeps = costs.iter().map(&mut promote).collect();
+        return TapePlan { keeps, recompute: TapeMode::Full, recompute_bytes: 0 };
+    }
+    let threads = threads.min(costs.len());
+    let largest = |mode| costs.iter().map(|cost| cost.of(mode)).max().unwrap_or(0);
+    let fits_full = largest(TapeMode::Full).saturating_mul(threads) <= bytes_max;
+    let recompute = if fits_full { TapeMode::Full } else { TapeMode::Light };
+    let recompute_bytes = largest(recompute);
+    let mut left = bytes_max.saturating_sub(recompute_bytes.saturating_mul(threads));
+    let mut keep = |cost: &TapeCost| {
+        let fits = cost.light <= left;
+        left -= if fits { cost.light } else { 0 };
+        fits.then_some(TapeMode::Light)
+    };
+    TapePlan { keeps: costs.iter().map(&mut keep).collect(), recompute, recompute_bytes }
+}
+
+/// Tapes that are used again from round to round.
+pub(crate) struct TapePool<B: Backend> {
+    bytes_max: usize,
+    idle: Vec<PooledTape<B>>,
+}
+
+/// A tape and the largest number of bytes it was used with.
+pub(crate) struct PooledTape<B: Backend> {
+    /// The tape.
+    pub(crate) tape: Tape<B>,
+    bytes: usize,
+}
+
+impl<B: Backend> TapePool<B> {
+    /// Keeps idle tapes up to a number of bytes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, idle: Vec::new() }
+    }
+
+    /// A tape for each use of so many bytes, in that order. Grows as few tapes as it can, and
+    /// starts afresh rather than hold more than the limit.
+    pub(crate) fn take(&mut self, uses: &[usize]) -> Vec<PooledTape<B>> {
+        let mut order: Vec<usize> = (0..uses.len()).collect();
+        order.sort_by_key(|&at| std::cmp::Reverse(uses[at]));
+        self.idle.sort_by_key(|tape| std::cmp::Reverse(tape.bytes));
+        let matched = self.idle.iter().map(|tape| tape.bytes).zip(order.iter().map(|&at| uses[at]));
+        let grown: usize = matched.map(|(held, needed)| needed.saturating_sub(held)).sum();
+        let fresh: usize = order.iter().skip(self.idle.len()).map(|&at| uses[at]).sum();
+        let held: usize = self.idle.iter().map(|tape| tape.bytes).sum();
+        if held + grown + fresh > self.bytes_max {
+            self.idle.clear();
+        }
+        let mut idle = std::mem::take(&mut self.idle).into_iter();
+        let mut taken: Vec<Option<PooledTape<B>>> = uses.iter().map(|_| None).collect();
+        for at in order {
+            let mut tape = idle.next().unwrap_or(PooledTape { tape: Tape::default(), bytes: 0 });
+            tape.bytes = tape.bytes.max(uses[at]);
+            taken[at] = Some(tape);
+        }
+        self.idle = idle.collect();
+        taken.into_iter().map(|tape| tape.expect("each use was given a tape")).collect()
+    }
+
+    /// Takes back tapes for later rounds.
+    pub(crate) fn give_back(&mut self, tapes: impl IntoIterator<Item = PooledTape<B>>) {
+        self.idle.extend(tapes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cotenant_transformer::{Cpu, TapeMode};
+
+    use super::{TapeCost, TapePlan, TapePool, choose};
+
+    fn check(full: &[usize], bytes_max: usize, expected: &str, recompute_bytes: usize) {
+        let costs: Vec<TapeCost> =
+            full.iter().map(|&full| TapeCost { full, light: full / 4 }).collect();
+        let TapePlan { keeps, recompute_bytes: found, .. } = choose(&costs, bytes_max, 2);
+        let letter = |keep: &Option<TapeMode>| match keep {
+            Some(TapeMode::Full) => 'F',
+            Some(TapeMode::Light) => 'L',
+            None => '-',
+        };
+        assert_eq!(
+            keeps.iter().map(letter).collect::<String>(),
+            expected,
+            "{full:?} in {bytes_max}"
+        );
+        assert_eq!(found, recompute_bytes, "{full:?} in {bytes_max}");
+    }
+
+    #[test]
+    fn what_fits_is_kept_and_the_rest_runs_twice() {
+        check(&[], 0, "", 0);
+        check(&[100, 100, 100], 300, "FFF", 0);
+        check(&[100, 100, 100], 299, "FFL", 0);
+        check(&[100, 100, 100], 75, "LLL", 0);
+        check(&[100; 12], 250, "LL----------", 100);
+        check(&[100; 12], 74, "------------", 25);
+        check(&[100; 12], 0, "------------", 25);
+        check(&[400, 40, 40, 40], 190, "LFFL", 0);
+        check(&[400, 40, 40, 40], 129, "----", 100);
+    }
+
+    #[test]
+    fn the_pool_reuses_tapes_and_never_holds_more_than_its_bytes() {
+        let mut pool = TapePool::<Cpu>::new(100);
+        let sizes = |pool: &TapePool<Cpu>| {
+            let mut sizes: Vec<usize> = pool.idle.iter().map(|tape| tape.bytes).collect();
+            sizes.sort_unstable();
+            sizes
+        };
+        for (uses, held) in [
+            (&[30, 20][..], &[20, 30][..]),
+            (&[25], &[20, 30]),
+            (&[25, 40, 10], &[10, 25, 40]),
+            (&[90], &[90]),
+            (&[20, 20], &[20, 20]),
+        ] {
+            let tapes = pool.take(uses);
+            assert_eq!(tapes.len(), uses.len());
+            assert!(tapes.iter().zip(uses).all(|(tape, &bytes)| tape.bytes >= bytes));
+            pool.give_back(tapes);
+            assert_eq!(sizes(&pool), held, "after {uses:?}");
+        }
+    }
+}

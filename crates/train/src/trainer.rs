@@ -1,0 +1,270 @@
+//! The trainer: tenants that join and leave, and rounds that bring them on together.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use cotenant_transformer::{Adapter, Backend, Encoder};
+use thiserror::Error;
+
+use crate::checkpoint::{self, CheckpointError};
+use crate::event::{Counters, Event, Outcome, Progress, TenantId};
+use crate::fairness::{Candidate, Fairness};
+use crate::prefix::{PrefixCache, PrefixCounters};
+use crate::round::{Engine, RoundCost, Share};
+use crate::settings::{Limits, LimitsError, SettingsError};
+use crate::tenant::{Phase, Tenant};
+use crate::texts::TenantSpec;
+
+/// The frozen model that all tenants share.
+pub struct Base<B: Backend> {
+    /// The model on its device.
+    pub encoder: Arc<Encoder<B>>,
+    /// A hash of its weights and of the precision it computes in: what a checkpoint or a cached
+    /// prefix may only be used with.
+    pub fingerprint: u64,
+}
+
+/// Trains any number of tenants' adapters on one base model.
+///
+/// Call [`Trainer::run_round`] until [`Trainer::is_done`], answer each [`Event::EvaluationDue`]
+/// with [`Trainer::report_score`], and add, remove, look at or save tenants between rounds.
+pub struct Trainer<B: Backend> {
+    engine: Engine<B>,
+    fingerprint: u64,
+    tenants: BTreeMap<TenantId, Tenant>,
+    next_id: u32,
+    fairness: Fairness,
+    counters: Counters,
+}
+
+/// A score that nobody waits for.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ScoreError {
+    /// No such tenant.
+    #[error("no {tenant} in this trainer")]
+    Unknown {
+        /// The tenant named.
+        tenant: TenantId,
+    },
+    /// No evaluation is due.
+    #[error("{tenant} ({name}) does not wait for a score")]
+    NotDue {
+        /// The tenant named.
+        tenant: TenantId,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl<B: Backend> Trainer<B> {
+    /// A trainer without tenants.
+    pub fn new(base: Base<B>, limits: Limits) -> Result<Self, LimitsError> {
+        limits.check()?;
+        let Base { encoder, fingerprint } = base;
+        let prefix = PrefixCache::open(&limits.prefix, fingerprint)?;
+        let engine = Engine::new(encoder, limits, prefix);
+        let (tenants, fairness, counters) = Default::default();
+        Ok(Self { engine, fingerprint, tenants, next_id: 0, fairness, counters })
+    }
+
+    /// Lets a tenant join; it takes part from the next round on.
+    pub fn add(&mut self, spec: TenantSpec) -> Result<TenantId, SettingsError> {
+        if self.tenants.values().any(|tenant| tenant.name == spec.name) {
+            return Err(SettingsError::NameTaken { name: spec.name });
+        }
+        let tenant = Tenant::new(spec, self.engine.encoder().config())?;
+        let id = TenantId(self.next_id);
+        self.next_id += 1;
+        self.tenants.insert(id, tenant);
+        self.fairness.join(id);
+        Ok(id)
+    }
+
+    /// Takes a tenant out, finished or not, with all that it holds.
+    pub fn remove(&mut self, id: TenantId) -> Option<Outcome> {
+        let tenant = self.tenants.remove(&id)?;
+        self.fairness.leave(id);
+        Some(tenant.into_outcome(id))
+    }
+
+    /// Runs one batch of as many tenants as a round holds, and says what came of it. Nothing
+    /// happens while every tenant is finished or waits for a score.
+    pub fn run_round(&mut self) -> Vec<Event> {
+        let begun = Instant::now();
+        let mut events = self.call_for_scores();
+        let candidates = self.prepare(&mut events);
+        let mut chosen = self.fairness.choose(&candidates, self.engine.limits().round_tokens_max);
+        chosen.sort_unstable();
+        let mut shares: Vec<Share> = chosen
+            .iter()
+            .map(|id| self.tenants.get_mut(id).expect("chosen among the tenants").take_share())
+            .collect();
+        self.counters.planning += begun.elapsed();
+        if !shares.is_empty() {
+            let cost = self.engine.run(&mut shares);
+            let begun = Instant::now();
+            events.extend(self.finish_shares(&chosen, shares));
+            self.counters.optimizer += begun.elapsed();
+            self.count(cost);
+        }
+        self.leave_finished(&events);
+        events.extend(self.call_for_scores());
+        events
+    }
+
+    /// Tells how good a tenant's adapter is; higher is better, and what is not a number is never
+    /// better. The tenant then goes on, or is finished.
+    pub fn report_score(&mut self, id: TenantId, score: f64) -> Result<Vec<Event>, ScoreError> {
+        let tenant = self.tenants.get_mut(&id).ok_or(ScoreError::Unknown { tenant: id })?;
+        if tenant.state.phase != Phase::AwaitingScore {
+            return Err(ScoreError::NotDue { tenant: id, name: tenant.name.clone() });
+        }
+        let events = tenant.on_score(id, score);
+        self.fairness.rejoin(id);
+        self.leave_finished(&events);
+        Ok(events)
+    }
+
+    /// Tenants that wait for a score, with the step that is to be judged.
+    pub fn awaiting_score(&self) -> Vec<(TenantId, u64)> {
+        let waits = |tenant: &Tenant| tenant.state.phase == Phase::AwaitingScore;
+        let waiting = self.tenants.iter().filter(|(_, tenant)| waits(tenant));
+        waiting.map(|(id, tenant)| (*id, tenant.state.step)).collect()
+    }
+
+    /// Whether every tenant is finished.
+    pub fn is_done(&self) -> bool {
+        self.tenants.values().all(|tenant| matches!(tenant.state.phase, Phase::Finished(_)))
+    }
+
+    /// Every tenant, in the order of joining.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.tenants.keys().copied().collect()
+    }
+
+    /// A tenant's adapter as it stands; once the tenant is finished, the final (best) one.
+    pub fn adapter(&self, id: TenantId) -> Option<&Adapter> {
+        self.tenants.get(&id).map(|tenant| &*tenant.state.adapter)
+    }
+
+    /// How far a tenant is.
+    pub fn progress(&self, id: TenantId) -> Option<Progress> {
+        self.tenants.get(&id).map(Tenant::progress)
+    }
+
+    /// What was done so far, and how long it took.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What the cache of frozen prefixes did; `None` where it is off.
+    pub fn prefix_counters(&self) -> Option<PrefixCounters> {
+        self.engine.prefix().map(PrefixCache::counters)
+    }
+
+    /// Writes everything that training needs to go on to one file, in place of the file that may
+    /// be there, which stays as it is if that fails.
+    pub fn checkpoint(&self, path: &Path) -> Result<(), CheckpointError> {
+        let tenants = self.tenants.iter().map(|(id, tenant)| (tenant, self.fairness.counter(*id)));
+        let tenants: Vec<_> = tenants.collect();
+        checkpoint::write(path, self.fingerprint, self.counters, &tenants)
+    }
+
+    /// Puts the tenants that were added back to where the checkpoint left those of the same names.
+    /// Going on from there gives the bits that never stopping would have given. Every tenant of
+    /// the checkpoint must be here, with the same examples, texts and settings (`weight` aside); a
+    /// tenant that it does not hold starts from the beginning. On an error nothing is changed.
+    pub fn resume(&mut self, path: &Path) -> Result<(), CheckpointError> {
+        let mut saved = checkpoint::read(path)?;
+        saved.check(path, self.fingerprint, self.tenants.values())?;
+        self.counters = saved.counters();
+        for (&id, tenant) in &mut self.tenants {
+            let Some(found) = saved.take(&tenant.name) else { continue };
+            match found.counter() {
+                Some(counter) => self.fairness.restore(id, counter),
+                None => self.fairness.leave(id),
+            }
+            let cursor = found.cursor();
+            let state = found.into_state(tenant);
+            tenant.restore(state, cursor);
+        }
+        Ok(())
+    }
+
+    /// Tells the caller once about each tenant that waits for a score.
+    fn call_for_scores(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (&id, tenant) in &mut self.tenants {
+            if tenant.state.phase == Phase::AwaitingScore && !tenant.called_for_score {
+                tenant.called_for_score = true;
+                events.push(Event::EvaluationDue { tenant: id, step: tenant.state.step });
+            }
+        }
+        events
+    }
+
+    /// Gets every training tenant's next batch ready; ends those whose texts are bad.
+    fn prepare(&mut self, events: &mut Vec<Event>) -> Vec<Candidate> {
+        let config = self.engine.encoder().config().clone();
+        let mut candidates = Vec::new();
+        for (&id, tenant) in &mut self.tenants {
+            if tenant.state.phase != Phase::Training {
+                continue;
+            }
+            match tenant.prepare(&config) {
+                Ok(stall) => self.counters.data_stall += stall,
+                Err(reason) => events.push(tenant.finish(id, reason)),
+            }
+            if let Some(tokens) = tenant.ready_tokens() {
+                candidates.push(Candidate { tenant: id, tokens, weight: tenant.settings.weight });
+            }
+        }
+        candidates
+    }
+
+    /// Steps the optimizers of the chosen tenants, spread over the threads.
+    fn finish_shares(&mut self, chosen: &[TenantId], shares: Vec<Share>) -> Vec<Event> {
+        for share in &shares {
+            self.counters.tokens += share.plan.tokens() as u64;
+            self.counters.pairs += share.plan.pairs as u64;
+        }
+        let tenants = self.tenants.iter_mut().filter(|(id, _)| chosen.binary_search(id).is_ok());
+        let work: Vec<_> = tenants
+            .zip(shares)
+            .map(|((&id, tenant), share)| Mutex::new((id, tenant, Some(share), Vec::new())))
+            .collect();
+        self.engine.spread(work.len(), |item| {
+            let mut work = work[item].lock().expect("each item is run once");
+            let (id, tenant, share, events) = &mut *work;
+            let share = share.take().expect("each item is run once");
+            *events = tenant.on_round_finished(*id, share);
+        });
+        let events = work.into_iter().flat_map(|work| {
+            let (_, _, _, events) = work.into_inner().expect("no thread panicked");
+            events
+        });
+        events.collect()
+    }
+
+    fn leave_finished(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::TenantFinished { tenant, .. } => self.fairness.leave(*tenant),
+                Event::StepFinished { .. } => self.counters.steps += 1,
+                Event::EvaluationDue { .. } | Event::ScoreCompared { .. } => {}
+            }
+        }
+    }
+
+    fn count(&mut self, cost: RoundCost) {
+        let counters = &mut self.counters;
+        counters.rounds += 1;
+        counters.chunks += cost.chunks as u64;
+        counters.chunks_recomputed += cost.chunks_recomputed as u64;
+        counters.forward += cost.forward;
+        counters.loss += cost.loss;
+        counters.backward += cost.backward;
+    }
+}

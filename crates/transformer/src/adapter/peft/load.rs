@@ -1,0 +1,197 @@
+//! Reading an adapter folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::config::PeftConfig;
+use super::keys::{Half, Key, key, parse};
+use super::{CONFIG_FILE, WEIGHTS_FILE};
+use crate::adapter::{Adapter, AdapterLayout, Module, Site};
+use crate::model::names::site_name;
+use crate::model::tensor_file::TensorFile;
+use crate::model::{EncoderConfig, ModelError};
+
+impl Adapter {
+    /// Reads an adapter that `peft` (or [`Adapter::save_peft`]) saved, for an encoder of this
+    /// shape.
+    ///
+    /// Fails if a field of its configuration would change the mathematics in a way that is not
+    /// implemented, if a tensor matches nothing in the encoder, and if one that the configuration
+    /// names is missing; pickled weights are refused.
+    pub fn load_peft(folder: &Path, config: &EncoderConfig) -> Result<Adapter, ModelError> {
+        let peft = PeftConfig::read(folder)?;
+        let mut file = open(folder)?;
+        let names = file.names();
+        let tensors = match_names(&names, &file, config)?;
+        let pairs = tensors
+            .pairs
+            .iter()
+            .map(|(&site, pair)| pair.resolve(site, tensors.prefix, &peft, &file))
+            .collect::<Result<Vec<_>, _>>()?;
+        check_targets(&tensors, &peft, config, folder)?;
+        let layout = AdapterLayout::from_pairs(pairs, config);
+        let mut values = vec![0.0; layout.len()];
+        for entry in layout.entries() {
+            let pair = &tensors.pairs[&entry.site];
+            let halves = [
+                (Half::A, entry.a.clone(), [entry.rank, entry.inputs]),
+                (Half::B, entry.b.clone(), [entry.outputs, entry.rank]),
+            ];
+            for (half, range, shape) in halves {
+                let name = pair.name(half).expect("resolve refused pairs with one half");
+                values[range].copy_from_slice(&file.read(name, &shape)?);
+            }
+        }
+        Ok(Adapter { layout: Arc::new(layout), values })
+    }
+}
+
+/// The tensors' names at the places that they belong to.
+struct Tensors<'a> {
+    pairs: BTreeMap<Site, Pair<'a>>,
+    /// What the wrapped class puts in front of the encoder.
+    prefix: &'a str,
+}
+
+#[derive(Default)]
+struct Pair<'a> {
+    a: Option<&'a str>,
+    b: Option<&'a str>,
+}
+
+impl<'a> Pair<'a> {
+    fn name(&self, half: Half) -> Option<&'a str> {
+        match half {
+            Half::A => self.a,
+            Half::B => self.b,
+        }
+    }
+
+    fn slot(&mut self, half: Half) -> &mut Option<&'a str> {
+        match half {
+            Half::A => &mut self.a,
+            Half::B => &mut self.b,
+        }
+    }
+
+    /// Rank from the tensor, scale from the configuration; fails if the two disagree.
+    fn resolve(
+        &self,
+        site: Site,
+        prefix: &str,
+        peft: &PeftConfig,
+        file: &TensorFile,
+    ) -> Result<(Site, usize, f32), ModelError> {
+        let wrong = |tensor: &str, expected: String, found: String| ModelError::Tensor {
+            path: file.path().to_owned(),
+            tensor: tensor.to_owned(),
+            expected,
+            found,
+            hint: "the adapter is incomplete or was edited; save it again with peft",
+        };
+        for half in [Half::A, Half::B] {
+            if self.name(half).is_none() {
+                let expected = "both matrices of the pair".to_owned();
+                return Err(wrong(&key(site, half), expected, "only the other".to_owned()));
+            }
+        }
+        let module = format!("{prefix}{}", site_name(site));
+        let name = self.a.expect("checked above");
+        let shape = file.shape(name).expect("the name comes from the file");
+        let rank = peft.rank(&module);
+        if shape.first() != Some(&rank) {
+            let expected = format!("{rank} rows, as r or rank_pattern of {CONFIG_FILE} says");
+            return Err(wrong(name, expected, format!("shape {shape:?}")));
+        }
+        let scale = peft.scale(&module);
+        if !scale.is_finite() {
+            let expected = "a finite scale by lora_alpha or alpha_pattern".to_owned();
+            return Err(wrong(name, expected, scale.to_string()));
+        }
+        Ok((site, rank, scale))
+    }
+}
+
+fn open(folder: &Path) -> Result<TensorFile, ModelError> {
+    let path = folder.join(WEIGHTS_FILE);
+    if let Some(file) = TensorFile::open(&path)? {
+        return Ok(file);
+    }
+    let pickle: PathBuf = folder.join("adapter_model.bin");
+    if pickle.exists() {
+        let hint = "convert it where you trust it: PeftModel.from_pretrained(BASE, FOLDER)\
+                    .save_pretrained(FOLDER, safe_serialization=True)";
+        return Err(ModelError::Pickle { path: pickle, hint });
+    }
+    let hint = format!("an adapter folder holds {CONFIG_FILE} and {WEIGHTS_FILE}");
+    Err(ModelError::Missing { path, hint })
+}
+
+/// Finds every tensor's place in the encoder; a name without one, or with one that is taken, is an
+/// error that lists all such names.
+fn match_names<'a>(
+    names: &'a [String],
+    file: &TensorFile,
+    config: &EncoderConfig,
+) -> Result<Tensors<'a>, ModelError> {
+    let mut tensors = Tensors { pairs: BTreeMap::new(), prefix: "" };
+    let mut unmatched = Vec::new();
+    for name in names {
+        let Some(Key { site, half, prefix }) = parse(name) else {
+            unmatched.push(name.clone());
+            continue;
+        };
+        if site.layer >= config.layers {
+            unmatched.push(format!("{name} (the model has {} layers)", config.layers));
+            continue;
+        }
+        tensors.prefix = prefix;
+        if let Some(taken) = tensors.pairs.entry(site).or_default().slot(half).replace(name) {
+            unmatched.push(format!("{name} (the same place as {taken})"));
+        }
+    }
+    if unmatched.is_empty() && !names.is_empty() {
+        return Ok(tensors);
+    }
+    if names.is_empty() {
+        unmatched.push("(the file has no tensors)".to_owned());
+    }
+    Err(ModelError::Unmatched {
+        path: file.path().to_owned(),
+        names: unmatched,
+        hint: "adapters of a BERT-family encoder's linear layers run: query, key, value, \
+               attention.output.dense, intermediate.dense and output.dense; leave out others \
+               (the pooler is not used by embeddings) and check that the base model is the same",
+    })
+}
+
+/// Checks that the tensors are those that the configuration names, where names can tell.
+fn check_targets(
+    tensors: &Tensors,
+    peft: &PeftConfig,
+    config: &EncoderConfig,
+    folder: &Path,
+) -> Result<(), ModelError> {
+    let all = (0..config.layers)
+        .flat_map(|layer| Module::ALL.into_iter().map(move |module| Site { layer, module }));
+    let mut wrong = Vec::new();
+    for site in all {
+        let name = site_name(site);
+        let named = peft.adapts(&format!("{}{name}", tensors.prefix), site.layer);
+        match (named, tensors.pairs.contains_key(&site)) {
+            (Some(true), false) => wrong.push(format!("{name} (named, but without tensors)")),
+            (Some(false), true) => wrong.push(format!("{name} (has tensors, but is not named)")),
+            (Some(_) | None, _) => {}
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(ModelError::Unmatched {
+        path: folder.join(CONFIG_FILE),
+        names: wrong,
+        hint: "target_modules and layers_to_transform must name what the tensors adapt: the two \
+               files are not from one adapter, or the base model is another",
+    })
+}

@@ -1,0 +1,203 @@
+//! Multi-head attention of each text over itself, on packed rows, and its gradient.
+//!
+//! One text and one head at a time: scores, softmax and weighted sums of a head fit the first
+//! caches, so nothing but queries, keys and values is ever kept. The backward pass computes the
+//! weights again (as FlashAttention does, arXiv:2205.14135) instead of reading them back.
+
+use super::lanes::{Isa, LANES, Lanes, kernel};
+use super::norm::product;
+use super::small::{Shape, SmallProduct, View, small};
+use crate::backend::Target;
+
+/// Where heads lie in `[rows, 3 * hidden]` (query, key, value side by side).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    pub count: usize,
+    pub width: usize,
+}
+
+impl Heads {
+    fn hidden(&self) -> usize {
+        self.count * self.width
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+}
+
+/// Buffers for one head of one text.
+#[derive(Debug, Default)]
+pub(super) struct HeadScratch {
+    transposed: Vec<f32>,
+    weights: Vec<f32>,
+    slopes: Vec<f32>,
+}
+
+impl HeadScratch {
+    fn resize(&mut self, tokens: usize, width: usize) {
+        let columns = tokens.next_multiple_of(LANES);
+        self.transposed.resize(width * columns, 0.0);
+        self.weights.resize(tokens * columns, 0.0);
+        self.slopes.resize(tokens * columns, 0.0);
+    }
+}
+
+/// `context = softmax(q · kᵀ / sqrt(width)) · v` of one text; `qkv: [n, 3 * hidden]`,
+/// `context: [n, hidden]`.
+pub(super) fn forward(
+    isa: Isa,
+    heads: Heads,
+    qkv: &[f32],
+    scratch: &mut HeadScratch,
+    context: &mut [f32],
+) {
+    let (hidden, width) = (heads.hidden(), heads.width);
+    let n = qkv.len() / (3 * hidden);
+    let columns = n.next_multiple_of(LANES);
+    scratch.resize(n, width);
+    for at in (0..hidden).step_by(width) {
+        weights(isa, heads, &qkv[at..], n, scratch);
+        small(
+            isa,
+            SmallProduct {
+                shape: Shape { m: n, n: width, k: n },
+                a: View::rows(&scratch.weights, columns),
+                b: &qkv[2 * hidden + at..],
+                b_row: 3 * hidden,
+                c: &mut context[at..],
+                c_row: hidden,
+                target: Target::Replace,
+            },
+        );
+    }
+}
+
+/// The gradient of [`forward`]: `d_qkv: [n, 3 * hidden]` from `d_context: [n, hidden]`.
+pub(super) fn backward(
+    isa: Isa,
+    heads: Heads,
+    qkv: &[f32],
+    d_context: &[f32],
+    scratch: &mut HeadScratch,
+    d_qkv: &mut [f32],
+) {
+    let (hidden, width) = (heads.hidden(), heads.width);
+    let row = 3 * hidden;
+    let n = qkv.len() / row;
+    let columns = n.next_multiple_of(LANES);
+    scratch.resize(n, width);
+    for at in (0..hidden).step_by(width) {
+        weights(isa, heads, &qkv[at..], n, scratch);
+        let HeadScratch { transposed, weights, slopes } = scratch;
+        transpose(&qkv[2 * hidden + at..], row, n, transposed, width);
+        small(
+            isa,
+            SmallProduct {
+                shape: Shape { m: n, n: columns, k: width },
+                a: View { values: &d_context[at..], row: hidden, column: 1 },
+                b: transposed,
+                b_row: columns,
+                c: slopes,
+                c_row: columns,
+                target: Target::Replace,
+            },
+        );
+        softmax_backward(isa, weights, (n, heads.scale()), slopes);
+        let mut multiply = |a: View<'_>, b: &[f32], b_row: usize, part: usize| {
+            small(
+                isa,
+                SmallProduct {
+                    shape: Shape { m: n, n: width, k: n },
+                    a,
+                    b,
+                    b_row,
+                    c: &mut d_qkv[part * hidden + at..],
+                    c_row: row,
+                    target: Target::Replace,
+                },
+            );
+        };
+        multiply(View::rows(slopes, columns), &qkv[hidden + at..], row, 0);
+        multiply(View::columns(slopes, columns), &qkv[at..], row, 1);
+        multiply(View::columns(weights, columns), &d_context[at..], hidden, 2);
+    }
+}
+
+/// The softmax weights of one head, `[n, columns]`, whose columns from `n` on are zero.
+/// `qkv` begins at the head's queries.
+fn weights(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScratch) {
+    let hidden = heads.hidden();
+    let columns = n.next_multiple_of(LANES);
+    transpose(&qkv[hidden..], 3 * hidden, n, &mut scratch.transposed, heads.width);
+    small(
+        isa,
+        SmallProduct {
+            shape: Shape { m: n, n: columns, k: heads.width },
+            a: View { values: qkv, row: 3 * hidden, column: 1 },
+            b: &scratch.transposed,
+            b_row: columns,
+            c: &mut scratch.weights,
+            c_row: columns,
+            target: Target::Replace,
+        },
+    );
+    softmax(isa, &mut scratch.weights, n, heads.scale());
+}
+
+/// `to[d][j] = from[j * row + d]` for `j < n`, zero up to the next multiple of [`LANES`].
+fn transpose(from: &[f32], row: usize, n: usize, to: &mut [f32], width: usize) {
+    let columns = n.next_multiple_of(LANES);
+    for j in 0..n {
+        let from = &from[j * row..j * row + width];
+        for (d, &value) in from.iter().enumerate() {
+            to[d * columns + j] = value;
+        }
+    }
+    for row in to.chunks_exact_mut(columns).take(width) {
+        row[n..].fill(0.0);
+    }
+}
+
+kernel! {
+    /// Each row becomes `softmax(scale * row[..n])`, and zeros beyond.
+    fn softmax(rows: &mut [f32], n: usize, scale: f32) {
+        let scale = Lanes::splat(scale);
+        for row in rows.chunks_exact_mut(n.next_multiple_of(LANES)) {
+            row[n..].fill(f32::NEG_INFINITY);
+            let (blocks, _) = row.as_chunks_mut::<LANES>();
+            let mut largest = Lanes::splat(f32::NEG_INFINITY);
+            for block in blocks.iter() {
+                largest = largest.max(Lanes::load(block));
+            }
+            let largest = Lanes::splat(largest.largest());
+            let mut sum = Lanes::splat(0.0);
+            for block in blocks.iter_mut() {
+                let value = ((Lanes::load(block) - largest) * scale).exp();
+                sum = sum + value;
+                value.store(block);
+            }
+            let share = Lanes::splat(1.0 / sum.sum());
+            for block in blocks.iter_mut() {
+                (Lanes::load(block) * share).store(block);
+            }
+        }
+    }
+}
+
+kernel! {
+    /// `slopes` goes from the gradient of the weights to that of the unscaled scores.
+    fn softmax_backward(weights: &[f32], shape: (usize, f32), slopes: &mut [f32]) {
+        let (n, scale) = shape;
+        let columns = n.next_multiple_of(LANES);
+        for (weights, slopes) in weights.chunks_exact(columns).zip(slopes.chunks_exact_mut(columns)) {
+            let mean = Lanes::splat(product(weights, slopes));
+            let (weights, _) = weights.as_chunks::<LANES>();
+            let (slopes, _) = slopes.as_chunks_mut::<LANES>();
+            for (weight, slope) in weights.iter().zip(slopes) {
+                let weight = Lanes::load(weight) * Lanes::splat(scale);
+                (weight * (Lanes::load(slope) - mean)).store(slope);
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The processor as a device: every operation on one thread, vectorised, in a fixed order.
+//!
+//! Parallelism is one level up, across batches: threads then share nothing but frozen weights, and
+//! no barrier stands inside a layer.
+
+mod attention;
+mod bf16;
+mod gelu;
+mod lanes;
+mod lora;
+mod norm;
+mod panels;
+mod small;
+mod tables;
+
+use thiserror::Error;
+
+use crate::backend::{AdaptSlopes, Attention, Backend, NormTape, Pairs, Precision, Target};
+use crate::encoder::Pooling;
+use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
+use crate::packed::Packed;
+
+use self::attention::{HeadScratch, Heads};
+use self::bf16::{Bf16Isa, Panels16};
+use self::lanes::Isa;
+use self::lora::{LoraScratch, Rows};
+use self::norm::Normalised;
+use self::panels::Panels;
+use self::tables::Tables;
+
+/// The processor, multiplying in one [`Precision`].
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    isa: Isa,
+    /// Set where products run in bf16.
+    bf16: Option<Bf16Isa>,
+}
+
+/// The processor has no products in the precision asked for.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("this processor has no bf16 products (AVX512-BF16)\nhint: use precision f32 or auto")]
+pub struct UnsupportedPrecision;
+
+impl Cpu {
+    /// The processor in this precision.
+    pub fn new(precision: Precision) -> Result<Self, UnsupportedPrecision> {
+        let bf16 = match precision {
+            Precision::F32 => None,
+            Precision::Bf16 => Some(Bf16Isa::detect().ok_or(UnsupportedPrecision)?),
+        };
+        Ok(Self { isa: Isa::detect(), bf16 })
+    }
+
+    /// The fastest precision that this processor has.
+    pub fn best_precision() -> Precision {
+        match Bf16Isa::detect() {
+            Some(_) => Precision::Bf16,
+            None => Precision::F32,
+        }
+    }
+}
+
+/// A frozen linear layer in panels: `Wᵀ` for the forward and `W` for the backward product.
+#[derive(Debug)]
+pub struct CpuLinear {
+    matrices: Matrices,
+    bias: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Matrices {
+    F32 { forward: Panels, backward: Panels },
+    Bf16 { isa: Bf16Isa, forward: Panels16, backward: Panels16 },
+}
+
+/// A thread's scratch memory.
+#[derive(Debug, Default)]
+pub struct CpuWorkspace {
+    head: HeadScratch,
+    lora: LoraScratch,
+    rounded: Vec<u16>,
+}
+
+impl Cpu {
+    fn multiply(
+        &self,
+        workspace: &mut CpuWorkspace,
+        (f32_panels, bf16_panels): (Option<&Panels>, Option<(Bf16Isa, &Panels16)>),
+        (x, bias, y): (&[f32], &[f32], &mut [f32]),
+        target: Target,
+    ) {
+        if let Some(panels) = f32_panels {
+            panels.multiply(self.isa, x, bias, y, target);
+        }
+        if let Some((bf16, panels)) = bf16_panels {
+            let isa = (self.isa, bf16);
+            panels.multiply(isa, x, &mut workspace.rounded, bias, y, target);
+        }
+    }
+}
+
+impl Backend for Cpu {
+    type Floats = Vec<f32>;
+    type Linear = CpuLinear;
+    type Norm = (Norm, f32);
+    type Tables = Tables;
+    type Workspace = CpuWorkspace;
+
+    fn linear_from(&self, parts: &[&Linear]) -> CpuLinear {
+        let inputs = parts[0].inputs;
+        let outputs = parts.iter().map(|part| part.outputs).sum();
+        let rows: Vec<&[f32]> =
+            parts.iter().flat_map(|part| part.weight.chunks_exact(inputs)).collect();
+        let bias = parts.iter().flat_map(|part| part.bias.iter().copied()).collect();
+        let (by_input, by_output) =
+            (|p: usize, j: usize| rows[j][p], |p: usize, j: usize| rows[p][j]);
+        let matrices = match self.bf16 {
+            None => Matrices::F32 {
+                forward: Panels::new(inputs, outputs, by_input),
+                backward: Panels::new(outputs, inputs, by_output),
+            },
+            Some(isa) => Matrices::Bf16 {
+                isa,
+                forward: Panels16::new(inputs, outputs, by_input),
+                backward: Panels16::new(outputs, inputs, by_output),
+            },
+        };
+        CpuLinear { matrices, bias }
+    }
+
+    fn norm_from(&self, norm: Norm, eps: f32) -> (Norm, f32) {
+        (norm, eps)
+    }
+
+    fn tables_from(&self, weights: &mut EncoderWeights, config: &EncoderConfig) -> Tables {
+        let mut kind = std::mem::take(&mut weights.token_types);
+        kind.resize(config.hidden, 0.0);
+        Tables {
+            words: std::mem::take(&mut weights.words),
+            positions: std::mem::take(&mut weights.positions),
+            kind,
+            norm: (std::mem::take(&mut weights.norm), config.norm_eps),
+            position_offset: config.position_offset,
+        }
+    }
+
+    fn resize(&self, buffer: &mut Vec<f32>, len: usize) {
+        buffer.resize(len, 0.0);
+    }
+
+    fn copy(&self, from: &Vec<f32>, to: &mut Vec<f32>) {
+        to.copy_from_slice(from);
+    }
+
+    fn upload(&self, from: &[f32], to: &mut Vec<f32>) {
+        to.clear();
+        to.extend_from_slice(from);
+    }
+
+    fn download(&self, from: &Vec<f32>, to: &mut [f32]) {
+        to.copy_from_slice(from);
+    }
+
+    fn embed(&self, tables: &Tables, batch: &Packed, x: &mut Vec<f32>) {
+        tables.embed(self.isa, batch, x);
+    }
+
+    fn linear(
+        &self,
+        workspace: &mut CpuWorkspace,
+        linear: &CpuLinear,
+        x: &Vec<f32>,
+        y: &mut Vec<f32>,
+    ) {
+        let panels = match &linear.matrices {
+            Matrices::F32 { forward, .. } => (Some(forward), None),
+            Matrices::Bf16 { isa, forward, .. } => (None, Some((*isa, forward))),
+        };
+        self.multiply(workspace, panels, (x, &linear.bias, y), Target::Replace);
+    }
+
+    fn linear_backward(
+        &self,
+        workspace: &mut CpuWorkspace,
+        linear: &CpuLinear,
+        dy: &Vec<f32>,
+        dx: &mut Vec<f32>,
+        target: Target,
+    ) {
+        let panels = match &linear.matrices {
+            Matrices::F32 { backward, .. } => (Some(backward), None),
+            Matrices::Bf16 { isa, backward, .. } => (None, Some((*isa, backward))),
+        };
+        self.multiply(workspace, panels, (dy, &[], dx), target);
+    }
+
+    fn adapt(
+        &self,
+        workspace: &mut CpuWorkspace,
+        pairs: Pairs<'_>,
+        x: &Vec<f32>,
+        y: &mut Vec<f32>,
+    ) {
+        let tokens = pairs.batch.tokens().len();
+        let rows = Rows { isa: self.isa, batch: pairs.batch, y_width: y.len() / tokens };
+        for pair in pairs.iter() {
+            lora::forward(&rows, &pair, &mut workspace.lora, x, y);
+        }
+    }
+
+    fn adapt_backward(
+        &self,
+        workspace: &mut CpuWorkspace,
+        pairs: Pairs<'_>,
+        slopes: AdaptSlopes<'_, Vec<f32>>,
+        gradients: &mut [Vec<f32>],
+    ) {
+        let AdaptSlopes { x, dy, mut dx } = slopes;
+        let tokens = pairs.batch.tokens().len();
+        let rows = Rows { isa: self.isa, batch: pairs.batch, y_width: dy.len() / tokens };
+        for pair in pairs.iter() {
+            let dx = dx.as_deref_mut().map(Vec::as_mut_slice);
+            let gradient = &mut gradients[pair.at];
+            lora::backward(&rows, &pair, &mut workspace.lora, (x, dy), dx, gradient);
+        }
+    }
+
+    fn attention(
+        &self,
+        workspace: &mut CpuWorkspace,
+        scope: Attention<'_>,
+        qkv: &Vec<f32>,
+        context: &mut Vec<f32>,
+    ) {
+        let heads = Heads { count: scope.heads, width: scope.width };
+        let hidden = scope.heads * scope.width;
+        for text in scope.batch.offsets().windows(2) {
+            let qkv = &qkv[text[0] * 3 * hidden..text[1] * 3 * hidden];
+            let context = &mut context[text[0] * hidden..text[1] * hidden];
+            attention::forward(self.isa, heads, qkv, &mut workspace.head, context);
+        }
+    }
+
+    fn attention_backward(
+        &self,
+        workspace: &mut CpuWorkspace,
+        scope: Attention<'_>,
+        qkv: &Vec<f32>,
+        d_context: &Vec<f32>,
+        d_qkv: &mut Vec<f32>,
+    ) {
+        let heads = Heads { count: scope.heads, width: scope.width };
+        let hidden = scope.heads * scope.width;
+        for text in scope.batch.offsets().windows(2) {
+            let wide = text[0] * 3 * hidden..text[1] * 3 * hidden;
+            let d_context = &d_context[text[0] * hidden..text[1] * hidden];
+            let d_qkv = &mut d_qkv[wide.clone()];
+            attention::backward(self.isa, heads, &qkv[wide], d_context, &mut workspace.head, d_qkv);
+        }
+    }
+
+    fn add_norm(
+        &self,
+        norm: &(Norm, f32),
+        x: &Vec<f32>,
+        delta: &Vec<f32>,
+        tape: &mut NormTape<Vec<f32>>,
+        y: &mut Vec<f32>,
+    ) {
+        let saved = Normalised { rows: &mut tape.rows, scales: &mut tape.scales };
+        norm::add_norm(self.isa, x, delta, (&norm.0, norm.1), saved, y);
+    }
+
+    fn norm_again(&self, norm: &(Norm, f32), tape: &NormTape<Vec<f32>>, y: &mut Vec<f32>) {
+        norm::scale_shift(self.isa, &tape.rows, &norm.0, y);
+    }
+
+    fn norm_backward(&self, norm: &(Norm, f32), tape: &NormTape<Vec<f32>>, dy: &mut Vec<f32>) {
+        norm::norm_backward(self.isa, &tape.rows, &tape.scales, &norm.0, dy);
+    }
+
+    fn gelu(&self, x: &Vec<f32>, y: &mut Vec<f32>) {
+        gelu::gelu(self.isa, x, y);
+    }
+
+    fn gelu_backward(&self, x: &Vec<f32>, dy: &mut Vec<f32>) {
+        gelu::gelu_backward(self.isa, x, dy);
+    }
+
+    fn pool(&self, batch: &Packed, pooling: Pooling, x: &Vec<f32>, out: &mut [f32]) {
+        tables::pool(batch, pooling, x, out);
+    }
+
+    fn pool_backward(&self, batch: &Packed, pooling: Pooling, d_out: &[f32], dx: &mut Vec<f32>) {
+        tables::pool_backward(batch, pooling, d_out, dx);
+    }
+}

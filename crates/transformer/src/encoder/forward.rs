@@ -1,0 +1,184 @@
+//! The forward pass, with and without a tape.
+
+use std::ops::Range;
+
+use super::tape::{self, LayerTape, Scratch, Tape, TapeMode};
+use super::{Encoder, Forward, Start};
+use crate::backend::{Attention, Backend, Group, NormTape};
+use crate::packed::Packed;
+
+impl<B: Backend> Encoder<B> {
+    /// Writes one embedding a text to `out: [texts, hidden]` and keeps nothing.
+    pub fn embed(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>, out: &mut [f32]) {
+        if forward.batch.texts() == 0 {
+            return;
+        }
+        self.begin(forward, scratch);
+        self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
+        self.backend.pool(forward.batch, self.pooling, &scratch.x, out);
+        if self.normalize {
+            normalize(self.config.hidden, out, |_| ());
+        }
+    }
+
+    /// As [`Encoder::embed`], keeping on the tape what [`Encoder::backward`] needs.
+    pub fn forward(
+        &self,
+        forward: &Forward<'_>,
+        mode: TapeMode,
+        scratch: &mut Scratch<B>,
+        tape: &mut Tape<B>,
+        out: &mut [f32],
+    ) {
+        tape.mode = mode;
+        tape.first = forward.first_adapted(self.layers.len());
+        tape.layers.resize_with(self.layers.len() - tape.first, LayerTape::default);
+        if forward.batch.texts() == 0 {
+            return;
+        }
+        assert!(tape.first >= forward.first_layer(), "no adapter below the start of the pass");
+        self.begin(forward, scratch);
+        self.untaped(forward, forward.first_layer()..tape.first, scratch);
+        self.resize(&mut tape.input, forward.batch, self.config.hidden);
+        self.backend.copy(&scratch.x, &mut tape.input);
+        let mut spare = std::mem::take(&mut scratch.spare);
+        for (layer, kept) in (tape.first..).zip(&mut tape.layers) {
+            let kept = match mode {
+                TapeMode::Full => Kept::all(kept),
+                TapeMode::Light => Kept { inner: &mut spare.inner, ..Kept::all(kept) },
+            };
+            self.layer(forward, layer, scratch, kept);
+        }
+        scratch.spare = spare;
+        self.backend.pool(forward.batch, self.pooling, &scratch.x, out);
+        tape.lengths.clear();
+        if self.normalize {
+            normalize(self.config.hidden, out, |length| tape.lengths.push(length));
+        }
+        tape.embeddings.clear();
+        tape.embeddings.extend_from_slice(out);
+    }
+
+    /// Writes the input of an encoder layer to `rows: [tokens, hidden]`, computed by the bare base
+    /// model: what [`Start::Hidden`] takes.
+    pub fn prefix(&self, batch: &Packed, layer: usize, scratch: &mut Scratch<B>, rows: &mut [f32]) {
+        if batch.texts() == 0 {
+            return;
+        }
+        let mut bare = Packed::default();
+        let (tokens, offsets) = (batch.tokens(), batch.offsets());
+        bare.push(offsets.windows(2).map(|text| &tokens[text[0]..text[1]]), None, None);
+        let forward = Forward { batch: &bare, adapters: &[], start: Start::Tokens };
+        self.begin(&forward, scratch);
+        self.untaped(&forward, 0..layer, scratch);
+        self.backend.download(&scratch.x, rows);
+    }
+
+    /// Bytes that a tape holds for `tokens` tokens, from the lowest adapted layer `first` up.
+    pub fn tape_bytes(&self, tokens: usize, first: usize, mode: TapeMode) -> usize {
+        tape::tape_bytes(&self.config, tokens, first, mode)
+    }
+
+    /// Bytes of one thread's [`Scratch`] for batches of `tokens` tokens whose longest text has
+    /// `longest` tokens.
+    pub fn scratch_bytes(&self, tokens: usize, longest: usize) -> usize {
+        tape::scratch_bytes(&self.config, tokens, longest)
+    }
+
+    pub(super) fn resize(&self, buffer: &mut B::Floats, batch: &Packed, width: usize) {
+        self.backend.resize(buffer, batch.tokens().len() * width);
+    }
+
+    pub(super) fn attention<'a>(&self, batch: &'a Packed) -> Attention<'a> {
+        Attention { batch, heads: self.config.heads, width: self.config.head() }
+    }
+
+    /// Puts the rows that the pass starts from into `scratch.x`.
+    fn begin(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>) {
+        match forward.start {
+            Start::Tokens => {
+                self.resize(&mut scratch.x, forward.batch, self.config.hidden);
+                self.backend.embed(&self.tables, forward.batch, &mut scratch.x);
+            }
+            Start::Hidden { rows, .. } => self.backend.upload(rows, &mut scratch.x),
+        }
+    }
+
+    /// Runs layers from `scratch.x` to `scratch.x` and keeps nothing.
+    fn untaped(&self, forward: &Forward<'_>, layers: Range<usize>, scratch: &mut Scratch<B>) {
+        let mut spare = std::mem::take(&mut scratch.spare);
+        for layer in layers {
+            self.layer(forward, layer, scratch, Kept::all(&mut spare));
+        }
+        scratch.spare = spare;
+    }
+
+    /// One layer, from `scratch.x` to `scratch.x`.
+    fn layer(&self, forward: &Forward<'_>, at: usize, scratch: &mut Scratch<B>, kept: Kept<'_, B>) {
+        let (backend, batch, layer) = (&self.backend, forward.batch, &self.layers[at]);
+        let hidden = self.config.hidden;
+        let Scratch { workspace, x, y, context, delta, .. } = scratch;
+        self.resize(kept.qkv, batch, 3 * hidden);
+        backend.linear(workspace, &layer.qkv, x, kept.qkv);
+        backend.adapt(workspace, forward.pairs(at, Group::QueryKeyValue), x, kept.qkv);
+        self.resize(context, batch, hidden);
+        backend.attention(workspace, self.attention(batch), kept.qkv, context);
+        self.resize(delta, batch, hidden);
+        backend.linear(workspace, &layer.attention_output, context, delta);
+        backend.adapt(workspace, forward.pairs(at, Group::AttentionOutput), context, delta);
+        self.resize(y, batch, hidden);
+        self.resize_norm(kept.attention_norm, batch);
+        backend.add_norm(&layer.attention_norm, x, delta, kept.attention_norm, y);
+        self.inner(forward, at, scratch, kept.inner);
+        self.resize(&mut scratch.activated, batch, self.config.intermediate);
+        backend.gelu(kept.inner, &mut scratch.activated);
+        let Scratch { workspace, x, y, activated, delta, .. } = scratch;
+        backend.linear(workspace, &layer.output, activated, delta);
+        backend.adapt(workspace, forward.pairs(at, Group::Output), activated, delta);
+        self.resize_norm(kept.output_norm, batch);
+        backend.add_norm(&layer.output_norm, y, delta, kept.output_norm, x);
+    }
+
+    /// The feed-forward layer before GELU, from `scratch.y`.
+    pub(super) fn inner(
+        &self,
+        forward: &Forward<'_>,
+        at: usize,
+        scratch: &mut Scratch<B>,
+        inner: &mut B::Floats,
+    ) {
+        let Scratch { workspace, y, .. } = scratch;
+        self.resize(inner, forward.batch, self.config.intermediate);
+        self.backend.linear(workspace, &self.layers[at].intermediate, y, inner);
+        self.backend.adapt(workspace, forward.pairs(at, Group::Intermediate), y, inner);
+    }
+
+    fn resize_norm(&self, tape: &mut NormTape<B::Floats>, batch: &Packed) {
+        self.resize(&mut tape.rows, batch, self.config.hidden);
+        self.resize(&mut tape.scales, batch, 1);
+    }
+}
+
+/// Where a layer writes what backward may want.
+struct Kept<'a, B: Backend> {
+    qkv: &'a mut B::Floats,
+    attention_norm: &'a mut NormTape<B::Floats>,
+    inner: &'a mut B::Floats,
+    output_norm: &'a mut NormTape<B::Floats>,
+}
+
+impl<'a, B: Backend> Kept<'a, B> {
+    fn all(tape: &'a mut LayerTape<B>) -> Self {
+        let LayerTape { qkv, attention_norm, inner, output_norm } = tape;
+        Self { qkv, attention_norm, inner, output_norm }
+    }
+}
+
+/// Divides each row by its length and reports the lengths.
+fn normalize(hidden: usize, rows: &mut [f32], mut report: impl FnMut(f32)) {
+    for row in rows.chunks_exact_mut(hidden) {
+        let length = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+        row.iter_mut().for_each(|v| *v /= length);
+        report(length);
+    }
+}

@@ -1,0 +1,205 @@
+//! From text to token ids.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use tokenizers::{Encoding, ModelWrapper, Token};
+
+use super::ModelError;
+use super::json::read_bytes;
+
+/// Longest `tokenizer.json` that is read; that of XLM-R, with 250,000 pieces, has 17 MB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// How much of a text is tokenised at first: this much, and some for every token that is wanted.
+const PREFIX_BYTES: usize = 4 << 10;
+const PREFIX_BYTES_PER_TOKEN: usize = 16;
+
+/// How much of a text is tokenised at most: this much, or some for every token that is wanted.
+const PREFIX_BYTES_MAX: usize = 1 << 20;
+const PREFIX_BYTES_MAX_PER_TOKEN: usize = 64;
+
+/// Longest word, in bytes, that a cut is moved back to stay clear of.
+const WORD_BYTES_MAX: usize = 1 << 10;
+
+/// How many tokens before a cut may come out otherwise than in the whole text; WordPiece looks at
+/// words of at most 100 characters, which are at most as many tokens.
+const UNSURE_TOKENS: usize = 128;
+
+/// A tokenizer that belongs to a model: its ids are rows of the model's table. One is shared by
+/// all threads.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    vocab: usize,
+    lowercase: bool,
+    /// The special tokens in front of a text, `[CLS]` or `<s>`.
+    opening: Vec<u32>,
+    /// The special tokens behind it, `[SEP]` or `</s>`.
+    closing: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Name of the file in a model folder.
+    pub(crate) const FILE: &str = "tokenizer.json";
+
+    /// Reads a `tokenizer.json` for a model of `vocab` word pieces.
+    pub(crate) fn read(path: &Path, vocab: usize, lowercase: bool) -> Result<Self, ModelError> {
+        let wrong = |reason: String| ModelError::Tokenizer { path: path.to_owned(), reason };
+        let Some(bytes) = read_bytes(path, FILE_BYTES_MAX)? else {
+            return Err(missing(path));
+        };
+        let json: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
+        drop(bytes);
+        let (inner, opening, closing) = guarded(|| build(json)).map_err(wrong)?;
+        let of_vocabulary = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+        let of_template = opening.iter().chain(&closing).max().map(|id| ("a special".into(), *id));
+        for (token, id) in of_vocabulary.into_iter().chain(of_template) {
+            if id as usize >= vocab {
+                return Err(wrong(format!(
+                    "its token {token:?} has id {id}, but the model has {vocab} word pieces \
+                     (vocab_size)\n\
+                     hint: take tokenizer.json, config.json and the weights from the same model"
+                )));
+            }
+        }
+        Ok(Self { inner, vocab, lowercase, opening, closing })
+    }
+
+    /// The ids of a text between its special tokens, at most `tokens_max` with them: what is too
+    /// long loses its end, but never its closing special token.
+    ///
+    /// Only as much of the text is read as decides those ids, so that a text of many megabytes
+    /// costs no more than a long one. A prefix that ends before white space decides them, since all
+    /// these tokenizers split words there. Where there is none (Chinese, Thai), what follows a cut
+    /// can change only the word that it cuts, or in a Unigram model the pieces back to the last
+    /// place where all ways of splitting agree; so the ids that are kept must end 128 tokens before
+    /// it, and only one character repeated over kilobytes has no such place. A prefix with too few
+    /// tokens is lengthened, up to 1 MiB or 64 bytes a token: a text that is as thin as that is
+    /// blanks or one endless word, and what lies behind them is not read.
+    pub fn encode(&self, text: &str, tokens_max: usize) -> Result<Vec<u32>, ModelError> {
+        let failed = |reason| ModelError::Encode { bytes: text.len(), reason };
+        let special = self.special_tokens();
+        if tokens_max < special {
+            let reason = format!("{tokens_max} tokens do not hold the {special} special ones");
+            return Err(failed(reason));
+        }
+        let content_max = tokens_max - special;
+        let mut content = self.content(text, content_max).map_err(failed)?;
+        content.truncate(content_max);
+        if let Some(id) = content.iter().find(|id| **id as usize >= self.vocab) {
+            let reason = format!("token id {id} is outside the model's {} pieces", self.vocab);
+            return Err(failed(reason));
+        }
+        let mut ids = Vec::with_capacity(special + content.len());
+        ids.extend_from_slice(&self.opening);
+        ids.extend_from_slice(&content);
+        ids.extend_from_slice(&self.closing);
+        Ok(ids)
+    }
+
+    /// How many special tokens every text gets.
+    pub fn special_tokens(&self) -> usize {
+        self.opening.len() + self.closing.len()
+    }
+
+    /// At least the first `tokens` ids of a text without special tokens, or all if it has fewer.
+    fn content(&self, text: &str, tokens: usize) -> Result<Vec<u32>, String> {
+        let most = PREFIX_BYTES_MAX.max(tokens.saturating_mul(PREFIX_BYTES_MAX_PER_TOKEN));
+        let mut bytes = PREFIX_BYTES.saturating_add(tokens.saturating_mul(PREFIX_BYTES_PER_TOKEN));
+        loop {
+            let prefix = cut(text, bytes);
+            let encode = || {
+                if self.lowercase {
+                    self.inner.encode_fast(prefix.to_lowercase(), false)
+                } else {
+                    self.inner.encode_fast(prefix, false)
+                }
+                .map_err(|error| error.to_string())
+            };
+            let encoding = guarded(encode)?;
+            let ids = encoding.get_ids();
+            let decided = ids.len() >= tokens.saturating_add(UNSURE_TOKENS);
+            if decided || prefix.len() == text.len() || bytes >= most {
+                return Ok(ids.to_vec());
+            }
+            bytes = bytes.saturating_mul(4).min(most);
+        }
+    }
+}
+
+/// A tokenizer and the special tokens that it puts in front of and behind a text.
+type Built = (tokenizers::Tokenizer, Vec<u32>, Vec<u32>);
+
+fn build(json: serde_json::Value) -> Result<Built, String> {
+    let mut inner: tokenizers::Tokenizer =
+        serde_json::from_value(json).map_err(|error| format!("it is broken: {error}"))?;
+    // Both are often left in the file by whoever saved it; texts here are never padded, and are
+    // cut by `encode`.
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(|error| error.to_string())?;
+    if let ModelWrapper::BPE(bpe) = inner.get_model()
+        && bpe.dropout.is_some_and(|rate| rate > 0.0)
+    {
+        return Err("its BPE drops merges at random\nhint: set dropout to null".to_owned());
+    }
+    let (opening, closing) = special_tokens(&inner)?;
+    Ok((inner, opening, closing))
+}
+
+/// Runs a part of the tokenizers library, which panics on some broken files (a template that names
+/// a token it does not define), so that such a file is an error like others.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        let said = said.unwrap_or("no reason");
+        Err(format!("the tokenizers library gave up on it: {said}"))
+    })
+}
+
+/// At most `bytes` of a text, ending before white space if there is some within a word's length.
+fn cut(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
+    }
+    let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let prefix = &text[..end];
+    match prefix.rfind(char::is_whitespace) {
+        Some(at) if at + WORD_BYTES_MAX >= prefix.len() => prefix[..at].trim_end(),
+        _ => prefix,
+    }
+}
+
+/// The ids that the post-processor puts in front of and behind a text, found by giving it one
+/// token that cannot be special.
+fn special_tokens(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
+    let probe = Encoding::from_tokens(vec![Token::new(u32::MAX, String::new(), (0, 0))], 0);
+    let encoding = inner.post_process(probe, None, true).map_err(|error| error.to_string())?;
+    let ids = encoding.get_ids();
+    let at = ids.iter().position(|id| *id == u32::MAX);
+    match at {
+        Some(at) if ids.len() > 1 => Ok((ids[..at].to_vec(), ids[at + 1..].to_vec())),
+        _ => Err("its post-processor adds no special tokens, so that an empty text has none\n\
+                  hint: save it with the template of the model, such as [CLS] $A [SEP]"
+            .to_owned()),
+    }
+}
+
+fn missing(path: &Path) -> ModelError {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let old = ["vocab.txt", "vocab.json", "sentencepiece.bpe.model"]
+        .iter()
+        .find(|name| folder.join(name).exists());
+    let hint = match old {
+        Some(old) => format!(
+            "the folder has only {old}; convert it with transformers: \
+             AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        ),
+        None => "the folder must hold the model's tokenizer as tokenizer.json".to_owned(),
+    };
+    ModelError::Missing { path: PathBuf::from(path), hint }
+}

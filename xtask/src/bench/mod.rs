@@ -1,0 +1,35 @@
+//! Measurements beside other systems, in one run on one machine.
+
+mod contender;
+mod machine;
+mod options;
+mod table;
+mod train;
+
+use crate::project::Project;
+
+const USAGE: &str = "\
+cargo xtask bench train [OPTIONS]
+
+Trains one LoRA tenant with Cotenant and with PyTorch and peft, in turn, on the same batches.
+
+  --venv            make golden/venv with the pinned packages first
+  --data FOLDER     a BEIR folder      [default: scifact in $COTENANT_DATA or ../shared/data]
+  --model FOLDER    a BERT folder      [default: all-MiniLM-L6-v2 from golden/venv]
+  --threads N[,N]   threads to run on  [default: 1,2]
+  --rounds N        runs of each       [default: 3]
+  --steps N         timed steps a run  [default: 12]
+  --only WORD       contenders whose name holds the word, such as 'f32'
+";
+
+/// Runs the benchmark that the arguments name.
+pub(crate) fn run(project: &Project, arguments: &[&str]) -> Result<(), String> {
+    match arguments {
+        ["train", "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        ["train", rest @ ..] => train::run(project, &options::Options::parse(rest)?),
+        _ => Err(format!("no benchmark is called '{}'\n\n{USAGE}", arguments.join(" "))),
+    }
+}

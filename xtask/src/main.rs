@@ -1,0 +1,63 @@
+//! The project's own tools, run as `cargo xtask COMMAND`.
+//!
+//! Begin with [`ci`], which is what decides whether a change may land, and with [`tidy`], which
+//! holds the rules of STYLE.md that a program can check.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool talks to a person")]
+
+mod bench;
+mod ci;
+mod command;
+mod generate;
+mod golden;
+mod project;
+mod python;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+
+use crate::project::Project;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  ci           what CI runs: format, tidy, clippy, tests, documentation, interop
+  tidy         check the rules of STYLE.md that a program can check
+  generate     write the files that are made from the code
+  golden       make the golden files anew with pinned Python packages, in golden/venv
+  bench train  train beside PyTorch and print ratios; --help lists its options
+  gpu          what needs a GPU
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<(), String> {
+    let project = Project::find()?;
+    match arguments {
+        ["ci"] => ci::run(&project),
+        ["tidy"] => tidy::run(&project),
+        ["generate"] => generate::write(&project),
+        ["golden"] => golden::run(&project),
+        ["bench", rest @ ..] => bench::run(&project, rest),
+        ["gpu"] => {
+            println!("No part of Cotenant has CUDA code yet, so nothing here needs a card.");
+            Ok(())
+        }
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        [other, ..] => Err(format!("unknown command or arguments at '{other}'\n\n{USAGE}")),
+    }
+}
