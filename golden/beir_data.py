@@ -36,14 +36,15 @@ def training_pairs(folder):
     """`(query text, document text)` of every positive judgement of the train split."""
     corpus, queries = read_corpus(folder), read_queries(folder)
     judged = read_judgements(folder, "train")
-    found = [(queries[query], corpus[document]) for query in judged for document, score in judged[query].items() if score > 0]
-    return found
+    positives = ((query, document) for query in judged for document, score in judged[query].items() if score > 0)
+    return [(queries[query], corpus[document]) for query, document in positives]
 
 
 def epoch_batches(pairs, size, seed, epoch):
     """Batches of at most `size` pairs in which no text stands twice, filled greedily from one shuffle.
 
-    A pair whose query or document is already in the batch waits for a later one; a batch of one pair has no negative and is left out.
+    A pair whose query or document is already in the batch waits for a later one.
+    A batch of one pair has no negative and is left out.
     """
     waiting = list(pairs)
     random.Random(seed * 1000 + epoch).shuffle(waiting)

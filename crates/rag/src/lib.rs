@@ -13,10 +13,10 @@
 
 pub mod bm25;
 pub mod data;
-pub mod workspace;
 pub mod job;
 pub mod mining;
 pub mod models;
 pub mod report;
 pub mod retrieval;
 pub mod tokens;
+pub mod workspace;

@@ -111,12 +111,8 @@ mod tests {
 
     #[test]
     fn near_misses_are_taken_and_twins_of_the_answer_are_not() {
-        let config = |per_example, source, margin| NegativesConfig {
-            per_example,
-            source,
-            margin,
-            depth: 4,
-        };
+        let config =
+            |per_example, source, margin| NegativesConfig { per_example, source, margin, depth: 4 };
         check(&config(0, NegativesSource::Both, 0.95), &[]);
         check(&config(1, NegativesSource::Base, 0.95), &[3]);
         check(&config(2, NegativesSource::Base, 0.95), &[3, 2]);

@@ -5,17 +5,18 @@ use std::collections::HashSet;
 use cotenant_transformer::{AdapterLayout, Backend, Encoder};
 
 use crate::loss::buffer_bytes;
-use crate::packer::{ChunkShape, PlanShape, pack};
+use crate::packing::{ChunkShape, PlanShape, pack};
 use crate::plan::{Course, Plan};
 use crate::round::{plan_tapes, tape_costs};
-use crate::settings::{Limits, Settings};
-use crate::texts::Example;
+use crate::spec::{Example, Limits, Settings};
 
 /// What one tenant asks of memory at most.
 #[derive(Clone, Debug)]
 pub struct Demand {
     /// The plan with the most tokens of the first epoch.
     largest: Plan,
+    /// Tokens of all batches of that epoch.
+    tokens_per_epoch: usize,
     /// Tokens of all its texts, each counted once.
     tokens_all: usize,
     longest_text: usize,
@@ -72,12 +73,14 @@ impl Demand {
             return None;
         }
         let mut largest: Option<Plan> = None;
+        let mut tokens_per_epoch = 0;
         let mut texts = HashSet::new();
         while course.cursor().epoch == 0 {
             let batch = course.batch(examples);
             texts.extend(batch.texts.iter().copied());
             let lengths = batch.texts.iter().map(|&text| tokens_of(text)).collect();
             let plan = Plan::new(batch, lengths, settings.tokens_chunk);
+            tokens_per_epoch += plan.tokens();
             if largest.as_ref().is_none_or(|largest| largest.tokens() < plan.tokens()) {
                 largest = Some(plan);
             }
@@ -86,6 +89,7 @@ impl Demand {
         let negatives: usize = examples.iter().map(negatives).sum();
         Some(Self {
             largest: largest?,
+            tokens_per_epoch,
             tokens_all: texts.iter().map(|&text| tokens_of(text)).sum(),
             longest_text: texts.iter().map(|&text| tokens_of(text)).max().unwrap_or(0),
             adapter_values: layout.len(),
@@ -98,6 +102,11 @@ impl Demand {
     /// Tokens of the largest batch, each text counted once.
     pub fn tokens_per_batch_max(&self) -> usize {
         self.largest.tokens()
+    }
+
+    /// Tokens of all batches of the first epoch: what time is in proportion to.
+    pub fn tokens_per_epoch(&self) -> usize {
+        self.tokens_per_epoch
     }
 }
 
@@ -117,19 +126,15 @@ pub fn estimate<B: Backend>(
     let sum = |part: fn(&Demand) -> usize| demands.iter().map(part).sum::<usize>();
     let values = sum(|demand| demand.adapter_values);
     let best = sum(|demand| if demand.keeps_best { demand.adapter_values } else { 0 });
-    let caches_prefix = limits.prefix.memory_bytes_max > 0
-        || (limits.prefix.folder.is_some() && limits.prefix.disk_bytes_max > 0);
-    let prefix_tokens = |demand: &&&Demand| demand.first_layer > 0 && caches_prefix;
-    let cached: usize = demands
-        .iter()
-        .map(|demand| (demand, demand.first_layer))
-        .filter(|(_, first)| *first > 0)
-        .map(|(demand, _)| demand.tokens_all * hidden * FLOAT)
-        .sum();
+    let prefix_tokens = |demand: &Demand, tokens: usize| {
+        let is_cached = demand.first_layer > 0 && limits.prefix.is_on();
+        if is_cached { tokens } else { 0 }
+    };
+    let cached: usize = demands.iter().map(|demand| prefix_tokens(demand, demand.tokens_all)).sum();
     let texts: usize = round.iter().map(|demand| demand.largest.texts.len()).sum();
     let tokens: usize = round.iter().map(|demand| demand.largest.tokens()).sum();
     let prefix_rows: usize =
-        round.iter().filter(prefix_tokens).map(|demand| demand.largest.tokens()).sum();
+        round.iter().map(|demand| prefix_tokens(demand, demand.largest.tokens())).sum();
     let loss = round.iter().map(|demand| buffer_bytes(&demand.largest.task, hidden)).max();
     MemoryEstimate {
         adapters: FLOAT * (values + best),
@@ -139,7 +144,7 @@ pub fn estimate<B: Backend>(
         scratch: scratch_bytes(encoder, &chunks, &round, limits),
         round: FLOAT * (3 * texts * hidden + prefix_rows * hidden + tokens),
         losses: loss.unwrap_or(0) * limits.threads.min(round.len()),
-        prefix_cache: cached.min(limits.prefix.memory_bytes_max),
+        prefix_cache: (FLOAT * cached * hidden).min(limits.prefix.memory_bytes_max),
         examples: sum(|demand| demand.examples_bytes),
     }
 }

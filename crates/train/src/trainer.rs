@@ -10,12 +10,11 @@ use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::event::{Counters, Event, Outcome, Progress, TenantId};
-use crate::fairness::{Candidate, Fairness};
+use crate::packing::{Candidate, Fairness};
 use crate::prefix::{PrefixCache, PrefixCounters};
 use crate::round::{Engine, RoundCost, Share};
-use crate::settings::{Limits, LimitsError, SettingsError};
+use crate::spec::{Limits, LimitsError, SettingsError, TenantSpec};
 use crate::tenant::{Phase, Tenant};
-use crate::texts::TenantSpec;
 
 /// The frozen model that all tenants share.
 pub struct Base<B: Backend> {
@@ -94,7 +93,7 @@ impl<B: Backend> Trainer<B> {
     pub fn run_round(&mut self) -> Vec<Event> {
         let begun = Instant::now();
         let mut events = self.call_for_scores();
-        let candidates = self.prepare(&mut events);
+        let candidates = self.fetch_batches(&mut events);
         let mut chosen = self.fairness.choose(&candidates, self.engine.limits().round_tokens_max);
         chosen.sort_unstable();
         let mut shares: Vec<Share> = chosen
@@ -205,23 +204,37 @@ impl<B: Backend> Trainer<B> {
         events
     }
 
-    /// Gets every training tenant's next batch ready; ends those whose texts are bad.
-    fn prepare(&mut self, events: &mut Vec<Event>) -> Vec<Candidate> {
-        let config = self.engine.encoder().config().clone();
-        let mut candidates = Vec::new();
-        for (&id, tenant) in &mut self.tenants {
-            if tenant.state.phase != Phase::Training {
-                continue;
-            }
-            match tenant.prepare(&config) {
-                Ok(stall) => self.counters.data_stall += stall,
-                Err(reason) => events.push(tenant.finish(id, reason)),
-            }
-            if let Some(tokens) = tenant.ready_tokens() {
-                candidates.push(Candidate { tenant: id, tokens, weight: tenant.settings.weight });
-            }
+    /// Fetches the next batch of every training tenant whose texts are ready, or waits for one
+    /// tenant's where none are. Ends tenants whose texts are bad.
+    fn fetch_batches(&mut self, events: &mut Vec<Event>) -> Vec<Candidate> {
+        let training =
+            |(_, tenant): &(&TenantId, &mut Tenant)| tenant.state.phase == Phase::Training;
+        let (ready, late): (Vec<_>, Vec<_>) = self
+            .tenants
+            .iter_mut()
+            .filter(training)
+            .map(|(&id, tenant)| (id, tenant.is_ready()))
+            .partition(|(_, is_ready)| *is_ready);
+        let mut candidates: Vec<Candidate> =
+            ready.into_iter().filter_map(|(id, _)| self.fetch(id, events)).collect();
+        let mut late = late.into_iter();
+        while candidates.is_empty()
+            && let Some((id, _)) = late.next()
+        {
+            candidates.extend(self.fetch(id, events));
         }
         candidates
+    }
+
+    fn fetch(&mut self, id: TenantId, events: &mut Vec<Event>) -> Option<Candidate> {
+        let config = self.engine.encoder().config();
+        let tenant = self.tenants.get_mut(&id)?;
+        match tenant.fetch(config) {
+            Ok(stall) => self.counters.data_stall += stall,
+            Err(reason) => events.push(tenant.finish(id, reason)),
+        }
+        let tokens = tenant.fetched_tokens()?;
+        Some(Candidate { tenant: id, tokens, weight: tenant.settings.weight })
     }
 
     /// Steps the optimizers of the chosen tenants, spread over the threads.

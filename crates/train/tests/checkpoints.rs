@@ -1,5 +1,7 @@
 //! Checkpoints that must be refused: damaged ones, and ones of another training.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;
@@ -75,7 +77,8 @@ fn a_checkpoint_of_another_training_is_refused_and_says_what_differs() {
         change(&mut second);
         added([first, second])
     };
-    let cases: [(&dyn Fn(&mut TenantSpec), &str); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut TenantSpec);
+    let cases: [(Change, &str); 6] = [
         (&|spec| spec.settings.seed = 5, "tenant \"tenant 12\": seed was 12 and is 5"),
         (&|spec| spec.settings.lora.rank += 1, "\"tenant 12\": lora.rank was"),
         (&|spec| spec.settings.clip_norm = Some(9.0), "clip_norm was"),

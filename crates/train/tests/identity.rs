@@ -2,6 +2,8 @@
 //! own examples, settings and seed. Tenants are drawn at random (losses, ranks, layers, dropout,
 //! accumulation, evaluation, very unequal texts) and compared with themselves trained alone.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! The prediction of peak memory against what the system counts while training. Each case runs in a
 //! process of its own, because memory that an earlier case freed would be counted as well.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 mod common;
 
 use std::fs;

@@ -1,15 +1,16 @@
 //! What tenants go through: faults that end one tenant alone, evaluations that keep the best
 //! adapter, and what is reported on the way.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{TestTexts, alone, encoder, ended, limits, round, tenant, trainer};
-use cotenant_train::{
-    Evaluation, Event, Example, FinishReason, Length, Limits, Loss, ScoreError, Settings,
-    SettingsError, TenantId, TenantSpec,
-};
+use common::{TestTexts, alone, encoder, ended, join, limits, round, tenant, trainer};
+use cotenant_train::{Evaluation, Event, Example, FinishReason, Length, Limits, Loss, ScoreError};
+use cotenant_train::{Settings, SettingsError, TenantId, TenantSpec, TextError, Texts};
 use cotenant_transformer::{Adapter, AdapterLayout, LayerChoice};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
@@ -202,6 +203,29 @@ fn steps_report_what_they_took() {
 }
 
 #[test]
+fn an_accumulated_step_is_the_mean_of_its_batches() {
+    // The first step of a warm-up has learning rate 0, so both batches see the same adapter.
+    let first_steps = |accumulate, rounds: usize| {
+        let mut trainer = trainer(&encoder(), limits());
+        let settings = Settings { accumulate, warmup_per_mille: 300, ..ten_steps() };
+        trainer.add(pairs(settings)).unwrap();
+        let of_step = |event| match event {
+            Event::StepFinished { loss, gradient_norm, .. } => Some((loss, gradient_norm)),
+            Event::EvaluationDue { .. }
+            | Event::ScoreCompared { .. }
+            | Event::TenantFinished { .. } => None,
+        };
+        let events = (0..rounds).flat_map(|_| trainer.run_round());
+        events.filter_map(of_step).collect::<Vec<_>>()
+    };
+    let [(loss_a, norm_a), (loss_b, norm_b)] = first_steps(1, 2)[..] else { panic!("two steps") };
+    let [(loss, norm)] = first_steps(2, 2)[..] else { panic!("one step") };
+    assert!((loss - (loss_a + loss_b) / 2.0).abs() < 1e-6, "{loss} of {loss_a} and {loss_b}");
+    let (low, high) = ((norm_a - norm_b).abs() / 2.0, (norm_a + norm_b) / 2.0);
+    assert!(norm > low && norm < 1.0001 * high, "{norm} of {norm_a} and {norm_b}");
+}
+
+#[test]
 fn weights_divide_the_machine() {
     let mut trainer = trainer(&encoder(), limits());
     let steps = Length::Steps(300);
@@ -250,6 +274,45 @@ fn what_cannot_be_trained_is_refused_with_its_name() {
     }
     let empty = Adapter { layout: Arc::default(), values: Vec::new() };
     check_refused(TenantSpec { adapter: Some(empty), ..pairs(ten_steps()) }, "adapts nothing");
+}
+
+/// Texts that are prepared only when somebody waits for one of them.
+struct SlowTexts {
+    texts: TestTexts,
+    prepared: AtomicBool,
+}
+
+impl Texts for SlowTexts {
+    fn tokens(&self, text: u32) -> Result<Arc<[u32]>, TextError> {
+        self.prepared.store(true, Ordering::Relaxed);
+        self.texts.tokens(text)
+    }
+
+    fn is_ready(&self, _text: u32) -> bool {
+        self.prepared.load(Ordering::Relaxed)
+    }
+
+    fn key(&self, text: u32) -> u64 {
+        self.texts.key(text)
+    }
+}
+
+#[test]
+fn a_tenant_with_slow_texts_keeps_nobody_waiting() {
+    let encoder = encoder();
+    let mut trainer = trainer(&encoder, limits());
+    let (texts, prepared) = (TestTexts::random(40, 3), AtomicBool::new(false));
+    let texts = Arc::new(SlowTexts { texts, prepared });
+    let slow = TenantSpec { name: "slow".into(), texts, ..pairs(ten_steps()) };
+    let ids = join(&mut trainer, [slow, pairs(ten_steps())]);
+    (0..10).for_each(|_| drop(round(&mut trainer)));
+    let steps: Vec<u64> = ids.iter().map(|id| trainer.progress(*id).unwrap().step).collect();
+    assert_eq!(steps, [0, 10], "the other goes ahead");
+    while !trainer.is_done() {
+        round(&mut trainer);
+    }
+    let outcomes: Vec<_> = ids.iter().map(|id| ended(&trainer.remove(*id).unwrap())).collect();
+    assert_eq!(outcomes[0], outcomes[1], "waiting changed nothing");
 }
 
 #[test]

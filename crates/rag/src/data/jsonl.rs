@@ -144,7 +144,7 @@ impl Shape {
         match object.keys().next() {
             None => Ok(texts),
             Some(name) => Err(format!(
-                "the column {name:?} is not in the first line, which has {} columns and not {columns}",
+                "the column {name:?} is not in the first line, which has {} columns, not {columns}",
                 columns - object.len()
             )),
         }

@@ -14,6 +14,9 @@ pub(super) const LINE_BYTES_MAX: usize = 64 << 20;
 /// Longest text that is kept, about 40,000 words: far past what any encoder reads.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
 
+/// A line's number and the object in it.
+pub(super) type ObjectLine = (usize, Map<String, Value>);
+
 /// The lines of a file that are not blank.
 pub(super) struct Lines {
     path: PathBuf,
@@ -68,7 +71,7 @@ impl Lines {
     }
 
     /// The next line as a JSON object.
-    pub(super) fn next_object(&mut self) -> Result<Option<(usize, Map<String, Value>)>, DataError> {
+    pub(super) fn next_object(&mut self) -> Result<Option<ObjectLine>, DataError> {
         let path = self.path.clone();
         let Some((line, text)) = self.next()? else { return Ok(None) };
         let malformed = |column, problem| DataError::Malformed {

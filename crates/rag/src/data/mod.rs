@@ -86,3 +86,6 @@ fn layout(paths: &[PathBuf]) -> Result<Layout, DataError> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

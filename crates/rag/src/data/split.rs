@@ -19,6 +19,9 @@ const HELD_OUT_MAX: usize = 200;
 /// Part of the training queries that is held out, in hundredths.
 const HELD_OUT_PERCENT: usize = 15;
 
+/// A key of at most this part of a split is small: a split has at least so many, where it can.
+const KEYS_MIN: usize = 5;
+
 /// What a reader has read, before anything is held out.
 #[derive(Default)]
 pub(super) struct Draft {
@@ -86,13 +89,16 @@ impl Draft {
             .collect();
         ordered.sort();
         let mut held: Vec<u32> = Vec::new();
-        for (_, _, queries) in ordered {
-            if held.len() >= target {
-                break;
-            }
-            // A key so large that it would be most of the split is left to training.
-            if queries.len() <= (target - held.len()).max(target / 3) {
-                held.extend(queries);
+        // Small keys first, so that no one page is most of a split; then what still fits.
+        for is_small in [true, false] {
+            for (_, _, queries) in &ordered {
+                if held.len() >= target {
+                    break;
+                }
+                let fits = queries.len() <= (target - held.len()).max(target / 3);
+                if (queries.len() <= target / KEYS_MIN) == is_small && fits {
+                    held.extend(queries);
+                }
             }
         }
         held.sort_unstable();

@@ -29,8 +29,10 @@ impl DevPool {
         documents: &Vectors,
     ) -> Self {
         let dev = &dataset.dev.queries;
-        let mut pool: Vec<u32> =
-            dev.iter().flat_map(|judged| judged.gains.iter().map(|&(document, _)| document)).collect();
+        let mut pool: Vec<u32> = dev
+            .iter()
+            .flat_map(|judged| judged.gains.iter().map(|&(document, _)| document))
+            .collect();
         let room = DOCUMENTS_MAX.saturating_sub(pool.len());
         let depth = (room / (2 * dev.len().max(1))).max(3);
         for (judged, row) in dev.iter().zip(0..) {

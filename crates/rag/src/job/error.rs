@@ -30,9 +30,7 @@ pub enum JobError {
         source: DataError,
     },
     /// A tenant has nothing to train on.
-    #[error(
-        "train tenant {tenant}: its data has no training example\nhint: {hint}"
-    )]
+    #[error("train tenant {tenant}: its data has no training example\nhint: {hint}")]
     NothingToTrain {
         /// Whose.
         tenant: String,

@@ -17,7 +17,7 @@ use super::settings;
 use super::train::{threads, trainer_limits};
 use crate::data::{Dataset, Example};
 use crate::retrieval::Embedder;
-use crate::workspace::{Limits, Length, TenantConfig, Workspace};
+use crate::workspace::{Length, Limits, TenantConfig, Workspace};
 
 /// Bytes of activations that a run keeps between forward and backward; what does not fit is
 /// computed twice.
@@ -109,15 +109,19 @@ pub(super) fn of_prepared(
 
 fn of_loads(limits: &Limits, base: &BaseModel, loads: &[Load<'_>]) -> Result<Estimate, JobError> {
     let config = base.folder.config();
-    let demands = loads.iter().map(|load| demand(load, limits, config)).collect::<Result<Vec<_>, _>>()?;
+    let demands =
+        loads.iter().map(|load| demand(load, limits, config)).collect::<Result<Vec<_>, _>>()?;
     let demands: Vec<Demand> = demands.into_iter().flatten().collect();
     let training = cotenant_train::estimate(&base.encoder, &trainer_limits(limits), &demands);
     let longest = base.folder.tokens_max();
     let chunk = limits.chunk_tokens.max(longest);
     let embedding = threads(limits) * base.encoder.scratch_bytes(chunk, longest);
     let texts: usize = loads.iter().map(|load| text_bytes(load)).sum();
-    let vectors: usize =
-        loads.iter().map(|load| load.dataset.documents.len() * config.hidden * 4).max().unwrap_or(0);
+    let vectors: usize = loads
+        .iter()
+        .map(|load| load.dataset.documents.len() * config.hidden * 4)
+        .max()
+        .unwrap_or(0);
     let parts = [
         ("process", PROCESS_BYTES),
         ("base model", base_bytes(config, base.precision)),
@@ -132,7 +136,8 @@ fn of_loads(limits: &Limits, base: &BaseModel, loads: &[Load<'_>]) -> Result<Est
         ("prefix cache", training.prefix_cache),
     ];
     let parts = parts.into_iter().filter(|(_, bytes)| *bytes > 0);
-    let parts = parts.map(|(name, bytes)| Part { name: name.into(), bytes: bytes as u64 }).collect();
+    let parts =
+        parts.map(|(name, bytes)| Part { name: name.into(), bytes: bytes as u64 }).collect();
     Ok(Estimate { parts, wall_s: None })
 }
 
@@ -151,7 +156,8 @@ fn base_bytes(config: &EncoderConfig, precision: Precision) -> usize {
 /// A tenant's strings and token ids.
 fn text_bytes(load: &Load<'_>) -> usize {
     let documents = load.dataset.documents.iter();
-    let strings: usize = documents.map(|d| d.text.len() + d.title.len() + d.heading.len() + 96).sum();
+    let strings: usize =
+        documents.map(|d| d.text.len() + d.title.len() + d.heading.len() + 96).sum();
     let tokens: usize = (0..load.dataset.texts()).map(|text| tokens_of(load.texts, text)).sum();
     // The strings stand twice while they are tokenised: in the data set and in the token store.
     2 * strings + 4 * tokens + 48 * load.dataset.texts() as usize
@@ -186,9 +192,8 @@ fn demand(
 /// The training examples with documents drawn by a counter in place of mined negatives.
 fn with_stand_ins(dataset: &Dataset, config: &TenantConfig) -> Vec<TrainExample> {
     let documents = dataset.documents.len() as u64;
-    let stand_in = |example: usize, at: usize| {
-        (random::mix(&[example as u64, at as u64]) % documents) as u32
-    };
+    let stand_in =
+        |example: usize, at: usize| (random::mix(&[example as u64, at as u64]) % documents) as u32;
     let with = |(at, example): (usize, &Example)| match example {
         Example::Pair { query, positive, negatives } => {
             let mut negatives = negatives.clone();
@@ -243,7 +248,8 @@ fn trial(base: &BaseModel, chunk_tokens: usize) -> Result<(f64, f64), JobError> 
     let failed = |source| JobError::Spec { tenant: "trial".into(), source };
     let layout = AdapterLayout::from_spec(&trial_spec(), config).map_err(failed)?;
     let adapter = Adapter::initial(layout.into(), 1);
-    let text: Vec<u32> = (0..TEXT_TOKENS.min(config.tokens_max())).map(|i| (i % config.vocab) as u32).collect();
+    let text: Vec<u32> =
+        (0..TEXT_TOKENS.min(config.tokens_max())).map(|i| (i % config.vocab) as u32).collect();
     let texts = chunk_tokens.div_ceil(text.len()).max(1);
     let mut batch = Packed::default();
     batch.push((0..texts).map(|_| text.as_slice()), Some(0), None);

@@ -276,7 +276,12 @@ fn cost(results: &RunResults, trained: &Trained) -> Cost {
         pairs_per_s: results.pairs_per_s,
         data_stall_pct: results.data_stall_pct,
         phases,
-        memory: parts.map(|part| crate::report::Part { name: part.name.clone(), mib: part.bytes as f64 / f64::from(1 << 20) }).collect(),
+        memory: parts
+            .map(|part| crate::report::Part {
+                name: part.name.clone(),
+                mib: part.bytes as f64 / f64::from(1 << 20),
+            })
+            .collect(),
         predicted_peak_mib: trained.predicted.peak_mib() as f64,
     }
 }

@@ -23,13 +23,13 @@ mod texts;
 mod train;
 mod usage;
 
+pub use crate::retrieval::Quality;
 pub use base::BaseModel;
 pub use error::JobError;
 pub use estimate::{Estimate, Part, estimate};
 pub use export::{ExportFormat, export};
 pub use observer::{Observer, RunEvent, Stage};
 pub use quality::{DataQuality, evaluate};
-pub use crate::retrieval::Quality;
 pub use results::{RunResults, TenantResult};
 pub use run_folder::{RunFolder, SavedRun, SavedTenant};
 pub use search::{Found, Searcher};

@@ -45,7 +45,10 @@ pub(super) struct Workshop<'a> {
 
 impl Workshop<'_> {
     /// Reads a tenant's data and begins to tokenise it in the background.
-    pub(super) fn read(&self, config: &TenantConfig) -> Result<(Dataset, Arc<dyn Texts>), JobError> {
+    pub(super) fn read(
+        &self,
+        config: &TenantConfig,
+    ) -> Result<(Dataset, Arc<dyn Texts>), JobError> {
         let name = config.name.to_string();
         let options = ReadOptions { name: name.clone(), passages_max: config.passages_max };
         self.start(&name, Stage::Read, 0);

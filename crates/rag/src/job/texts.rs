@@ -67,12 +67,9 @@ mod tests {
             query_tokens_max: 3,
             document_tokens_max: 5,
         };
-        for (text, expected) in [
-            (1, vec![0, 1]),
-            (2, vec![0, 1, 2]),
-            (7, vec![0, 1, 7]),
-            (9, vec![0, 1, 2, 3, 9]),
-        ] {
+        for (text, expected) in
+            [(1, vec![0, 1]), (2, vec![0, 1, 2]), (7, vec![0, 1, 7]), (9, vec![0, 1, 2, 3, 9])]
+        {
             assert_eq!(*cut.tokens(text).unwrap(), *expected, "text {text}");
         }
         assert_ne!(cut.key(7), Whole.key(7), "another cut is another text");

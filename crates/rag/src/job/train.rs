@@ -144,7 +144,8 @@ impl Training<'_> {
         while !trainer.is_done() {
             for (id, step) in trainer.awaiting_score() {
                 let at = position(&ids, id);
-                let score = self.score(&tenants[at], trainer.adapter(id).expect("a known tenant"))?;
+                let score =
+                    self.score(&tenants[at], trainer.adapter(id).expect("a known tenant"))?;
                 dev_scores[at].push((step, score));
                 let events =
                     trainer.report_score(id, score).expect("the trainer waits for this score");

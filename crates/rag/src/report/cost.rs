@@ -75,7 +75,7 @@ fn draw_ratios(html: &mut Html, report: &RunReport) {
 
 const APART_NOTE: &str = "Apart means one process for each tenant, each with a base model of its \
      own. Their memory is for all of them side by side; their time is for one after another on \
-     the same threads, which is what side by side would take as well.";
+     the same threads.";
 
 fn apart(report: &RunReport) -> impl Iterator<Item = (Origin, &Separate)> {
     let measured = report.apart.measured.iter().map(|separate| (Origin::Measured, separate));
@@ -146,10 +146,7 @@ fn parts(cost: &Cost) -> Vec<Segment> {
     shaded(named.chain(rest), number::memory)
 }
 
-fn shaded(
-    amounts: impl Iterator<Item = (String, f64)>,
-    words: fn(f64) -> String,
-) -> Vec<Segment> {
+fn shaded(amounts: impl Iterator<Item = (String, f64)>, words: fn(f64) -> String) -> Vec<Segment> {
     let segment = |(place, (name, amount))| Segment {
         name,
         class: shade(place),
@@ -173,25 +170,25 @@ fn draw_phases(html: &mut Html, cost: &Cost) {
     html.word("h3", &[], "Phases of the run");
     let is_amount = |seconds: &f64| seconds.is_finite() && *seconds > 0.0;
     let total: f64 = segments.iter().map(|segment| segment.amount).filter(is_amount).sum();
-    let row = Row { name: "All".to_owned(), origin: Origin::Measured, segments, amount: total };
+    let row =
+        Row { name: "Whole run".to_owned(), origin: Origin::Measured, segments, amount: total };
     let rows = [row];
     Rows { subject: "Time by phase", rows: &rows, words: number::time }.draw(html);
     draw_legend(html, "Time by phase, measured", &rows[0].segments, total);
 }
 
-const LEGEND: [Column; 3] = [
-    Column { name: "Part", holds: Holds::Words },
-    Column { name: "Amount", holds: Holds::Numbers },
-    Column { name: "Share", holds: Holds::Numbers },
-];
-
 /// A stack's parts in words, each with the colour that it has in the bar.
 fn draw_legend(html: &mut Html, caption: &str, segments: &[Segment], total: f64) {
+    const COLUMNS: [Column; 3] = [
+        Column { name: "Part", holds: Holds::Words },
+        Column { name: "Amount", holds: Holds::Numbers },
+        Column { name: "Share", holds: Holds::Numbers },
+    ];
     if segments.is_empty() {
         return;
     }
     html.element("div", &[("class", "legend")], |html| {
-        let table = Table { caption, columns: &LEGEND, rows: segments.len() };
+        let table = Table { caption, columns: &COLUMNS, rows: segments.len() };
         table.draw(html, |cell, row, column| {
             let segment = &segments[row];
             match column {

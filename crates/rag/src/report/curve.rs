@@ -16,10 +16,10 @@ pub(super) fn drawable(points: &[Point]) -> Vec<Point> {
     points
 }
 
-/// A mean over neighbours, twice, so that near ones count more; as many points as there were.
+/// What neighbours say on average, near ones more; as many points as there were.
 pub(super) fn smoothed(points: &[Point]) -> Vec<Point> {
-    let radius = if points.len() < 5 { 0 } else { (points.len() / 24).max(1) };
-    box_mean(&box_mean(points, radius), radius)
+    let radius = if points.len() < 5 { 0 } else { (points.len() / 16).max(1) };
+    fitted(&fitted(points, radius), radius)
 }
 
 /// Evenly chosen points, the first and the last among them.
@@ -30,19 +30,33 @@ pub(super) fn thinned(points: &[Point]) -> Vec<Point> {
     (0..POINTS_MAX).map(|n| points[n * (points.len() - 1) / (POINTS_MAX - 1)]).collect()
 }
 
-fn box_mean(points: &[Point], radius: usize) -> Vec<Point> {
-    let mut sums = vec![0.0];
-    sums.extend(points.iter().scan(0.0, |sum, point| {
-        *sum += point.value;
-        Some(*sum)
-    }));
-    let mean = |(at, point): (usize, &Point)| {
-        // The window shrinks on both sides at the ends, so that the ends are not pulled inwards.
-        let radius = radius.min(at).min(points.len() - 1 - at);
-        let (from, to) = (at - radius, at + radius + 1);
-        Point { step: point.step, value: (sums[to] - sums[from]) / (to - from) as f64 }
+/// At each point, the straight line through the neighbours within `radius`. Inside the curve that
+/// is their mean; at its ends, where neighbours are on one side only, a mean would lag behind.
+fn fitted(points: &[Point], radius: usize) -> Vec<Point> {
+    let sums = running_sums(points.iter().map(|point| point.value));
+    let moments =
+        running_sums(points.iter().zip(0..).map(|(point, at)| point.value * f64::from(at)));
+    let fit = |(at, point): (usize, &Point)| {
+        let (from, to) = (at.saturating_sub(radius), (at + radius + 1).min(points.len()));
+        let number = (to - from) as f64;
+        let middle = (from + to - 1) as f64 / 2.0;
+        let sum = sums[to] - sums[from];
+        let spread = number * (number * number - 1.0) / 12.0;
+        let covariance = moments[to] - moments[from] - middle * sum;
+        let slope = if spread > 0.0 { covariance / spread } else { 0.0 };
+        Point { step: point.step, value: sum / number + slope * (at as f64 - middle) }
     };
-    points.iter().enumerate().map(mean).collect()
+    points.iter().enumerate().map(fit).collect()
+}
+
+/// The sum of the first 0, 1, 2 … values.
+fn running_sums(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sum = 0.0;
+    let later = values.map(|value| {
+        sum += value;
+        sum
+    });
+    std::iter::once(0.0).chain(later).collect()
 }
 
 #[cfg(test)]
@@ -72,6 +86,8 @@ mod tests {
         let noise: Vec<f64> = (0..100).map(|n| f64::from(n % 2)).collect();
         let middle = &smoothed(&points(&noise))[20..80];
         assert!(middle.iter().all(|point| (point.value - 0.5).abs() < 0.05), "{middle:?}");
+        let ends = [smoothed(&points(&noise))[0], smoothed(&points(&noise))[99]];
+        assert!(ends.iter().all(|point| (point.value - 0.5).abs() < 0.3), "{ends:?}");
         for few in [&[][..], &[1.0], &[1.0, 5.0, 2.0]] {
             assert_eq!(smoothed(&points(few)), points(few));
         }

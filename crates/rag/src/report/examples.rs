@@ -35,11 +35,8 @@ const NOTE: &str = "Held-out queries whose relevant passage changed its rank mos
      directions. They show what changed, not how often: that is what the table above is for.";
 
 /// By how the rank after stands to the rank before.
-const GROUPS: [(&str, Ordering); 3] = [
-    ("Got better", Ordering::Less),
-    ("Got worse", Ordering::Greater),
-    ("Stayed", Ordering::Equal),
-];
+const GROUPS: [(&str, Ordering); 3] =
+    [("Got better", Ordering::Less), ("Got worse", Ordering::Greater), ("Stayed", Ordering::Equal)];
 
 /// A passage that was not found is behind every rank.
 fn moved(example: &Example) -> Ordering {

@@ -8,8 +8,6 @@
 mod cost;
 mod curve;
 mod examples;
-#[cfg(test)]
-mod fixture;
 mod html;
 mod model;
 mod next;

@@ -62,7 +62,7 @@ pub struct TenantReport {
     pub adapter_parameters: u64,
     /// Step whose adapter was kept; `None` if nothing chose one.
     pub best_step: Option<u64>,
-    /// Why training ended, as a sentence.
+    /// Why training ended; the page makes a sentence of it.
     pub ended: String,
     /// Held-out queries whose relevant passage changed rank most, in both directions.
     pub examples: Vec<Example>,

@@ -9,6 +9,11 @@ const TENANTS_MAX: usize = 8;
 /// Longest query that is offered to be asked again.
 const QUERY_CHARS_MAX: usize = 80;
 
+const EVAL: &str =
+    "Measure an adapter on other data: a BEIR folder, a JSONL file or a folder of pages:";
+
+const MERGED: &str = "--format sentence-transformers";
+
 pub(super) fn draw(html: &mut Html, report: &RunReport) {
     let Some(first) = report.tenants.first() else { return };
     let run = shell_word(&report.run);
@@ -21,10 +26,12 @@ pub(super) fn draw(html: &mut Html, report: &RunReport) {
         });
         let searches = searches.collect::<Vec<_>>().join("\n");
         draw_command(html, "Ask a tenant’s documents through its adapter:", &searches);
-        let eval = format!("cotenant eval {}", of(first));
-        draw_command(html, "Measure an adapter again:", &eval);
+        let (base, adapter) = (shell_word(&report.base), shell_word(&first.adapter));
+        let eval = format!("cotenant eval --base {base} --adapter {adapter} DATA");
+        draw_command(html, EVAL, &eval);
         let export = format!("cotenant export {}", of(first));
-        draw_command(html, "Take an adapter along, for peft or sentence-transformers:", &export);
+        let export = format!("{export} --format peft --to adapter\n{export} {MERGED} --to model");
+        draw_command(html, "Take an adapter along, alone or merged into its base:", &export);
     });
 }
 
@@ -35,10 +42,11 @@ fn draw_command(html: &mut Html, what: &'static str, command: &str) {
     html.element("pre", &attributes, |pre| pre.word("code", &[], command));
 }
 
-/// A query that the tenant's documents can answer.
+/// A query that the tenant's documents can answer and that a command line takes as it is.
 fn question(tenant: &TenantReport) -> &str {
     let is_short = |query: &&str| {
         !query.is_empty()
+            && !query.starts_with('-')
             && query.chars().count() <= QUERY_CHARS_MAX
             && !query.chars().any(char::is_control)
     };
@@ -58,6 +66,22 @@ fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::model::Example;
+    use crate::report::tests::fixture;
+
+    #[test]
+    fn questions_are_short_and_no_flags() {
+        let check = |queries: &[&str], expected: &str| {
+            let mut tenant = fixture::run().tenants.remove(0);
+            let example = tenant.examples[0].clone();
+            let asked = |query: &&str| Example { query: (*query).to_owned(), ..example.clone() };
+            tenant.examples = queries.iter().map(asked).collect();
+            assert_eq!(question(&tenant), expected, "{queries:?}");
+        };
+        check(&["how", "why"], "how");
+        check(&["", "--json", "a\nb", &"x".repeat(81), "why"], "why");
+        check(&[], "your question");
+    }
 
     #[test]
     fn words_stay_one_argument() {

@@ -3,6 +3,9 @@
 /// Stands for a value that is missing, infinite or not a number.
 pub(super) const DASH: &str = "–";
 
+/// The blank before a unit, at which no line ends.
+const UNBROKEN: char = '\u{a0}';
+
 /// Three significant digits, with commas between thousands.
 pub(super) fn significant(value: f64) -> String {
     if !value.is_finite() {
@@ -61,9 +64,9 @@ pub(super) fn memory(mib: f64) -> String {
         return DASH.to_owned();
     }
     match mib.abs() {
-        size if size >= 1023.5 => format!("{} GiB", significant(mib / 1024.0)),
-        size if size >= 1.0 || size == 0.0 => format!("{} MiB", significant(mib)),
-        _ => format!("{} KiB", significant(mib * 1024.0)),
+        size if size >= 1023.5 => with_unit(&significant(mib / 1024.0), "GiB"),
+        size if size >= 1.0 || size == 0.0 => with_unit(&significant(mib), "MiB"),
+        _ => with_unit(&significant(mib * 1024.0), "KiB"),
     }
 }
 
@@ -73,10 +76,10 @@ pub(super) fn time(seconds: f64) -> String {
         return DASH.to_owned();
     }
     if seconds.abs() < 0.9995 && seconds != 0.0 {
-        return format!("{} ms", significant(seconds * 1000.0));
+        return with_unit(&significant(seconds * 1000.0), "ms");
     }
     if seconds < 119.95 {
-        return format!("{} s", significant(seconds));
+        return with_unit(&significant(seconds), "s");
     }
     let whole = seconds.round();
     if whole < 3600.0 {
@@ -91,19 +94,16 @@ pub(super) fn percent(value: f64) -> String {
     if !value.is_finite() {
         return DASH.to_owned();
     }
-    format!("{} %", decimals(value, usize::from(value.abs() < 9.95)))
+    with_unit(&decimals(value, usize::from(value.abs() < 9.95)), "%")
 }
 
 fn joined(amounts: [f64; 2], units: [&str; 2]) -> String {
-    let [large, small] = amounts.map(significant_whole);
-    if amounts[1] == 0.0 {
-        return format!("{large} {}", units[0]);
-    }
-    format!("{large} {} {small} {}", units[0], units[1])
+    let word = |place: usize| with_unit(&grouped(&format!("{:.0}", amounts[place])), units[place]);
+    if amounts[1] == 0.0 { word(0) } else { format!("{}{UNBROKEN}{}", word(0), word(1)) }
 }
 
-fn significant_whole(value: f64) -> String {
-    grouped(&format!("{value:.0}"))
+fn with_unit(amount: &str, unit: &str) -> String {
+    format!("{amount}{UNBROKEN}{unit}")
 }
 
 /// A row of digits, perhaps after a sign, with commas between thousands.
@@ -133,7 +133,7 @@ mod tests {
 
     fn check(write: fn(f64) -> String, cases: &[(f64, &str)]) {
         for (value, expected) in cases {
-            assert_eq!(write(*value), *expected, "{value}");
+            assert_eq!(write(*value).replace(UNBROKEN, " "), *expected, "{value}");
         }
     }
 
@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn scores_keep_three_decimals() {
         check(score, &[(0.6444, "0.644"), (1.0, "1.000"), (-0.0001, "0.000")]);
-        check(change, &[(0.0271, "+0.027"), (-0.0271, "−0.027"), (0.0001, "0.000"), (0.0, "0.000")]);
+        check(
+            change,
+            &[(0.0271, "+0.027"), (-0.0271, "−0.027"), (0.0001, "0.000"), (0.0, "0.000")],
+        );
         check(p_value, &[(0.0001, "p < 0.001"), (0.0314, "p = 0.031"), (1.0, "p = 1.000")]);
         assert_eq!(count(12_345), "12,345");
     }

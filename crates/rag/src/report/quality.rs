@@ -81,9 +81,9 @@ pub(super) fn draw(html: &mut Html, tenants: &[TenantReport]) {
     });
 }
 
-const NOTE: &str = "“Better” and “worse” mean that the 95 % interval of the difference, from a \
-     paired bootstrap over the queries, leaves out zero; anything else is called noise. Among \
-     twenty tenants, one such claim is expected to be chance.";
+const NOTE: &str = "“Better” and “worse” mean that the 95\u{a0}% interval of the difference, from a \
+     paired bootstrap over the queries, leaves out zero, and that p is below 0.05; anything else \
+     is called noise. Of twenty tenants that did not change, one is expected to pass by chance.";
 
 const COLUMNS: [Column; 6] = [
     Column { name: "Tenant", holds: Holds::Words },
@@ -96,7 +96,8 @@ const COLUMNS: [Column; 6] = [
 
 fn draw_table(html: &mut Html, tenants: &[TenantReport]) {
     let ends = tenants.iter().flat_map(|tenant| [tenant.difference.low, tenant.difference.high]);
-    let reach = ends.filter(|end| end.is_finite()).fold(0.0, |reach: f64, end| reach.max(end.abs()));
+    let reach =
+        ends.filter(|end| end.is_finite()).fold(0.0, |reach: f64, end| reach.max(end.abs()));
     let caption = "Held-out queries, base model → tuned adapter, measured";
     let table = Table { caption, columns: &COLUMNS, rows: tenants.len() };
     table.draw(html, |cell, row, column| {
@@ -128,11 +129,13 @@ fn draw_difference(html: &mut Html, tenant: &TenantReport, (place, reach): (usiz
     }
     let difference = &tenant.difference;
     let mean = number::change(difference.mean);
-    let range = format!("{} to {}", number::change(difference.low), number::change(difference.high));
+    let range =
+        format!("{} to {}", number::change(difference.low), number::change(difference.high));
     html.word("b", &[], &mean);
     html.text(&format!(" ({range})"));
     html.word("span", &[("class", "below")], &number::p_value(difference.p_value));
-    let description = format!("Changed by {mean}, 95 % interval {range}; the line is no change.");
+    let description =
+        format!("Changed by {mean}, 95\u{a0}% interval {range}; the line is no change.");
     let caption = Caption { title: "Change in nDCG@10", description: &description };
     html.element("div", &[("class", &format!("whisk {}", tone(place)))], |html| {
         draw_interval(html, &caption, difference, reach);
@@ -167,4 +170,29 @@ fn pairs(before: &Scores, after: &Scores) -> [Pair; 3] {
         Pair { name: "Recall@10", before: before.recall10, after: after.recall10 },
         Pair { name: "MRR@10", before: before.mrr10, after: after.mrr10 },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::Interval;
+    use crate::report::tests::fixture;
+
+    #[test]
+    fn verdicts_follow_the_interval() {
+        let check = |(low, high): (f64, f64), p_value: f64, expected: Verdict| {
+            let mut tenant = fixture::run().tenants.remove(0);
+            tenant.difference = Interval { mean: (low + high) / 2.0, low, high, p_value };
+            assert_eq!(Verdict::of(&tenant), expected, "{low} {high} {p_value}");
+            tenant.queries_test = 0;
+            assert_eq!(Verdict::of(&tenant), Verdict::Unmeasured);
+        };
+        check((0.01, 0.03), 0.01, Verdict::Better);
+        check((0.01, 0.03), 0.06, Verdict::WithinNoise);
+        check((0.01, 0.03), f64::NAN, Verdict::Better);
+        check((-0.01, 0.03), 0.01, Verdict::WithinNoise);
+        check((0.0, 0.03), 0.04, Verdict::WithinNoise);
+        check((-0.03, -0.01), 0.01, Verdict::Worse);
+        check((f64::NAN, 0.01), 0.01, Verdict::Unmeasured);
+    }
 }

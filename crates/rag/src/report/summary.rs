@@ -80,3 +80,55 @@ fn quality_sentence(report: &RunReport) -> Option<String> {
         others => format!("On held-out queries, {} and {last}.", others.join(", ")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::fixture;
+
+    #[test]
+    fn a_sentence_sums_up_the_cost() {
+        let check = |tenants: usize, is_measured: bool, expected: &str| {
+            let mut report = fixture::run();
+            report.tenants.truncate(tenants);
+            report.apart.measured = report.apart.measured.filter(|_| is_measured);
+            assert_eq!(cost_sentence(&report).replace('\u{a0}', " "), expected);
+        };
+        check(0, false, "No tenant was trained in this run.");
+        check(1, false, "1 tenant trained in 93.4 s and 412 MiB.");
+        let together = "3 tenants trained together in 93.4 s and 412 MiB; as separate processes \
+             they";
+        let estimated = "would have needed an estimated 2 min 28 s one after another, or 1.18 GiB \
+             side by side.";
+        check(3, false, &format!("{together} {estimated}"));
+        let measured =
+            "needed 2 min 41 s one after another, or 1.18 GiB side by side, as measured.";
+        check(3, true, &format!("{together} {measured}"));
+    }
+
+    #[test]
+    fn a_sentence_sums_up_the_quality() {
+        let check = |choice: &[usize], expected: Option<&str>| {
+            let run = fixture::run();
+            let tenants = choice.iter().map(|place| run.tenants[*place].clone()).collect();
+            let report = RunReport { tenants, ..run };
+            assert_eq!(quality_sentence(&report).as_deref(), expected);
+        };
+        check(&[], None);
+        check(&[0], Some("On held-out queries, 1 tenant retrieves better than before."));
+        check(
+            &[0, 0, 1],
+            Some(
+                "On held-out queries, 2 tenants retrieve better than before and 1 tenant changed \
+                 no more than chance would.",
+            ),
+        );
+        check(
+            &[2, 1, 0],
+            Some(
+                "On held-out queries, 1 tenant retrieves better than before, 1 tenant changed no \
+                 more than chance would and 1 tenant retrieves worse than before.",
+            ),
+        );
+    }
+}

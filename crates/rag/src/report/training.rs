@@ -26,17 +26,13 @@ pub(super) fn draw(html: &mut Html, tenants: &[TenantReport]) {
     });
 }
 
-const LOSS_NOTE: &str = "Points are batches, the line is a running mean. Each chart has a scale \
-     of its own, since losses of different data do not compare.";
+const LOSS_NOTE: &str = "Points are steps, the line smooths them. Each chart has a scale of its own, \
+     since losses on different data do not compare.";
 
 const DEV_NOTE: &str = "Measured while training on a part of the training data that was set \
      aside; the ring is the step whose adapter was kept. Held-out queries had no say in it.";
 
-fn draw_grid(
-    html: &mut Html,
-    tenants: &[TenantReport],
-    draw: impl Fn(&mut Html, &TenantReport),
-) {
+fn draw_grid(html: &mut Html, tenants: &[TenantReport], draw: impl Fn(&mut Html, &TenantReport)) {
     html.element("div", &[("class", "grid")], |grid| {
         for (place, tenant) in tenants.iter().enumerate() {
             grid.element("figure", &[("class", &tone(place))], |figure| draw(figure, tenant));
@@ -48,19 +44,27 @@ fn draw_loss(html: &mut Html, tenant: &TenantReport) {
     let points = drawable(&tenant.loss);
     let line = smoothed(&points);
     let ends = line.first().zip(line.last());
-    draw_figure_caption(html, tenant, &match ends {
-        Some((first, last)) if line.len() > 1 => {
-            format!("{} → {}", number::significant(first.value), number::significant(last.value))
-        }
-        Some((only, _)) => number::significant(only.value),
-        None => String::new(),
-    });
+    draw_figure_caption(
+        html,
+        tenant,
+        &match ends {
+            Some((first, last)) if line.len() > 1 => {
+                format!(
+                    "{} → {}",
+                    number::significant(first.value),
+                    number::significant(last.value)
+                )
+            }
+            Some((only, _)) => number::significant(only.value),
+            None => String::new(),
+        },
+    );
     let Some((first, last)) = ends else {
         return html.word("p", &[("class", "small")], "No loss was recorded.");
     };
     let title = format!("Training loss of {}", tenant.name);
     let description = format!(
-        "Running mean of {} values: {} at step {}, {} at step {}.",
+        "{} values; smoothed, {} at step {}, {} at step {}.",
         number::count(points.len() as u64),
         number::significant(first.value),
         number::count(first.step),
@@ -71,7 +75,8 @@ fn draw_loss(html: &mut Html, tenant: &TenantReport) {
         caption: Caption { title: &title, description: &description },
         points: &thinned(&points),
         line: &thinned(&line),
-        dots: Dots::Faint,
+        // A few points are no noise, and a single one has no line.
+        dots: if points.len() < 8 { Dots::Solid } else { Dots::Faint },
         mark: None,
     }
     .draw(html);
@@ -82,13 +87,13 @@ fn draw_loss(html: &mut Html, tenant: &TenantReport) {
 fn draw_remarks(html: &mut Html, all: &[Point], drawn: &[Point]) {
     let missing = (all.len() - drawn.len()) as u64;
     if missing > 0 {
-        let values = if missing == 1 { "value was" } else { "values were" };
-        let remark = format!("{} {values} not finite and cannot be drawn.", number::count(missing));
+        let values = if missing == 1 { "value" } else { "values" };
+        let remark = format!("{} {values} cannot be drawn.", number::count(missing));
         html.word("p", &[("class", "small")], &remark);
     }
     if drawn.len() > POINTS_MAX {
         let all = number::count(drawn.len() as u64);
-        let remark = format!("{POINTS_MAX} of {all} points are drawn; the mean is of all.");
+        let remark = format!("{POINTS_MAX} of {all} points are drawn; the line is of all.");
         html.word("p", &[("class", "small")], &remark);
     }
 }
@@ -96,9 +101,8 @@ fn draw_remarks(html: &mut Html, all: &[Point], drawn: &[Point]) {
 fn draw_dev(html: &mut Html, tenant: &TenantReport) {
     let points = drawable(&tenant.dev_ndcg10);
     let kept = points.iter().find(|point| Some(point.step) == tenant.best_step);
-    let words = kept.map(|kept| {
-        format!("{} at step {}", number::score(kept.value), number::count(kept.step))
-    });
+    let words = kept
+        .map(|kept| format!("{} at step {}", number::score(kept.value), number::count(kept.step)));
     draw_figure_caption(html, tenant, words.as_deref().unwrap_or_default());
     let Some((first, last)) = points.first().zip(points.last()) else {
         return html.word("p", &[("class", "small")], "Not measured while training.");
@@ -165,7 +169,30 @@ fn draw_table(html: &mut Html, tenants: &[TenantReport]) {
                 let size = format!("{}, {parameters} parameters", number::memory(mib));
                 cell.word("span", &[("class", "below")], &size);
             }
-            _ => cell.foreign(&tenant.ended),
+            _ => cell.foreign(&sentence(&tenant.ended)),
         }
     });
+}
+
+/// A reason as a sentence: reasons are written to stand inside one.
+fn sentence(reason: &str) -> String {
+    let mut characters = reason.trim_end_matches('.').chars();
+    match characters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), characters.as_str()),
+        None => number::DASH.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_become_sentences() {
+        let check = |reason: &str, expected: &str| assert_eq!(sentence(reason), expected);
+        check("every step was taken", "Every step was taken.");
+        check("All epochs were done.", "All epochs were done.");
+        check("é", "É.");
+        check("", "–");
+    }
 }

@@ -30,7 +30,8 @@ impl Vectors {
     /// The `k` rows with the largest inner product, best first; equal scores by row.
     pub fn search(&self, query: &[f32], k: usize) -> Vec<Ranked<u32>> {
         let rows = self.values.chunks_exact(self.width.max(1));
-        let scored = rows.zip(0..).map(|(row, document)| Ranked { document, score: dot(query, row) });
+        let scored =
+            rows.zip(0..).map(|(row, document)| Ranked { document, score: dot(query, row) });
         top(scored, k)
     }
 }

@@ -359,7 +359,9 @@ mod tests {
         let entries = std::fs::read_dir(folder.path()).unwrap();
         let files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         assert_eq!(files.len(), 3, "one file for each table and tokenizer: {files:?}");
-        for damage in [truncate as fn(&mut Vec<u8>), flip, Vec::clear, |bytes| bytes.push(0)] {
+        for damage in
+            [truncate as fn(&mut Vec<u8>), |bytes| flip(bytes), Vec::clear, |bytes| bytes.push(0)]
+        {
             for file in &files {
                 let mut bytes = std::fs::read(file).unwrap();
                 damage(&mut bytes);
@@ -374,7 +376,7 @@ mod tests {
         bytes.truncate(bytes.len() / 2);
     }
 
-    fn flip(bytes: &mut Vec<u8>) {
+    fn flip(bytes: &mut [u8]) {
         if let Some(byte) = bytes.get_mut(60) {
             *byte ^= 1;
         }

@@ -1,4 +1,4 @@
-//! What a key is, and every key of a tenant: its name, its type and range, its default and what it means.
+//! What a key is, and every key of a tenant: its name, type and range, default and meaning.
 //!
 //! This is the one definition: parsing, type checks, guesses and the reference page read it.
 

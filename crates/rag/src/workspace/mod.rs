@@ -18,3 +18,6 @@ pub use config::{
 };
 pub use error::{Place, WorkspaceError};
 pub use reference::reference;
+
+#[cfg(test)]
+mod tests;

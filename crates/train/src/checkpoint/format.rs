@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Counters;
 use crate::hash::Hasher;
 use crate::plan::Cursor;
-use crate::settings::Settings;
+use crate::spec::Settings;
 use crate::tenant::Phase;
 
 /// First bytes of every checkpoint.

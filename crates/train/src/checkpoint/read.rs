@@ -14,7 +14,7 @@ use super::format::{FORMAT, MAGIC, Meta, SECTIONS, SectionReader, TenantMeta, pa
 use crate::event::Counters;
 use crate::optimizer::AdamW;
 use crate::plan::Cursor;
-use crate::settings::Settings;
+use crate::spec::Settings;
 use crate::tenant::{Best, State, Tenant};
 
 /// A whole checkpoint.
@@ -200,7 +200,7 @@ fn differences(key: &str, saved: &Value, now: &Value, found: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::{Settings, settings_difference};
-    use crate::settings::{Length, Loss};
+    use crate::spec::{Length, Loss};
 
     fn check(change: impl FnOnce(&mut Settings), expected: Option<&str>) {
         let saved = Settings::default();

@@ -48,7 +48,7 @@ fn describe(tenant: &Tenant, counter: Option<u64>) -> TenantMeta {
         data_hash: tenant.data_hash,
         layout: pairs(&state.adapter.layout),
         phase: state.phase.clone(),
-        cursor: tenant.course.cursor(),
+        cursor: tenant.cursor(),
         step: state.step,
         adapter_step: state.adapter_step,
         optimizer_steps: state.optimizer.steps,

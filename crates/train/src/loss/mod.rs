@@ -10,7 +10,7 @@ pub use cosent::{CoSent, Scored};
 pub use matrix::{Embedded, LossBuffers};
 pub use mnrl::{Mnrl, Ranking};
 
-use crate::settings::Loss;
+use crate::spec::Loss;
 
 /// What a loss compares; rows refer to the texts of a batch.
 #[derive(Clone, Debug, PartialEq)]

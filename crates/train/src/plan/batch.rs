@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::loss::{Ranking, Scored, Task};
 use crate::plan::sampler::Sampler;
-use crate::texts::Example;
+use crate::spec::Example;
 
 /// A batch with each text once, in the order of first use.
 #[derive(Clone, Debug, PartialEq)]

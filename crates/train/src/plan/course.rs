@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::batch::{Batch, KnownPositives, build, drawn_by};
 use crate::plan::sampler::Sampler;
-use crate::settings::{Length, Settings};
-use crate::texts::Example;
+use crate::spec::{Example, Length, Settings};
 
 /// The next batch to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,15 +117,18 @@ impl Course {
         self.cursor.batch % self.accumulate
     }
 
-    /// Goes to the next batch and says whether a new epoch begins with it.
-    pub(crate) fn advance(&mut self, examples: &[Example]) -> bool {
+    /// Whether the cursor's batch completes its optimizer step.
+    pub(crate) fn is_last_of_step(&self) -> bool {
+        self.batch_of_step() + 1 == self.batches_of_step()
+    }
+
+    /// Goes to the next batch, which may be the first of the next epoch.
+    pub(crate) fn advance(&mut self, examples: &[Example]) {
         self.cursor.batch += 1;
-        let ends = self.cursor.batch == self.batches.len();
-        if ends {
+        if self.cursor.batch == self.batches.len() {
             self.cursor = Cursor { epoch: self.cursor.epoch + 1, batch: 0 };
             self.batches = self.sampler.batches(examples, self.cursor.epoch);
         }
-        ends
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use cotenant_transformer::random;
 
-use crate::texts::Example;
+use crate::spec::Example;
 
 /// What the batches of an epoch depend on besides the examples.
 #[derive(Clone, Copy, Debug)]

@@ -9,11 +9,12 @@
 mod disk;
 mod memory;
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hash::Hasher;
-use crate::settings::{LimitsError, PrefixLimits};
+use crate::spec::{LimitsError, PrefixLimits};
 use disk::Disk;
 use memory::Memory;
 
@@ -60,19 +61,14 @@ impl PrefixCache {
         limits: &PrefixLimits,
         fingerprint: u64,
     ) -> Result<Option<Self>, LimitsError> {
-        let disk = match &limits.folder {
-            Some(folder) if limits.disk_bytes_max > 0 => {
-                let opened = Disk::open(folder, limits.disk_bytes_max);
-                Some(
-                    opened
-                        .map_err(|source| LimitsError::Folder { folder: folder.clone(), source })?,
-                )
-            }
-            Some(_) | None => None,
-        };
-        if disk.is_none() && limits.memory_bytes_max == 0 {
+        if !limits.is_on() {
             return Ok(None);
         }
+        let open = |folder: &Path| {
+            let failed = |source| LimitsError::Folder { folder: folder.into(), source };
+            Disk::open(folder, limits.disk_bytes_max).map_err(failed)
+        };
+        let disk = limits.on_disk().map(open).transpose()?;
         let memory = Mutex::new(Memory::new(limits.memory_bytes_max));
         let (memory_hits, disk_hits, misses) = Default::default();
         Ok(Some(Self { fingerprint, memory, disk, memory_hits, disk_hits, misses }))
@@ -132,9 +128,9 @@ impl PrefixCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{PrefixCache, PrefixCounters, PrefixLimits};
+    use super::{Path, PrefixCache, PrefixCounters, PrefixLimits};
 
-    fn open(memory_texts: usize, folder: Option<&std::path::Path>) -> PrefixCache {
+    fn open(memory_texts: usize, folder: Option<&Path>) -> PrefixCache {
         let limits = PrefixLimits {
             memory_bytes_max: memory_texts * 16,
             folder: folder.map(Into::into),

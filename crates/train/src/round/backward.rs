@@ -7,7 +7,7 @@ use cotenant_transformer::{Backend, Forward, TapeMode};
 use super::forward::start;
 use super::reduce::Reducer;
 use super::{CHUNKS_AHEAD, Chunk, Rows, Scene, Worker, crew};
-use crate::packer::Part;
+use crate::packing::Part;
 
 /// What backward reads and writes besides the chunks.
 pub(super) struct Work<'a> {

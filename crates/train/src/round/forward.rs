@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use cotenant_transformer::{Backend, Dropout, Forward, Start};
 
 use super::{Chunk, Rows, Scene, Share, Worker, crew};
-use crate::packer::Part;
+use crate::packing::Part;
 
 /// Runs all chunks forward.
 pub(super) fn run<B: Backend>(

@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use cotenant_transformer::{Adapter, Backend, Encoder, Packed, Scratch, TapeMode};
 
 use crate::loss::{self, Embedded, LossBuffers};
-use crate::packer::{ChunkShape, PlanShape, pack};
+use crate::packing::{ChunkShape, PlanShape, pack};
 use crate::plan::Plan;
 use crate::prefix::PrefixCache;
-use crate::settings::{Limits, Loss};
+use crate::spec::{Limits, Loss};
 use tapes::{PooledTape, TapePool};
 pub(crate) use tapes::{TapeCost, TapePlan, choose as choose_tapes};
 

@@ -10,7 +10,7 @@ use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 
-use crate::packer::Part;
+use crate::packing::Part;
 
 /// The sums of a round, one a plan.
 pub(crate) struct Reducer<'a> {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_piece_waits_for_those_before_it() {
-        let mut total = vec![vec![0.0; 7]];
+        let mut total = [vec![0.0; 7]];
         let reducer = Reducer::new(total.iter_mut().map(Vec::as_mut_slice), 8);
         for piece in [2, 0, 3, 1] {
             reducer.add(Part { plan: 0, piece }, &mut gradient(0, piece));

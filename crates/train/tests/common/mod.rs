@@ -1,5 +1,5 @@
 //! A small random encoder, and tenants of every kind for it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

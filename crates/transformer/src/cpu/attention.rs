@@ -90,7 +90,7 @@ pub(super) fn backward(
     for at in (0..hidden).step_by(width) {
         weights(isa, heads, &qkv[at..], n, scratch);
         let HeadScratch { transposed, weights, slopes } = scratch;
-        transpose(&qkv[2 * hidden + at..], row, n, transposed, width);
+        transpose(isa, &qkv[2 * hidden + at..], row, n, transposed, width);
         small(
             isa,
             SmallProduct {
@@ -129,7 +129,7 @@ pub(super) fn backward(
 fn weights(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScratch) {
     let hidden = heads.hidden();
     let columns = n.next_multiple_of(LANES);
-    transpose(&qkv[hidden..], 3 * hidden, n, &mut scratch.transposed, heads.width);
+    transpose(isa, &qkv[hidden..], 3 * hidden, n, &mut scratch.transposed, heads.width);
     small(
         isa,
         SmallProduct {
@@ -145,17 +145,32 @@ fn weights(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScra
     softmax(isa, &mut scratch.weights, n, heads.scale());
 }
 
-/// `to[d][j] = from[j * row + d]` for `j < n`, zero up to the next multiple of [`LANES`].
-fn transpose(from: &[f32], row: usize, n: usize, to: &mut [f32], width: usize) {
-    let columns = n.next_multiple_of(LANES);
-    for j in 0..n {
-        let from = &from[j * row..j * row + width];
-        for (d, &value) in from.iter().enumerate() {
-            to[d * columns + j] = value;
+kernel! {
+    /// `to[d][j] = from[j * row + d]` for `j < n`, zero up to the next multiple of [`LANES`]; in
+    /// blocks of whole vectors, since single values would cost more than some of the products.
+    fn transpose(from: &[f32], row: usize, n: usize, to: &mut [f32], width: usize) {
+        let columns = n.next_multiple_of(LANES);
+        for at in (0..columns).step_by(LANES) {
+            for d in (0..width).step_by(LANES) {
+                let deep = (width - d).min(LANES);
+                let mut block = [[0.0f32; LANES]; LANES];
+                for (j, line) in block.iter_mut().enumerate().take(n.saturating_sub(at)) {
+                    let from = &from[(at + j) * row + d..];
+                    if deep == LANES {
+                        *line = *from.first_chunk().expect("a whole vector");
+                    } else {
+                        line[..deep].copy_from_slice(&from[..deep]);
+                    }
+                }
+                for i in 0..deep {
+                    let mut line = [0.0f32; LANES];
+                    for j in 0..LANES {
+                        line[j] = block[j][i];
+                    }
+                    to[(d + i) * columns + at..][..LANES].copy_from_slice(&line);
+                }
+            }
         }
-    }
-    for row in to.chunks_exact_mut(columns).take(width) {
-        row[n..].fill(0.0);
     }
 }
 

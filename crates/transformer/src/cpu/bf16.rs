@@ -5,19 +5,19 @@
 //! last, and rows stay independent of their neighbours.
 
 use super::lanes::{Isa, LANES, kernel};
-use super::panels::PANEL;
+use super::panels::{Operands, PANEL};
 use crate::backend::Target;
 
-/// Proof that the processor has AVX512-BF16.
+/// Proof that the processor has AVX512-BF16, beside what it has for f32.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bf16Isa(());
+pub(super) struct Bf16Isa(Isa);
 
 impl Bf16Isa {
     /// The proof, if the processor has it.
     pub(super) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
-            return Some(Self(()));
+            return Some(Self(Isa::detect()));
         }
         None
     }
@@ -49,25 +49,15 @@ impl Panels16 {
     }
 
     /// As [`Panels::multiply`](super::panels::Panels::multiply); `rounded` is scratch for `x`.
-    pub(super) fn multiply(
-        &self,
-        isa: (Isa, Bf16Isa),
-        x: &[f32],
-        rounded: &mut Vec<u16>,
-        bias: &[f32],
-        y: &mut [f32],
-        target: Target,
-    ) {
-        assert!(bias.is_empty() || bias.len() == self.n);
-        assert_eq!(x.len() / self.k, y.len() / self.n, "as many rows out as in");
-        assert_eq!((x.len() % self.k, y.len() % self.n), (0, 0), "whole rows");
+    pub(super) fn multiply(&self, isa: Bf16Isa, rounded: &mut Vec<u16>, operands: Operands<'_>) {
+        operands.check(self.k, self.n);
         let width = self.k.next_multiple_of(2);
-        rounded.resize(x.len() / self.k * width, 0);
-        round_rows(isa.0, x, self.k, rounded);
+        rounded.resize(operands.x.len() / self.k * width, 0);
+        round_rows(isa.0, operands.x, self.k, rounded);
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Bf16Isa` proves the instructions; the assertions above bound rows and columns.
+        // SAFETY: `Bf16Isa` proves the instructions; the check above bounds rows and columns.
         unsafe {
-            avx512::multiply(self, rounded, bias, y, target);
+            avx512::multiply(self, rounded, operands);
         }
     }
 }
@@ -101,7 +91,7 @@ mod avx512 {
         _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
     };
 
-    use super::{LANES, PANEL, Panels16, Target};
+    use super::{LANES, Operands, PANEL, Panels16, Target};
 
     /// Rows of a tile: 12 × 2 sums, two vectors of the panel and one factor.
     const TILE_ROWS: usize = 12;
@@ -120,16 +110,11 @@ mod avx512 {
     }
 
     /// # Safety
-    /// The processor has AVX512-BF16, `x` holds whole rows of `k` rounded up to even, and `y` as
-    /// many rows of `n`; `bias` is empty or holds `n`.
+    /// The processor has AVX512-BF16, the operands passed their check, and `x` is their rows rounded,
+    /// each padded to an even number of values.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) unsafe fn multiply(
-        panels: &Panels16,
-        x: &[u16],
-        bias: &[f32],
-        y: &mut [f32],
-        target: Target,
-    ) {
+    pub(super) unsafe fn multiply(panels: &Panels16, x: &[u16], operands: Operands<'_>) {
+        let Operands { bias, y, target, .. } = operands;
         let pairs = panels.k.div_ceil(2);
         let rows = (BLOCK_BYTES / (4 * pairs)).max(TILE_ROWS);
         for (x, y) in x.chunks(rows * 2 * pairs).zip(y.chunks_mut(rows * panels.n)) {
@@ -144,13 +129,19 @@ mod avx512 {
                         run::<TILE_ROWS>(&tile, i);
                         i += TILE_ROWS;
                     }
-                    while i + 4 <= m {
-                        run::<4>(&tile, i);
-                        i += 4;
+                    // What is left over, in at most three tiles.
+                    if i + 6 <= m {
+                        run::<6>(&tile, i);
+                        i += 6;
                     }
-                    while i < m {
-                        run::<1>(&tile, i);
-                        i += 1;
+                    if i + 3 <= m {
+                        run::<3>(&tile, i);
+                        i += 3;
+                    }
+                    match m - i {
+                        2 => run::<2>(&tile, i),
+                        1 => run::<1>(&tile, i),
+                        _ => {}
                     }
                 }
             }
@@ -242,9 +233,10 @@ mod tests {
             let (x, w, bias) = (random(m * k, 1), random(k * n, 2), random(n, 3));
             let panels = Panels16::new(k, n, |p, j| w[p * n + j]);
             let (mut y, mut scratch) = (vec![9.0; m * n], Vec::new());
-            let isa = (Isa::detect(), bf16);
-            panels.multiply(isa, &x, &mut scratch, &bias, &mut y, Target::Replace);
-            panels.multiply(isa, &x, &mut scratch, &[], &mut y, Target::Add);
+            let operands = Operands { x: &x, bias: &bias, y: &mut y, target: Target::Replace };
+            panels.multiply(bf16, &mut scratch, operands);
+            let operands = Operands { x: &x, bias: &[], y: &mut y, target: Target::Add };
+            panels.multiply(bf16, &mut scratch, operands);
             for (i, y) in y.iter().enumerate() {
                 let sum: f64 = (0..k)
                     .map(|p| widen(round(x[i / n * k + p])) * widen(round(w[p * n + i % n])))

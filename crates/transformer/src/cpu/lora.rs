@@ -82,48 +82,14 @@ pub(super) fn backward(
 ) {
     let range = rows.of(pair);
     let (m, entry) = (range.len(), pair.entry);
-    let (inputs, outputs, rank) = (entry.inputs, entry.outputs, entry.rank);
+    let (inputs, rank) = (entry.inputs, entry.rank);
     let padded = rank.next_multiple_of(LANES);
     let x = &x[range.start * inputs..range.end * inputs];
     let dy = &dy[range.start * rows.y_width + pair.column..];
     low(rows, pair, scratch, x);
 
-    // dB = dyᵀ · low, whose scale is already in `low`.
-    scratch.product.resize(outputs * padded, 0.0);
-    small(
-        rows.isa,
-        SmallProduct {
-            shape: Shape { m: outputs, n: padded, k: m },
-            a: View { values: dy, row: 1, column: rows.y_width },
-            b: &scratch.low,
-            b_row: padded,
-            c: &mut scratch.product,
-            c_row: padded,
-            target: Target::Replace,
-        },
-    );
-    let to = gradient[entry.b.clone()].chunks_exact_mut(rank);
-    for (to, from) in to.zip(scratch.product.chunks_exact(padded)) {
-        to.copy_from_slice(&from[..rank]);
-    }
-
-    // d_low = scale * dy · B
-    pad(&pair.values[entry.b.clone()], rank, &mut scratch.packed);
-    scratch.d_low.resize(m * padded, 0.0);
-    small(
-        rows.isa,
-        SmallProduct {
-            shape: Shape { m, n: padded, k: outputs },
-            a: View { values: dy, row: rows.y_width, column: 1 },
-            b: &scratch.packed,
-            b_row: padded,
-            c: &mut scratch.d_low,
-            c_row: padded,
-            target: Target::Replace,
-        },
-    );
-    scratch.d_low.iter_mut().for_each(|value| *value *= entry.scale);
-
+    b_gradient(rows, pair, scratch, dy, &mut gradient[entry.b.clone()]);
+    low_slopes(rows, pair, scratch, dy);
     // dA = d_lowᵀ · dropout(x)
     let read = if pair.segment.dropout.is_some() { &scratch.dropped } else { x };
     small(
@@ -142,6 +108,57 @@ pub(super) fn backward(
         let dx = &mut dx[range.start * inputs..range.end * inputs];
         input_slopes(rows.isa, pair, scratch, dx);
     }
+}
+
+/// `dB = dyᵀ · low`, whose scale is already in `low`; `dy` begins at the pair's first value.
+fn b_gradient(
+    rows: &Rows<'_>,
+    pair: &Pair<'_>,
+    scratch: &mut LoraScratch,
+    dy: &[f32],
+    gradient: &mut [f32],
+) {
+    let (rank, outputs) = (pair.entry.rank, pair.entry.outputs);
+    let padded = rank.next_multiple_of(LANES);
+    scratch.product.resize(outputs * padded, 0.0);
+    small(
+        rows.isa,
+        SmallProduct {
+            shape: Shape { m: outputs, n: padded, k: rows.of(pair).len() },
+            a: View { values: dy, row: 1, column: rows.y_width },
+            b: &scratch.low,
+            b_row: padded,
+            c: &mut scratch.product,
+            c_row: padded,
+            target: Target::Replace,
+        },
+    );
+    let to = gradient.chunks_exact_mut(rank);
+    for (to, from) in to.zip(scratch.product.chunks_exact(padded)) {
+        to.copy_from_slice(&from[..rank]);
+    }
+}
+
+/// `d_low = scale * dy · B`; `dy` begins at the pair's first value.
+fn low_slopes(rows: &Rows<'_>, pair: &Pair<'_>, scratch: &mut LoraScratch, dy: &[f32]) {
+    let entry = pair.entry;
+    let m = rows.of(pair).len();
+    let padded = entry.rank.next_multiple_of(LANES);
+    pad(&pair.values[entry.b.clone()], entry.rank, &mut scratch.packed);
+    scratch.d_low.resize(m * padded, 0.0);
+    small(
+        rows.isa,
+        SmallProduct {
+            shape: Shape { m, n: padded, k: entry.outputs },
+            a: View { values: dy, row: rows.y_width, column: 1 },
+            b: &scratch.packed,
+            b_row: padded,
+            c: &mut scratch.d_low,
+            c_row: padded,
+            target: Target::Replace,
+        },
+    );
+    scratch.d_low.iter_mut().for_each(|value| *value *= entry.scale);
 }
 
 /// `dx += mask * (d_low · A)`.

@@ -25,7 +25,7 @@ use self::bf16::{Bf16Isa, Panels16};
 use self::lanes::Isa;
 use self::lora::{LoraScratch, Rows};
 use self::norm::Normalised;
-use self::panels::Panels;
+use self::panels::{Operands, Panels};
 use self::tables::Tables;
 
 /// The processor, multiplying in one [`Precision`].
@@ -63,14 +63,15 @@ impl Cpu {
 /// A frozen linear layer in panels: `Wᵀ` for the forward and `W` for the backward product.
 #[derive(Debug)]
 pub struct CpuLinear {
-    matrices: Matrices,
+    forward: Matrix,
+    backward: Matrix,
     bias: Vec<f32>,
 }
 
 #[derive(Debug)]
-enum Matrices {
-    F32 { forward: Panels, backward: Panels },
-    Bf16 { isa: Bf16Isa, forward: Panels16, backward: Panels16 },
+enum Matrix {
+    F32(Panels),
+    Bf16(Bf16Isa, Panels16),
 }
 
 /// A thread's scratch memory.
@@ -82,19 +83,17 @@ pub struct CpuWorkspace {
 }
 
 impl Cpu {
-    fn multiply(
-        &self,
-        workspace: &mut CpuWorkspace,
-        (f32_panels, bf16_panels): (Option<&Panels>, Option<(Bf16Isa, &Panels16)>),
-        (x, bias, y): (&[f32], &[f32], &mut [f32]),
-        target: Target,
-    ) {
-        if let Some(panels) = f32_panels {
-            panels.multiply(self.isa, x, bias, y, target);
+    fn matrix(&self, k: usize, n: usize, at: impl Fn(usize, usize) -> f32) -> Matrix {
+        match self.bf16 {
+            None => Matrix::F32(Panels::new(k, n, at)),
+            Some(isa) => Matrix::Bf16(isa, Panels16::new(k, n, at)),
         }
-        if let Some((bf16, panels)) = bf16_panels {
-            let isa = (self.isa, bf16);
-            panels.multiply(isa, x, &mut workspace.rounded, bias, y, target);
+    }
+
+    fn multiply(&self, workspace: &mut CpuWorkspace, matrix: &Matrix, operands: Operands<'_>) {
+        match matrix {
+            Matrix::F32(panels) => panels.multiply(self.isa, operands),
+            Matrix::Bf16(isa, panels) => panels.multiply(*isa, &mut workspace.rounded, operands),
         }
     }
 }
@@ -111,21 +110,11 @@ impl Backend for Cpu {
         let outputs = parts.iter().map(|part| part.outputs).sum();
         let rows: Vec<&[f32]> =
             parts.iter().flat_map(|part| part.weight.chunks_exact(inputs)).collect();
-        let bias = parts.iter().flat_map(|part| part.bias.iter().copied()).collect();
-        let (by_input, by_output) =
-            (|p: usize, j: usize| rows[j][p], |p: usize, j: usize| rows[p][j]);
-        let matrices = match self.bf16 {
-            None => Matrices::F32 {
-                forward: Panels::new(inputs, outputs, by_input),
-                backward: Panels::new(outputs, inputs, by_output),
-            },
-            Some(isa) => Matrices::Bf16 {
-                isa,
-                forward: Panels16::new(inputs, outputs, by_input),
-                backward: Panels16::new(outputs, inputs, by_output),
-            },
-        };
-        CpuLinear { matrices, bias }
+        CpuLinear {
+            forward: self.matrix(inputs, outputs, |p, j| rows[j][p]),
+            backward: self.matrix(outputs, inputs, |p, j| rows[p][j]),
+            bias: parts.iter().flat_map(|part| part.bias.iter().copied()).collect(),
+        }
     }
 
     fn norm_from(&self, norm: Norm, eps: f32) -> (Norm, f32) {
@@ -145,6 +134,8 @@ impl Backend for Cpu {
     }
 
     fn resize(&self, buffer: &mut Vec<f32>, len: usize) {
+        // Exactly, since doubling would hold much more than what was predicted.
+        buffer.reserve_exact(len.saturating_sub(buffer.len()));
         buffer.resize(len, 0.0);
     }
 
@@ -172,11 +163,8 @@ impl Backend for Cpu {
         x: &Vec<f32>,
         y: &mut Vec<f32>,
     ) {
-        let panels = match &linear.matrices {
-            Matrices::F32 { forward, .. } => (Some(forward), None),
-            Matrices::Bf16 { isa, forward, .. } => (None, Some((*isa, forward))),
-        };
-        self.multiply(workspace, panels, (x, &linear.bias, y), Target::Replace);
+        let operands = Operands { x, bias: &linear.bias, y, target: Target::Replace };
+        self.multiply(workspace, &linear.forward, operands);
     }
 
     fn linear_backward(
@@ -187,11 +175,8 @@ impl Backend for Cpu {
         dx: &mut Vec<f32>,
         target: Target,
     ) {
-        let panels = match &linear.matrices {
-            Matrices::F32 { backward, .. } => (Some(backward), None),
-            Matrices::Bf16 { isa, backward, .. } => (None, Some((*isa, backward))),
-        };
-        self.multiply(workspace, panels, (dy, &[], dx), target);
+        let operands = Operands { x: dy, bias: &[], y: dx, target };
+        self.multiply(workspace, &linear.backward, operands);
     }
 
     fn adapt(

@@ -6,7 +6,7 @@
 //! place, which is the ground of "alone = fused". (The `gemm` crate, tried first, sums one or two
 //! rows of a short `k` in another order than many; speed on large shapes was the same.)
 
-use super::lanes::{LANES, Lanes, kernel};
+use super::lanes::{Isa, LANES, Lanes, kernel};
 use crate::backend::Target;
 
 /// Columns of a panel.
@@ -37,22 +37,34 @@ impl Panels {
         Self { values, k, n }
     }
 
-    /// `y = x · self (+ bias)` or `y += x · self` for `x: [m, k]` and `y: [m, n]`, row-major.
-    pub(super) fn multiply(
-        &self,
-        isa: super::lanes::Isa,
-        x: &[f32],
-        bias: &[f32],
-        y: &mut [f32],
-        target: Target,
-    ) {
-        assert!(bias.is_empty() || bias.len() == self.n);
-        assert_eq!(x.len() / self.k, y.len() / self.n, "as many rows out as in");
-        assert_eq!((x.len() % self.k, y.len() % self.n), (0, 0), "whole rows");
+    /// Multiplies rows of `k` values by this matrix, into rows of `n`.
+    pub(super) fn multiply(&self, isa: Isa, operands: Operands<'_>) {
+        operands.check(self.k, self.n);
+        let Operands { x, bias, y, target } = operands;
         let rows = (BLOCK_BYTES / (4 * self.k)).max(TILE_ROWS);
         for (x, y) in x.chunks(rows * self.k).zip(y.chunks_mut(rows * self.n)) {
-            block(isa, self, x, bias, y, target);
+            block(isa, self, Operands { x, bias, y, target });
         }
+    }
+}
+
+/// `y = x · matrix (+ bias)` or `y += x · matrix (+ bias)`.
+pub(super) struct Operands<'a> {
+    /// `[m, k]`, row-major.
+    pub x: &'a [f32],
+    /// `[n]`, or empty.
+    pub bias: &'a [f32],
+    /// `[m, n]`, row-major.
+    pub y: &'a mut [f32],
+    pub target: Target,
+}
+
+impl Operands<'_> {
+    /// What the kernels rely on.
+    pub(super) fn check(&self, k: usize, n: usize) {
+        assert!(self.bias.is_empty() || self.bias.len() == n, "a bias for every column");
+        assert_eq!((self.x.len() % k, self.y.len() % n), (0, 0), "whole rows");
+        assert_eq!(self.x.len() / k, self.y.len() / n, "as many rows out as in");
     }
 }
 
@@ -60,7 +72,8 @@ impl Panels {
 const TILE_ROWS: usize = 12;
 
 kernel! {
-    fn block(panels: &Panels, x: &[f32], bias: &[f32], y: &mut [f32], target: Target) {
+    fn block(panels: &Panels, operands: Operands<'_>) {
+        let Operands { x, bias, y, target } = operands;
         let m = x.len() / panels.k;
         for (at, panel) in panels.values.chunks_exact(panels.k * PANEL).enumerate() {
             let mut i = 0;
@@ -69,13 +82,19 @@ kernel! {
                 tile::<TILE_ROWS>(&mut rows, i, y);
                 i += TILE_ROWS;
             }
-            while i + 4 <= m {
-                tile::<4>(&mut rows, i, y);
-                i += 4;
+            // What is left over, in at most three tiles.
+            if i + 6 <= m {
+                tile::<6>(&mut rows, i, y);
+                i += 6;
             }
-            while i < m {
-                tile::<1>(&mut rows, i, y);
-                i += 1;
+            if i + 3 <= m {
+                tile::<3>(&mut rows, i, y);
+                i += 3;
+            }
+            match m - i {
+                2 => tile::<2>(&mut rows, i, y),
+                1 => tile::<1>(&mut rows, i, y),
+                _ => {}
             }
         }
     }
@@ -140,7 +159,6 @@ fn finish(rows: &Rows<'_>, sums: [Lanes; 2], y: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::lanes::Isa;
     use crate::random::{mix, unit};
 
     fn random(len: usize, seed: u64) -> Vec<f32> {
@@ -154,8 +172,10 @@ mod tests {
             let panels = Panels::new(k, n, |p, j| w[p * n + j]);
             for isa in [Isa::Baseline, Isa::detect()] {
                 let mut y = vec![9.0; m * n];
-                panels.multiply(isa, &x, &bias, &mut y, Target::Replace);
-                panels.multiply(isa, &x, &[], &mut y, Target::Add);
+                let operands = Operands { x: &x, bias: &bias, y: &mut y, target: Target::Replace };
+                panels.multiply(isa, operands);
+                let operands = Operands { x: &x, bias: &[], y: &mut y, target: Target::Add };
+                panels.multiply(isa, operands);
                 for (i, y) in y.iter().enumerate() {
                     let sum: f64 = (0..k)
                         .map(|p| f64::from(x[i / n * k + p]) * f64::from(w[p * n + i % n]))
@@ -175,16 +195,12 @@ mod tests {
             let (x, w) = (random(m * k, 3), random(k * n, 4));
             let panels = Panels::new(k, n, |p, j| w[p * n + j]);
             let mut whole = vec![0.0; m * n];
-            panels.multiply(isa, &x, &[], &mut whole, Target::Replace);
+            let target = Target::Replace;
+            panels.multiply(isa, Operands { x: &x, bias: &[], y: &mut whole, target });
             for (first, rows) in [(0, 1), (63, 1), (5, 2), (13, 7), (1, 33), (0, 63), (37, 27)] {
                 let mut part = vec![0.0; rows * n];
-                panels.multiply(
-                    isa,
-                    &x[first * k..(first + rows) * k],
-                    &[],
-                    &mut part,
-                    Target::Replace,
-                );
+                let x = &x[first * k..(first + rows) * k];
+                panels.multiply(isa, Operands { x, bias: &[], y: &mut part, target });
                 let same = part == whole[first * n..(first + rows) * n];
                 assert!(same, "{rows} rows from {first} of {m}x{k}x{n} differ");
             }

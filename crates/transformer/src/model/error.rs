@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::json::abridged;
+
 /// Why a model or an adapter cannot be read or written; every message names the file and what to
 /// do about it.
 #[derive(Debug, Error)]
@@ -153,7 +155,8 @@ pub enum ModelError {
 const NAMES_SHOWN: usize = 20;
 
 fn shorten(names: &[String]) -> String {
-    let mut text = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join("\n  ");
+    let shown: Vec<String> = names.iter().take(NAMES_SHOWN).map(|name| abridged(name)).collect();
+    let mut text = shown.join("\n  ");
     if names.len() > NAMES_SHOWN {
         text.push_str(&format!("\n  and {} more", names.len() - NAMES_SHOWN));
     }

@@ -137,9 +137,13 @@ fn exchange(new: &Path, old: &Path) -> io::Result<()> {
         if renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok() {
             return Ok(());
         }
-        // Some file systems (and old kernels) cannot; two renames can, with a moment in which the
-        // old folder has only its hidden name.
     }
+    exchange_by_renames(new, old)
+}
+
+/// What is left where file system or kernel cannot do it in one step; for a moment the old folder
+/// has only a hidden name.
+fn exchange_by_renames(new: &Path, old: &Path) -> io::Result<()> {
     let mut aside = new.as_os_str().to_owned();
     aside.push(".old");
     let aside = PathBuf::from(aside);
@@ -170,4 +174,35 @@ fn parent(path: &Path) -> &Path {
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> ModelError {
     ModelError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{exchange, exchange_by_renames};
+
+    fn check(exchange: fn(&Path, &Path) -> std::io::Result<()>) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        for path in [&new, &old] {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("name"), path.display().to_string()).unwrap();
+        }
+        let name = |path: &Path| fs::read_to_string(path.join("name")).unwrap();
+        exchange(&new, &old).unwrap();
+        assert_eq!(name(&old), new.display().to_string());
+        assert_eq!(name(&new), old.display().to_string());
+        fs::remove_dir_all(&new).unwrap();
+        exchange(&new, &old).unwrap_err();
+        assert_eq!(name(&old), new.display().to_string(), "a failure changes nothing");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_change_places_in_one_step_and_in_two() {
+        check(exchange);
+        check(exchange_by_renames);
+    }
 }

@@ -11,8 +11,8 @@ use super::ModelError;
 /// Longest configuration file that is read; real ones have a few KiB.
 const JSON_BYTES_MAX: u64 = 4 << 20;
 
-/// Longest value that an error message shows, in characters.
-const SHOWN_CHARACTERS_MAX: usize = 120;
+/// Longest value or name that an error message shows, in characters.
+const SHOWN_CHARACTERS_MAX: usize = 160;
 
 /// A JSON object and the file it came from.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl JsonFile {
     pub(crate) fn malformed(&self, field: &str, expected: impl Into<String>) -> ModelError {
         ModelError::Field {
             path: self.path.clone(),
-            field: field.to_owned(),
+            field: abridged(field),
             found: self.shown(field),
             expected: expected.into(),
         }
@@ -118,7 +118,7 @@ impl JsonFile {
     pub(crate) fn unsupported(&self, field: &str, hint: impl Into<String>) -> ModelError {
         ModelError::Unsupported {
             path: self.path.clone(),
-            field: field.to_owned(),
+            field: abridged(field),
             found: self.shown(field),
             hint: hint.into(),
         }
@@ -131,10 +131,14 @@ impl JsonFile {
 
 /// A value as an error message shows it: JSON, cut where it is long.
 pub(crate) fn shown(value: &Value) -> String {
-    let text = value.to_string();
+    abridged(&value.to_string())
+}
+
+/// A text from a file as an error message shows it, cut where it is long.
+pub(crate) fn abridged(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 

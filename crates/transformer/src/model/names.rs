@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::json::abridged;
 use super::tensor_file::TensorFile;
 use super::{EncoderConfig, ModelError};
 use crate::adapter::{Module, Site};
@@ -141,9 +142,9 @@ fn find_prefix(names: &[String], file: &TensorFile) -> Result<String, ModelError
         (Some(prefix), None) if PREFIXES.contains(&prefix) => Ok(prefix.to_owned()),
         (Some(prefix), None) => Err(ModelError::Tensor {
             path: file.path().to_owned(),
-            tensor: format!("{prefix}{WORDS}"),
+            tensor: format!("{}{WORDS}", abridged(prefix)),
             expected: format!("one of the prefixes {}", prefixes()),
-            found: format!("`{prefix}`"),
+            found: format!("`{}`", abridged(prefix)),
             hint: "save the bare encoder with transformers: AutoModel...save_pretrained(FOLDER)",
         }),
         (first, _) => Err(ModelError::Tensor {

@@ -11,6 +11,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::ModelError;
+use super::json::abridged;
 
 /// Longest header that is read; that of a 48-layer encoder has about 100 KiB.
 const HEADER_BYTES_MAX: u64 = 4 << 20;
@@ -62,8 +63,9 @@ impl TensorFile {
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(failed)?;
-        let metadata: Metadata = serde_json::from_slice(&header)
-            .map_err(|error| damaged(format!("its header is broken: {error}")))?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| {
+            damaged(format!("its header is broken: {}", abridged(&error.to_string())))
+        })?;
         let expected = start.saturating_add(metadata.data_len() as u64);
         if expected != bytes {
             let reason = format!("its tensors end at byte {expected}, but the file has {bytes}");

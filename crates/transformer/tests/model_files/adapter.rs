@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cotenant_transformer::{Adapter, ModelError, Module, Site};
+use cotenant_transformer::{Adapter, ModelError, ModelFolder, Module, Site};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -84,6 +84,43 @@ fn what_peft_writes_is_read() {
                 .collect();
             assert_eq!(found, tensor.bytes, "{}", tensor.name);
         }
+    }
+}
+
+#[test]
+fn folders_that_peft_itself_wrote_are_read() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/encoder");
+    let pair = |layer, module, rank, scale| (Site { layer, module }, rank, scale);
+    let all = |layer| Module::ALL.map(|module| pair(layer, module, 4, 2.0));
+    let root = 5.0 / 3f32.sqrt();
+    let cases = [
+        ("adapter", [all(0), all(1)].concat()),
+        ("last-layer", all(1).to_vec()),
+        (
+            "rslora",
+            [0, 1]
+                .map(|layer| [Module::Query, Module::Value].map(|m| pair(layer, m, 3, root)))
+                .concat(),
+        ),
+        (
+            "patterns",
+            vec![
+                pair(0, Module::Query, 2, 4.0),
+                pair(0, Module::Value, 4, 2.0),
+                pair(0, Module::Intermediate, 6, 1.5),
+                pair(1, Module::Query, 4, 2.0),
+                pair(1, Module::Value, 4, 0.75),
+                pair(1, Module::Intermediate, 6, 1.5),
+            ],
+        ),
+    ];
+    let base = ModelFolder::open(&golden.join("bert-tiny")).unwrap();
+    for (name, expected) in cases {
+        let folder = golden.join(format!("bert-tiny-{name}"));
+        let adapter = Adapter::load_peft(&folder, base.config()).unwrap();
+        let entries = adapter.layout.entries().iter();
+        let found: Vec<_> = entries.map(|entry| (entry.site, entry.rank, entry.scale)).collect();
+        assert_eq!(found, expected, "{name}");
     }
 }
 
@@ -297,16 +334,25 @@ fn every_key_that_matches_nothing_is_listed() {
 #[test]
 fn matrices_that_do_not_fit_are_named_with_both_shapes() {
     type Change = fn(&mut Value, &mut Vec<Tensor>);
-    let cases: [(Change, &[&str]); 8] = [
+    let cases: [(Change, &[&str]); 9] = [
+        // Nothing is allocated for a rank that costs the file nothing.
+        (
+            |config, tensors| {
+                config["r"] = json!(16384);
+                tensors[0].shape = vec![16384, 0];
+                tensors[0].bytes.clear();
+            },
+            &["expected shape [16384, 32]", "found shape [16384, 0]"],
+        ),
         (|_, tensors| drop(tensors.remove(0)), &["query.lora_A.weight", "only the other"]),
         (|_, tensors| drop(tensors.remove(1)), &["query.lora_B.weight", "only the other"]),
         (
             |config, _| config["r"] = json!(8),
-            &["expected 8 rows, as r or rank_pattern", "found shape [4, 32]"],
+            &["expected shape [8, 32], with r or rank_pattern", "found shape [4, 32]"],
         ),
         (
             |_, tensors| tensors[1].shape = vec![4, 32],
-            &["query.lora_B.weight", "expected shape [32, 4], found shape [4, 32]"],
+            &["query.lora_B.weight", "expected shape [32, 4], with r", "found shape [4, 32]"],
         ),
         (|_, tensors| tensors[0].shape = vec![128], &["found shape [128]"]),
         (|_, tensors| tensors[0].dtype = "U32", &["F32, F16 or BF16, found U32"]),

@@ -234,3 +234,31 @@ fn tokenizers() {
         true
     });
 }
+
+#[test]
+fn messages_stay_short_whatever_names_a_file_has() {
+    let tiny = Tiny::new();
+    let long = "x".repeat(1 << 20);
+    let header =
+        format!("{{\"{long}\":{{\"dtype\":\"{long}\",\"shape\":[],\"data_offsets\":[0,0]}}}}");
+    let unknown = format!(
+        "{{\"{long}.embeddings.word_embeddings.weight\":\
+                           {{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}}}"
+    );
+    for header in [header, unknown] {
+        tiny.bytes("model.safetensors", &crate::fixture::assemble(header.as_bytes(), &[]));
+        let error = ModelFolder::open(tiny.path()).unwrap().weights().unwrap_err();
+        assert!(error.to_string().len() < 2000);
+    }
+    let folder = TempDir::new().unwrap();
+    let mut list = matrices("");
+    list[0].name = long.clone();
+    write(folder.path(), &peft_config(), &list);
+    let error = Adapter::load_peft(folder.path(), &shape()).unwrap_err();
+    assert!(error.to_string().len() < 2000);
+    let mut config = peft_config();
+    config[&long] = json!(true);
+    write(folder.path(), &config, &matrices(""));
+    let error = Adapter::load_peft(folder.path(), &shape()).unwrap_err();
+    assert!(error.to_string().len() < 2000);
+}

@@ -74,7 +74,7 @@ fn layouts() -> impl Strategy<Value = AdapterLayout> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn an_adapter_is_read_as_it_was_written(layout in layouts(), seed: u64) {

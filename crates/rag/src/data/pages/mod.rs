@@ -45,31 +45,33 @@ pub(super) fn read(
     warnings: &mut Vec<Warning>,
 ) -> Result<Dataset, DataError> {
     let mut pages = Vec::new();
-    let mut skipped: Vec<PathBuf> = Vec::new();
+    let mut skipped: Vec<(&'static str, PathBuf)> = Vec::new();
     for folder in folders {
         let prefix =
             if folders.len() > 1 { format!("{}/", base_name(folder)) } else { String::new() };
         for file in walk::pages(folder, warnings)? {
             match parse(&file)? {
                 Parsed::Page(page) => pages.push((format!("{prefix}{}", file.name), page)),
-                Parsed::NotText => skipped.push(file.path),
+                Parsed::Unusable(why) => skipped.push((why, file.path)),
                 Parsed::Redirect => {}
             }
         }
     }
-    if let Some(first) = skipped.first().cloned() {
-        let files = skipped.len();
-        warnings.push(Warning::FilesSkipped { first, files, why: "not UTF-8" });
+    skipped.sort();
+    for files in skipped.chunk_by(|one, other| one.0 == other.0) {
+        let (why, first) = files[0].clone();
+        warnings.push(Warning::FilesSkipped { first, files: files.len(), why });
     }
+    let pages_read = pages.len();
     drop_repeated_blocks(&mut pages);
     let mut sections = sections(&pages);
     sample(&mut sections, options.passages_max, warnings);
-    if sections.len() < SECTIONS_MIN {
+    let queries = sections.iter().filter(|section| !section.is_remnant).count();
+    if queries < SECTIONS_MIN {
         let hint = format!(
-            "{} section(s) with a heading and a few sentences were found in {} page(s); at least \
-             {SECTIONS_MIN} are needed, as .md, .html or .txt files",
-            sections.len(),
-            pages.len()
+            "{queries} section(s) with a heading and a few sentences were found in \
+             {pages_read} page(s); at least {SECTIONS_MIN} are needed, as .md, .html or \
+             .txt files (a .jsonl file is given by its own path)"
         );
         let path = folders.first().cloned().unwrap_or_default();
         return Err(DataError::Empty { path, what: "text to learn from", hint });
@@ -84,22 +86,27 @@ struct Found {
     query: String,
     heading: String,
     passages: Vec<String>,
+    /// Searched, but not asked for by its heading.
+    is_remnant: bool,
 }
 
 enum Parsed {
     Page(Page),
     Redirect,
-    NotText,
+    /// Why it cannot be read.
+    Unusable(&'static str),
 }
 
 fn parse(file: &PageFile) -> Result<Parsed, DataError> {
     let bytes = std::fs::read(&file.path)
         .map_err(|source| DataError::Io { path: file.path.clone(), source })?;
-    let Ok(text) = String::from_utf8(bytes) else { return Ok(Parsed::NotText) };
+    let Ok(text) = String::from_utf8(bytes) else { return Ok(Parsed::Unusable("not UTF-8")) };
     let title = file_title(&file.path);
     Ok(match file.format {
+        Format::Html if html::is_too_deep(&text) => Parsed::Unusable("nested too deeply"),
         Format::Html => html::parse(&text, &title).map_or(Parsed::Redirect, Parsed::Page),
         Format::Markdown => Parsed::Page(markdown::parse(&text, &title)),
+        Format::Plain if !plain::is_prose(&text) => Parsed::Unusable("data, not sentences"),
         Format::Plain => Parsed::Page(plain::parse(&text, &title)),
     })
 }
@@ -145,23 +152,23 @@ fn drop_repeated_blocks(pages: &mut Vec<(String, Page)>) {
         let page_words = words[at];
         let mut own = 0;
         let mut notice = false;
-        for block in page.sections.iter_mut().flat_map(|section| &mut section.blocks) {
-            let words = passage::count_words(block.text());
-            let (longest, count) = seen[&key(block.text())];
-            if REPEATED.iter().all(|rule| count < rule.pages || words < rule.words) {
-                own += words;
-            } else {
-                notice |= count >= NOTICE_PAGES && page_words < NOTICE_WORDS_MAX;
-                if longest != at {
-                    block.clear();
-                }
-            }
+        for section in &mut page.sections {
+            let (mut left, mut removed) = (0, 0);
+            section.blocks.retain(|block| {
+                let words = passage::count_words(block.text());
+                let (longest, count) = seen[&key(block.text())];
+                let repeats =
+                    REPEATED.iter().any(|rule| count >= rule.pages && words >= rule.words);
+                own += if repeats { 0 } else { words };
+                notice |= repeats && count >= NOTICE_PAGES && page_words < NOTICE_WORDS_MAX;
+                let keep = !repeats || longest == at;
+                *if keep { &mut left } else { &mut removed } += words;
+                keep
+            });
+            section.is_remnant = removed > left;
         }
         if own < OWN_WORDS_MIN || notice {
             page.sections.clear();
-        }
-        for section in &mut page.sections {
-            section.blocks.retain(|block| !block.text().is_empty());
         }
     }
     pages.retain(|(_, page)| !page.sections.is_empty());
@@ -188,7 +195,10 @@ fn sections(pages: &[(String, Page)]) -> Vec<Found> {
             if passages.is_empty() || query.is_empty() {
                 continue;
             }
-            match found[first_of_page..].iter_mut().find(|other| other.query == query) {
+            match found[first_of_page..]
+                .iter_mut()
+                .find(|other| other.query == query && other.is_remnant == section.is_remnant)
+            {
                 Some(other) => other.passages.extend(passages),
                 None => found.push(one_section(name, page, section, query, passages)),
             }
@@ -210,6 +220,7 @@ fn one_section(
         query,
         heading: heading::path(page, section),
         passages,
+        is_remnant: section.is_remnant,
     }
 }
 
@@ -265,6 +276,9 @@ fn draft(sections: Vec<Found>, name: String) -> Draft {
             let (id, heading) = (unique(&mut ids, &place), section.heading.clone());
             draft.documents.push(Document { id, title: String::new(), text, heading });
         }
+        if section.is_remnant {
+            continue;
+        }
         for &positive in documents.iter().take(PAIRS_PER_SECTION) {
             draft.train.push(Example::Pair { query, positive, negatives: Vec::new() });
         }
@@ -281,3 +295,6 @@ fn unique(ids: &mut HashMap<String, usize>, place: &str) -> String {
     *count += 1;
     if *count == 1 { place.to_owned() } else { format!("{place}~{count}") }
 }
+
+#[cfg(test)]
+mod tests;

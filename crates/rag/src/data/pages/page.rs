@@ -20,6 +20,8 @@ pub(super) struct Section {
     pub anchor: String,
     /// The text.
     pub blocks: Vec<Block>,
+    /// Whether most of the text was taken out, so that the heading says more than what is left.
+    pub is_remnant: bool,
 }
 
 /// A piece of text that is kept whole where possible.
@@ -38,13 +40,6 @@ impl Block {
     pub(super) fn text(&self) -> &str {
         match self {
             Block::Paragraph(text) | Block::Item(text) | Block::Code(text) => text,
-        }
-    }
-
-    /// Removes the text.
-    pub(super) fn clear(&mut self) {
-        match self {
-            Block::Paragraph(text) | Block::Item(text) | Block::Code(text) => text.clear(),
         }
     }
 }
@@ -83,7 +78,7 @@ impl Builder {
         self.open.push(Open { level, text, is_title });
         let above = self.open.iter().filter(|above| !above.is_title);
         let headings = above.map(|above| above.text.clone()).collect();
-        self.current = Section { headings, anchor: anchor.to_owned(), blocks: Vec::new() };
+        self.current = Section { headings, anchor: anchor.to_owned(), ..Section::default() };
     }
 
     /// Adds a block to the current section; blank ones are dropped.

@@ -3,9 +3,21 @@
 
 use super::markdown::slug;
 use super::page::{Block, Builder, Page, squeeze};
+use super::passage::count_words;
 
 /// Longest line that can be a heading.
 const HEADING_CHARS_MAX: usize = 80;
+
+/// A text with fewer sentence ends is a table, a word list or data.
+const WORDS_PER_SENTENCE_MAX: usize = 60;
+
+/// Whether a file is text that somebody wrote, and not data.
+pub(super) fn is_prose(text: &str) -> bool {
+    let ends = ["。", "！", "？", ". ", ".\n", ".\r", "! ", "? ", "!\n", "?\n"];
+    let sentences: usize = ends.iter().map(|end| text.matches(end).count()).sum();
+    let last = usize::from(text.trim_end().ends_with(['.', '!', '?']));
+    (sentences + last) * WORDS_PER_SENTENCE_MAX >= count_words(text)
+}
 
 /// Parses a page; its title is its first heading, or what the caller knows of the file.
 pub(super) fn parse(text: &str, file_title: &str) -> Page {

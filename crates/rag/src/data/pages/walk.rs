@@ -14,11 +14,12 @@ const PAGE_BYTES_MAX: u64 = 4 << 20;
 const DEPTH_MAX: usize = 64;
 
 /// Pages that repeat or list others, by the name of their file: copies for printing, tables of
-/// contents, search pages, and logs of changes, whose headings are dates and versions.
+/// contents, search pages, build files, and logs of changes, whose headings are versions.
 const REPEATING: &[&str] = &[
     "404",
     "changelog",
     "changes",
+    "cmakelists",
     "code_of_conduct",
     "copying",
     "copyright",

@@ -14,11 +14,19 @@ pub(in crate::report) struct Scale {
     pub(in crate::report) places: (f64, f64),
 }
 
+/// What an axis shows: its ends and the values that are marked.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::report) struct Axis {
+    /// First and last value; the last is larger.
+    ends: (f64, f64),
+    ticks: Vec<Tick>,
+}
+
 /// A value that is marked on an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::report) struct Tick {
-    pub(in crate::report) value: f64,
-    pub(in crate::report) label: String,
+struct Tick {
+    value: f64,
+    label: String,
 }
 
 /// Where the drawing area lies in its picture.
@@ -39,14 +47,67 @@ impl Scale {
     }
 }
 
-/// Ticks at round values from the one at or below `low` to the one at or above `high`: at most
-/// about `wanted`, at least two. `step_min` is the smallest distance, such as 1 between steps.
-pub(in crate::report) fn ticks(range: (f64, f64), wanted: u32, step_min: f64) -> Vec<Tick> {
-    let (low, high) = opened(range);
-    let step = round_step((high - low) / f64::from(wanted.max(1))).max(step_min);
+impl Axis {
+    /// From a round value at or below the range to one at or above it.
+    pub(in crate::report) fn round(range: (f64, f64)) -> Self {
+        let ticks = ticks(opened(range), 0.0);
+        let ends = (ticks[0].value, ticks[ticks.len() - 1].value);
+        Self { ends, ticks }
+    }
+
+    /// From end to end of the range, marked at whole numbers.
+    pub(in crate::report) fn whole(range: (f64, f64)) -> Self {
+        let ends = opened(range);
+        let mut ticks = ticks(ends, 1.0);
+        ticks.retain(|tick| tick.value >= ends.0 && tick.value <= ends.1);
+        Self { ends, ticks }
+    }
+
+    /// Draws lines across the area with their values to the left.
+    pub(in crate::report) fn draw_vertical(&self, html: &mut Html, area: &Area) -> Scale {
+        let scale = Scale { values: self.ends, places: (area.bottom, area.top) };
+        let (left, right) = (px(area.left), px(area.right));
+        for tick in &self.ticks {
+            let y = px(scale.place(tick.value));
+            let class = if tick.value == self.ends.0 { "axis" } else { "grid" };
+            let line = [("class", class), ("x1", &left), ("y1", &y), ("x2", &right), ("y2", &y)];
+            html.leaf("line", &line);
+            let x = px(area.left - 7.0);
+            let at = [("class", "tick end"), ("x", &x), ("y", &y), ("dy", ".35em")];
+            html.word("text", &at, &tick.label);
+        }
+        scale
+    }
+
+    /// Draws values below the area, each with a short stroke, and what they count to their left.
+    pub(in crate::report) fn draw_horizontal(
+        &self,
+        html: &mut Html,
+        area: &Area,
+        name: &str,
+    ) -> Scale {
+        let scale = Scale { values: self.ends, places: (area.left, area.right) };
+        let (top, stroke, base) = (px(area.bottom), px(area.bottom + 4.0), px(area.bottom + 18.0));
+        for tick in &self.ticks {
+            let x = px(scale.place(tick.value));
+            let line = [("class", "axis"), ("x1", &x), ("y1", &top), ("x2", &x), ("y2", &stroke)];
+            html.leaf("line", &line);
+            html.word("text", &[("class", "tick middle"), ("x", &x), ("y", &base)], &tick.label);
+        }
+        if !name.is_empty() {
+            html.word("text", &[("class", "tick"), ("x", "0"), ("y", &base)], name);
+        }
+        scale
+    }
+}
+
+/// About four round values from the one at or below the range to the one at or above it, at least
+/// two. `step_min` is the smallest distance between them.
+fn ticks((low, high): (f64, f64), step_min: f64) -> Vec<Tick> {
+    let step = round_step((high - low) / 4.0).max(step_min);
     let first = (low / step).floor();
     let last = (high / step).ceil().max(first + 1.0);
-    // Bounded whatever the input: `opened` keeps the range and so the number of steps sane.
+    // `opened` keeps the range wide enough for its numbers, so that this is a handful.
     let number = (last - first).min(64.0) as u32;
     let tick = |n: u32| {
         let value = (first + f64::from(n)) * step;
@@ -55,54 +116,13 @@ pub(in crate::report) fn ticks(range: (f64, f64), wanted: u32, step_min: f64) ->
     (0..=number).map(tick).collect()
 }
 
-/// Horizontal lines across the area with their values to the left.
-pub(in crate::report) fn draw_vertical(html: &mut Html, area: &Area, ticks: &[Tick]) -> Scale {
-    let scale = Scale { values: ends(ticks), places: (area.bottom, area.top) };
-    for tick in ticks {
-        let y = px(scale.place(tick.value));
-        let (left, right) = (px(area.left), px(area.right));
-        let class = if tick.value == scale.values.0 { "axis" } else { "grid" };
-        let line = [("class", class), ("x1", &left), ("y1", &y), ("x2", &right), ("y2", &y)];
-        html.leaf("line", &line);
-        let at = [("class", "tick end"), ("x", &px(area.left - 7.0)), ("y", &y), ("dy", ".35em")];
-        html.word("text", &at, &tick.label);
-    }
-    scale
-}
-
-/// Values below the area, each with a short stroke, and what they count to their left.
-pub(in crate::report) fn draw_horizontal(
-    html: &mut Html,
-    area: &Area,
-    ticks: &[Tick],
-    name: &str,
-) -> Scale {
-    let scale = Scale { values: ends(ticks), places: (area.left, area.right) };
-    let (stroke, baseline) = (px(area.bottom + 4.0), px(area.bottom + 18.0));
-    for tick in ticks {
-        let x = px(scale.place(tick.value));
-        let line =
-            [("class", "axis"), ("x1", &x), ("y1", &px(area.bottom)), ("x2", &x), ("y2", &stroke)];
-        html.leaf("line", &line);
-        html.word("text", &[("class", "tick middle"), ("x", &x), ("y", &baseline)], &tick.label);
-    }
-    let at = [("class", "tick"), ("x", "0"), ("y", &baseline)];
-    html.word("text", &at, name);
-    scale
-}
-
-fn ends(ticks: &[Tick]) -> (f64, f64) {
-    let first = ticks.first().expect("an axis has at least two ticks");
-    (first.value, ticks[ticks.len() - 1].value)
-}
-
-/// A range with room between its ends, even if all values are one.
+/// A range with room between its ends, even if all values are one, or as good as one.
 fn opened((low, high): (f64, f64)) -> (f64, f64) {
-    let room = low.abs().max(high.abs()) * 1e-6;
-    if high - low > room {
+    const SMALLEST: f64 = 1e-12;
+    if high - low > (low.abs().max(high.abs()) * 1e-6).max(SMALLEST) {
         return (low, high);
     }
-    let room = if low == 0.0 { 0.5 } else { low.abs() * 0.1 };
+    let room = if low.abs() < 10.0 * SMALLEST { 0.5 } else { low.abs() * 0.1 };
     (low - room, high + room)
 }
 
@@ -116,13 +136,12 @@ fn round_step(step: f64) -> f64 {
 
 /// As many decimals as tell neighbours apart.
 fn label(value: f64, step: f64) -> String {
-    let digits = -(step.log10() + 1e-9).floor();
-    if value != 0.0 && !(-3.0..=5.0).contains(&digits) {
-        return format!("{value:.0e}").replace('-', "−");
-    }
-    match digits as usize {
+    let digits = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+    match digits {
         0 if value.abs() >= 1000.0 => number::significant(value),
-        digits => number::decimals(value, digits),
+        0..=5 => number::decimals(value, digits),
+        _ if value == 0.0 => "0".to_owned(),
+        _ => format!("{value:.0e}").replace('-', "−"),
     }
 }
 
@@ -130,12 +149,16 @@ fn label(value: f64, step: f64) -> String {
 mod tests {
     use super::*;
 
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|tick| tick.label.as_str()).collect()
+    }
+
     #[test]
-    fn ticks_are_round_and_cover_the_range() {
+    fn round_axes_cover_the_range() {
         let check = |range, expected: &[&str]| {
-            let labels: Vec<String> =
-                ticks(range, 4, 0.0).into_iter().map(|tick| tick.label).collect();
-            assert_eq!(labels, expected, "{range:?}");
+            let axis = Axis::round(range);
+            assert_eq!(labels(&axis), expected, "{range:?}");
+            assert!(axis.ends.0 <= range.0 && range.1 <= axis.ends.1, "{range:?} {axis:?}");
         };
         check((0.0, 1.0), &["0.0", "0.5", "1.0"]);
         check((0.4, 3.9), &["0", "1", "2", "3", "4"]);
@@ -148,18 +171,28 @@ mod tests {
     }
 
     #[test]
-    fn steps_have_no_halves() {
-        let labels: Vec<String> =
-            ticks((0.0, 1.0), 4, 1.0).into_iter().map(|tick| tick.label).collect();
-        assert_eq!(labels, ["0", "1"]);
+    fn whole_axes_end_with_the_range() {
+        let check = |range, expected: &[&str]| {
+            let axis = Axis::whole(range);
+            assert_eq!(labels(&axis), expected, "{range:?}");
+            assert!(axis.ends.0 <= range.0 && range.1 <= axis.ends.1, "{range:?} {axis:?}");
+        };
+        check((0.0, 89.0), &["0", "50"]);
+        check((0.0, 121.0), &["0", "50", "100"]);
+        check((0.0, 1.0), &["0", "1"]);
+        check((1.0, 2.0), &["1", "2"]);
+        check((7.0, 7.0), &["7"]);
+        check((0.0, 0.0), &["0"]);
+        check((0.0, 120_000.0), &["0", "50,000", "100,000"]);
     }
 
     #[test]
     fn hard_ranges_stay_bounded() {
-        for range in [(1e11, 1e11 + 1e-5), (-1e12, 1e12), (5e-324, 1e-320), (1e-300, 1e-300)] {
-            let ticks = ticks(range, 4, 0.0);
-            assert!((2..=65).contains(&ticks.len()), "{range:?} {ticks:?}");
-            assert!(ticks.iter().all(|tick| tick.value.is_finite()), "{range:?} {ticks:?}");
+        for range in [(1e11, 1e11 + 1e-5), (-1e12, 1e12), (5e-324, 5e-324), (0.0, 1e-300)] {
+            for axis in [Axis::round(range), Axis::whole(range)] {
+                assert!(axis.ticks.len() <= 9 && axis.ends.0 < axis.ends.1, "{range:?} {axis:?}");
+                assert!(axis.ticks.iter().all(|tick| tick.value.is_finite()), "{range:?} {axis:?}");
+            }
         }
     }
 

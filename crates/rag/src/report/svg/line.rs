@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::report::html::Html;
 use crate::report::model::Point;
 
-use super::axis::{Area, Scale, draw_horizontal, draw_vertical, ticks};
+use super::axis::{Area, Axis, Scale};
 use super::{Caption, Frame, picture, px};
 
 const WIDTH: f64 = 340.0;
@@ -43,8 +43,8 @@ impl LineChart<'_> {
         picture(html, &self.caption, &Frame::Scaled { width: WIDTH, height: HEIGHT }, |svg| {
             let values = self.points.iter().chain(self.line).map(|point| point.value);
             let steps = self.points.iter().map(|point| point.step as f64);
-            let y = draw_vertical(svg, &AREA, &ticks(range(values), 4, 0.0));
-            let x = draw_horizontal(svg, &AREA, &ticks(range(steps), 4, 1.0), "step");
+            let y = Axis::round(range(values)).draw_vertical(svg, &AREA);
+            let x = Axis::whole(range(steps)).draw_horizontal(svg, &AREA, "step");
             let class = match self.dots {
                 Dots::Faint => "dots faint",
                 Dots::Solid => "dots",
@@ -71,15 +71,17 @@ fn draw_mark(html: &mut Html, word: &str, (x, y): (f64, f64)) {
     html.leaf("circle", &[("class", "ring"), ("cx", &at), ("cy", &px(y)), ("r", "5")]);
     let is_right = x > (AREA.left + AREA.right) / 2.0;
     let (class, x) = if is_right { ("note end", x - 6.0) } else { ("note", x + 6.0) };
-    let baseline = px(AREA.bottom - 7.0);
+    // Below the point, where a curve that rises to it leaves room; above if it is at the bottom.
+    let is_low = y > AREA.bottom - 28.0;
+    let baseline = px(if is_low { y - 11.0 } else { AREA.bottom - 7.0 });
     html.word("text", &[("class", class), ("x", &px(x)), ("y", &baseline)], word);
 }
 
-/// Strokes of no length, whose round caps are dots: a tenth of the text that circles need.
+/// Strokes of hardly any length, whose round caps are dots: a tenth of the text that circles need.
 fn dots(points: &[Point], x: &Scale, y: &Scale) -> String {
     points.iter().fold(String::new(), |mut path, point| {
         let (x, y) = (px(x.place(point.step as f64)), px(y.place(point.value)));
-        write!(path, "M{x} {y}h0").expect("a String takes any text");
+        write!(path, "M{x} {y}h.01").expect("a String takes any text");
         path
     })
 }
@@ -97,4 +99,96 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(values: &[(u64, f64)], mark: Option<&'static str>, expected: Expect) {
+        let points: Vec<Point> =
+            values.iter().map(|(step, value)| Point { step: *step, value: *value }).collect();
+        let mut html = Html::default();
+        LineChart {
+            caption: Caption { title: "Title", description: "Description." },
+            points: &points,
+            line: &points,
+            dots: Dots::Solid,
+            mark: mark.map(|word| (points[points.len() - 1], word)),
+        }
+        .draw(&mut html);
+        expected.assert_eq(&html.finish());
+    }
+
+    #[test]
+    fn curves_have_axes_and_a_mark() {
+        check(
+            &[(0, 0.5), (10, 0.75), (20, 1.0)],
+            Some("kept"),
+            expect![[r#"
+            <svg role="img" aria-labelledby="i1 i2" viewBox="0 0 340 190"><title id="i1">Title</title>
+            <desc id="i2">Description.</desc>
+            <line class="axis" x1="46" y1="160" x2="322" y2="160"/>
+            <text class="tick end" x="39" y="160" dy=".35em">0.4</text>
+            <line class="grid" x1="46" y1="110" x2="322" y2="110"/>
+            <text class="tick end" x="39" y="110" dy=".35em">0.6</text>
+            <line class="grid" x1="46" y1="60" x2="322" y2="60"/>
+            <text class="tick end" x="39" y="60" dy=".35em">0.8</text>
+            <line class="grid" x1="46" y1="10" x2="322" y2="10"/>
+            <text class="tick end" x="39" y="10" dy=".35em">1.0</text>
+            <line class="axis" x1="46" y1="160" x2="46" y2="164"/>
+            <text class="tick middle" x="46" y="178">0</text>
+            <line class="axis" x1="115" y1="160" x2="115" y2="164"/>
+            <text class="tick middle" x="115" y="178">5</text>
+            <line class="axis" x1="184" y1="160" x2="184" y2="164"/>
+            <text class="tick middle" x="184" y="178">10</text>
+            <line class="axis" x1="253" y1="160" x2="253" y2="164"/>
+            <text class="tick middle" x="253" y="178">15</text>
+            <line class="axis" x1="322" y1="160" x2="322" y2="164"/>
+            <text class="tick middle" x="322" y="178">20</text>
+            <text class="tick" x="0" y="178">step</text>
+            <path class="dots" d="M46 135h.01M184 72.5h.01M322 10h.01"/>
+            <path class="curve" d="M46 135L184 72.5L322 10"/>
+            <line class="mark" x1="322" y1="15" x2="322" y2="160"/>
+            <circle class="ring" cx="322" cy="10" r="5"/>
+            <text class="note end" x="316" y="153">kept</text>
+            </svg>
+        "#]],
+        );
+    }
+
+    #[test]
+    fn one_point_stands_in_the_middle() {
+        check(
+            &[(7, 2.0)],
+            None,
+            expect![[r#"
+            <svg role="img" aria-labelledby="i1 i2" viewBox="0 0 340 190"><title id="i1">Title</title>
+            <desc id="i2">Description.</desc>
+            <line class="axis" x1="46" y1="160" x2="322" y2="160"/>
+            <text class="tick end" x="39" y="160" dy=".35em">1.8</text>
+            <line class="grid" x1="46" y1="122.5" x2="322" y2="122.5"/>
+            <text class="tick end" x="39" y="122.5" dy=".35em">1.9</text>
+            <line class="grid" x1="46" y1="85" x2="322" y2="85"/>
+            <text class="tick end" x="39" y="85" dy=".35em">2.0</text>
+            <line class="grid" x1="46" y1="47.5" x2="322" y2="47.5"/>
+            <text class="tick end" x="39" y="47.5" dy=".35em">2.1</text>
+            <line class="grid" x1="46" y1="10" x2="322" y2="10"/>
+            <text class="tick end" x="39" y="10" dy=".35em">2.2</text>
+            <line class="axis" x1="184" y1="160" x2="184" y2="164"/>
+            <text class="tick middle" x="184" y="178">7</text>
+            <text class="tick" x="0" y="178">step</text>
+            <path class="dots" d="M184 85h.01"/>
+            <path class="curve" d="M184 85"/>
+            </svg>
+        "#]],
+        );
+    }
+
+    #[test]
+    fn no_point_is_no_chart() {
+        check(&[], None, expect![[""]]);
+    }
 }

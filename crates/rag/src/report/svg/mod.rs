@@ -72,7 +72,7 @@ fn pct(share: f64) -> String {
 }
 
 /// Colours of tenants in the style sheet.
-const TONES: usize = 8;
+const TONES: usize = 6;
 
 /// Shades of parts in the style sheet.
 const SHADES: usize = 6;

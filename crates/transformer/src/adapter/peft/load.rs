@@ -27,7 +27,11 @@ impl Adapter {
         let pairs = tensors
             .pairs
             .iter()
-            .map(|(&site, pair)| pair.resolve(site, tensors.prefix, &peft, &file))
+            .map(|(&site, pair)| {
+                let terms = terms(&peft, site, tensors.prefix);
+                pair.check(terms, &file, config)?;
+                Ok(terms)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         check_targets(&tensors, &peft, config, folder)?;
         let layout = AdapterLayout::from_pairs(pairs, config);
@@ -39,7 +43,7 @@ impl Adapter {
                 (Half::B, entry.b.clone(), [entry.outputs, entry.rank]),
             ];
             for (half, range, shape) in halves {
-                let name = pair.name(half).expect("resolve refused pairs with one half");
+                let name = pair.name(half).expect("pairs with one half were refused");
                 values[range].copy_from_slice(&file.read(name, &shape)?);
             }
         }
@@ -75,42 +79,50 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Rank from the tensor, scale from the configuration; fails if the two disagree.
-    fn resolve(
+    /// Checks that both matrices are there in their shapes, so that what is allocated for them is
+    /// no more than the file holds.
+    fn check(
         &self,
-        site: Site,
-        prefix: &str,
-        peft: &PeftConfig,
+        (site, rank, scale): Terms,
         file: &TensorFile,
-    ) -> Result<(Site, usize, f32), ModelError> {
+        config: &EncoderConfig,
+    ) -> Result<(), ModelError> {
         let wrong = |tensor: &str, expected: String, found: String| ModelError::Tensor {
             path: file.path().to_owned(),
             tensor: tensor.to_owned(),
             expected,
             found,
-            hint: "the adapter is incomplete or was edited; save it again with peft",
+            hint: "the adapter is incomplete, was edited, or is for another base model; check \
+                   the base model, or save the adapter again with peft",
         };
-        for half in [Half::A, Half::B] {
-            if self.name(half).is_none() {
+        let (inputs, outputs) = site.module.shape(config);
+        for (half, shape) in [(Half::A, [rank, inputs]), (Half::B, [outputs, rank])] {
+            let Some(name) = self.name(half) else {
                 let expected = "both matrices of the pair".to_owned();
                 return Err(wrong(&key(site, half), expected, "only the other".to_owned()));
+            };
+            let found = file.shape(name).unwrap_or_default();
+            if found != shape {
+                let expected =
+                    format!("shape {shape:?}, with r or rank_pattern of {CONFIG_FILE} as rank");
+                return Err(wrong(name, expected, format!("shape {found:?}")));
             }
         }
-        let module = format!("{prefix}{}", site_name(site));
-        let name = self.a.expect("checked above");
-        let shape = file.shape(name).expect("the name comes from the file");
-        let rank = peft.rank(&module);
-        if shape.first() != Some(&rank) {
-            let expected = format!("{rank} rows, as r or rank_pattern of {CONFIG_FILE} says");
-            return Err(wrong(name, expected, format!("shape {shape:?}")));
-        }
-        let scale = peft.scale(&module);
         if !scale.is_finite() {
             let expected = "a finite scale by lora_alpha or alpha_pattern".to_owned();
-            return Err(wrong(name, expected, scale.to_string()));
+            return Err(wrong(&key(site, Half::A), expected, scale.to_string()));
         }
-        Ok((site, rank, scale))
+        Ok(())
     }
+}
+
+/// A pair's site, rank and scale.
+type Terms = (Site, usize, f32);
+
+/// The pair at a site, as the configuration has it.
+fn terms(peft: &PeftConfig, site: Site, prefix: &str) -> Terms {
+    let module = format!("{prefix}{}", site_name(site));
+    (site, peft.rank(&module), peft.scale(&module))
 }
 
 fn open(folder: &Path) -> Result<TensorFile, ModelError> {

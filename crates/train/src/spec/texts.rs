@@ -6,7 +6,7 @@ use cotenant_transformer::Adapter;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::settings::Settings;
+use super::settings::Settings;
 
 /// A tenant's table of texts. Equal texts should have one number: a number is what "the same text"
 /// means when a step is freed of duplicates.
@@ -15,6 +15,13 @@ pub trait Texts: Send + Sync {
     /// other threads still prepare the text: the trainer measures that wait. An error ends this
     /// tenant alone.
     fn tokens(&self, text: u32) -> Result<Arc<[u32]>, TextError>;
+
+    /// Whether [`Texts::tokens`] answers without waiting. A tenant whose next batch is not ready
+    /// lets others go first while they are.
+    fn is_ready(&self, text: u32) -> bool {
+        let _ = text;
+        true
+    }
 
     /// A hash of the text's content, known without waiting. A checkpoint refuses to go on with
     /// texts that have changed.

@@ -10,83 +10,23 @@
 //! One batch of a tenant is in a round at most, since the next one starts from the adapter that
 //! this one leaves (or adds to the same optimizer step).
 
+mod check;
+mod state;
+mod supply;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cotenant_transformer::{Adapter, AdapterLayout, EncoderConfig, random};
-use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, FinishReason, Outcome, Progress, TenantId};
-use crate::hash::{Hasher, hash_bytes};
-use crate::optimizer::{AdamW, clip};
-use crate::plan::{Course, Cursor, Plan, steps_total};
+use crate::optimizer::{AdamW, Schedule, clip};
+use crate::plan::{Cursor, steps_total};
 use crate::round::Share;
-use crate::schedule::Schedule;
-use crate::settings::{Settings, SettingsError};
-use crate::texts::{Example, TenantSpec, TextError, Texts};
-
-/// Where a tenant stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Phase {
-    /// Ready for its next batch.
-    Training,
-    /// Waits to be told how good its adapter is.
-    AwaitingScore,
-    /// Takes no further steps.
-    Finished(FinishReason),
-}
-
-/// The best adapter so far.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Best {
-    /// Steps taken when it was judged.
-    pub(crate) step: u64,
-    /// Its score; higher is better.
-    pub(crate) score: f64,
-    /// Its values.
-    pub(crate) values: Vec<f32>,
-}
-
-/// Everything of a tenant that training changes, but for its place in the course.
-#[derive(Clone, Debug)]
-pub(crate) struct State {
-    /// Where it stands.
-    pub(crate) phase: Phase,
-    /// The adapter after `step` steps; once finished, the final one.
-    pub(crate) adapter: Arc<Adapter>,
-    /// The step that the adapter belongs to.
-    pub(crate) adapter_step: u64,
-    /// State of the optimizer; empty once finished.
-    pub(crate) optimizer: AdamW,
-    /// Sum over the batches of the current step so far; empty between steps of a new tenant.
-    pub(crate) gradient: Vec<f32>,
-    /// Sum of the losses of those batches, each times its part.
-    pub(crate) loss: f64,
-    /// Tokens and examples of those batches.
-    pub(crate) step_tokens: u64,
-    /// Examples of those batches.
-    pub(crate) step_pairs: u64,
-    /// Optimizer steps taken.
-    pub(crate) step: u64,
-    /// Tokens embedded so far.
-    pub(crate) tokens: u64,
-    /// Examples so far.
-    pub(crate) pairs: u64,
-    /// The loss of each step.
-    pub(crate) losses: Vec<f32>,
-    /// The best adapter, where scores are reported.
-    pub(crate) best: Option<Best>,
-    /// Evaluations since the best one.
-    pub(crate) evaluations_in_vain: u32,
-}
-
-/// A batch whose texts are at hand.
-#[derive(Debug)]
-struct Ready {
-    plan: Plan,
-    tokens: Vec<Arc<[u32]>>,
-}
+use crate::spec::{Settings, SettingsError, TenantSpec};
+use check::{check_adapter, hash_data};
+pub(crate) use state::{Best, Phase, State};
+use supply::{Ready, Supply};
 
 /// One tenant.
 pub(crate) struct Tenant {
@@ -95,13 +35,8 @@ pub(crate) struct Tenant {
     /// Tells whether a checkpoint belongs to these examples and texts.
     pub(crate) data_hash: u64,
     pub(crate) state: State,
-    pub(crate) course: Course,
-    examples: Vec<Example>,
-    texts: Arc<dyn Texts>,
+    supply: Supply,
     schedule: Schedule,
-    ready: Option<Ready>,
-    /// The epoch whose texts were announced.
-    announced: Option<u32>,
     /// Whether the caller was told that a score is due.
     pub(crate) called_for_score: bool,
 }
@@ -119,38 +54,30 @@ impl Tenant {
                 Adapter::initial(Arc::new(layout), settings.seed)
             }
         };
-        let course = Course::new(&examples, &settings);
-        if course.is_empty() {
+        let data_hash = hash_data(&examples, &*texts);
+        let schedule = Schedule::new(&settings, steps_total(&examples, &settings));
+        let supply = Supply::new(examples, texts, &settings);
+        if supply.is_empty() {
             return Err(SettingsError::NothingToCompare);
         }
-        let schedule = Schedule::new(&settings, steps_total(&examples, &settings));
         let phase = match settings.evaluation {
             Some(_) => Phase::AwaitingScore,
             None => Phase::Training,
         };
-        let data_hash = hash_data(&examples, &*texts);
         let state = State::new(phase, adapter);
-        let (ready, announced, called_for_score) = (None, None, false);
-        Ok(Self {
-            name,
-            settings,
-            data_hash,
-            state,
-            course,
-            examples,
-            texts,
-            schedule,
-            ready,
-            announced,
-            called_for_score,
-        })
+        Ok(Self { name, settings, data_hash, state, supply, schedule, called_for_score: false })
+    }
+
+    /// Where it is among its batches.
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.supply.course().cursor()
     }
 
     /// Whether a state from a checkpoint can be this tenant's.
     pub(crate) fn accepts(&self, state: &State, cursor: Cursor) -> bool {
         let values = self.state.adapter.values.len();
         let is_finished = matches!(state.phase, Phase::Finished(_));
-        let Some(begun) = self.course.batch_of_step_at(&self.examples, cursor) else {
+        let Some(begun) = self.supply.batch_of_step_at(cursor) else {
             return false;
         };
         let optimizer = if is_finished { 0 } else { values };
@@ -166,52 +93,35 @@ impl Tenant {
 
     /// Puts back a state that the tenant accepts.
     pub(crate) fn restore(&mut self, state: State, cursor: Cursor) {
-        self.course.seek(&self.examples, cursor);
+        self.supply.seek(cursor);
         self.state = state;
-        (self.ready, self.announced, self.called_for_score) = (None, None, false);
+        self.called_for_score = false;
     }
 
-    /// Gets the next batch's texts ready and says how long that had to wait for them.
-    pub(crate) fn prepare(&mut self, config: &EncoderConfig) -> Result<Duration, FinishReason> {
-        if self.ready.is_some() {
-            return Ok(Duration::ZERO);
-        }
-        let epoch = self.course.cursor().epoch;
-        if self.announced != Some(epoch) {
-            self.texts.announce(&self.course.upcoming(&self.examples));
-            self.announced = Some(epoch);
-        }
-        let batch = self.course.batch(&self.examples);
-        let begun = Instant::now();
-        let fetch = |&text: &u32| {
-            let bad = |error: TextError| FinishReason::BadText { text, reason: error.reason };
-            self.texts.tokens(text).map_err(bad)
-        };
-        let tokens = batch.texts.iter().map(fetch).collect::<Result<Vec<_>, _>>()?;
-        let stall = begun.elapsed();
-        for (&text, tokens) in batch.texts.iter().zip(&tokens) {
-            let bad = |reason| FinishReason::BadText { text, reason };
-            check_tokens(tokens, config).map_err(bad)?;
-        }
-        let lengths = tokens.iter().map(|tokens| tokens.len()).collect();
-        let plan = Plan::new(batch, lengths, self.settings.tokens_chunk);
-        self.ready = Some(Ready { plan, tokens });
-        Ok(stall)
+    /// Whether the next batch can be had without waiting for a text.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        self.supply.is_ready()
     }
 
-    /// Tokens of the batch that is ready.
-    pub(crate) fn ready_tokens(&self) -> Option<usize> {
-        self.ready.as_ref().map(|ready| ready.plan.tokens())
+    /// Gets the next batch's texts and says how long that had to wait for them.
+    pub(crate) fn fetch(&mut self, config: &EncoderConfig) -> Result<Duration, FinishReason> {
+        self.supply.fetch(config)
     }
 
-    /// Hands the batch that is ready to a round.
+    /// Tokens of the batch that was fetched.
+    pub(crate) fn fetched_tokens(&self) -> Option<usize> {
+        self.supply.fetched_tokens()
+    }
+
+    /// Hands the batch that was fetched to a round.
     pub(crate) fn take_share(&mut self) -> Share {
-        let Ready { plan, tokens } = self.ready.take().expect("only a prepared tenant is chosen");
+        let Ready { plan, tokens } = self.supply.take().expect("only a ready tenant is chosen");
+        let course = self.supply.course();
         let state = &mut self.state;
         let mut gradient = std::mem::take(&mut state.gradient);
         gradient.resize(state.adapter.values.len(), 0.0);
         let rate = self.settings.dropout_per_mille;
-        let batch = self.course.batch_of_step() as u64;
+        let batch = course.batch_of_step() as u64;
         let key = random::mix(&[self.settings.seed, DROPOUT, state.step, batch]);
         Share {
             adapter: Arc::clone(&state.adapter),
@@ -219,7 +129,7 @@ impl Tenant {
             tokens,
             dropout: (rate > 0).then_some((key, rate)),
             loss: self.settings.loss,
-            part: 1.0 / self.course.batches_of_step() as f32,
+            part: 1.0 / course.batches_of_step() as f32,
             gradient,
             loss_value: 0.0,
         }
@@ -237,8 +147,9 @@ impl Tenant {
         state.loss += f64::from(loss_value) * f64::from(part);
         state.step_tokens += plan.tokens() as u64;
         state.step_pairs += plan.pairs as u64;
-        if self.course.batch_of_step() + 1 < self.course.batches_of_step() {
-            self.course.advance(&self.examples);
+        let is_last_of_step = self.supply.course().is_last_of_step();
+        if !is_last_of_step {
+            self.supply.advance();
             return Vec::new();
         }
         let gradient_norm = clip(&mut self.state.gradient, self.settings.clip_norm);
@@ -246,7 +157,7 @@ impl Tenant {
             return vec![self.stop_not_finite(id, "gradient")];
         }
         let mut events = vec![self.step(id, gradient_norm)];
-        self.course.advance(&self.examples);
+        self.supply.advance();
         events.extend(self.after_step(id));
         events
     }
@@ -290,7 +201,7 @@ impl Tenant {
         state.optimizer = AdamW::default();
         state.gradient = Vec::new();
         state.phase = Phase::Finished(reason.clone());
-        self.ready = None;
+        self.supply.drop_batch();
         Event::TenantFinished { tenant: id, reason }
     }
 
@@ -301,7 +212,7 @@ impl Tenant {
             name: self.name.clone(),
             step: *step,
             steps_total: self.schedule.steps_total,
-            epoch: self.course.cursor().epoch,
+            epoch: self.cursor().epoch,
             pairs: *pairs,
             tokens: *tokens,
             losses: losses.clone(),
@@ -347,7 +258,7 @@ impl Tenant {
         let step = self.state.step;
         let is_last = step >= self.schedule.steps_total;
         match self.settings.evaluation {
-            Some(evaluation) if is_last || step % evaluation.every_steps == 0 => {
+            Some(evaluation) if is_last || step.is_multiple_of(evaluation.every_steps) => {
                 self.state.phase = Phase::AwaitingScore;
                 None
             }
@@ -362,88 +273,5 @@ impl Tenant {
     }
 }
 
-impl State {
-    fn new(phase: Phase, adapter: Adapter) -> Self {
-        let optimizer = AdamW::new(adapter.values.len());
-        Self {
-            phase,
-            adapter: Arc::new(adapter),
-            adapter_step: 0,
-            optimizer,
-            gradient: Vec::new(),
-            loss: 0.0,
-            step_tokens: 0,
-            step_pairs: 0,
-            step: 0,
-            tokens: 0,
-            pairs: 0,
-            losses: Vec::new(),
-            best: None,
-            evaluations_in_vain: 0,
-        }
-    }
-}
-
 /// Keeps dropout's draws apart from others of the same seed.
 const DROPOUT: u64 = 0x6472_6F70_6F75_7400;
-
-/// Refuses token ids that the model does not have, and texts it has no positions for.
-fn check_tokens(tokens: &[u32], config: &EncoderConfig) -> Result<(), String> {
-    let longest = config.tokens_max();
-    if tokens.is_empty() {
-        return Err("it has no tokens".into());
-    }
-    if tokens.len() > longest {
-        return Err(format!("it has {} tokens, but the model takes {longest}", tokens.len()));
-    }
-    match tokens.iter().find(|&&token| token as usize >= config.vocab) {
-        Some(token) => {
-            Err(format!("token {token} is outside of the vocabulary of {}", config.vocab))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Refuses an adapter that does not fit the model.
-fn check_adapter(adapter: Adapter, config: &EncoderConfig) -> Result<Adapter, SettingsError> {
-    let entries = adapter.layout.entries();
-    let pairs = entries.iter().map(|entry| (entry.site, entry.rank, entry.scale)).collect();
-    let wrong_layer = entries.iter().find(|entry| entry.site.layer >= config.layers);
-    let reason = if let Some(entry) = wrong_layer {
-        format!("it adapts layer {}, but the model has {}", entry.site.layer, config.layers)
-    } else if adapter.layout.is_empty() {
-        "it adapts nothing".into()
-    } else if *adapter.layout != AdapterLayout::from_pairs(pairs, config) {
-        "its matrices have other shapes".into()
-    } else if adapter.values.len() != adapter.layout.len() {
-        format!("it has {} values instead of {}", adapter.values.len(), adapter.layout.len())
-    } else if adapter.values.iter().any(|value| !value.is_finite()) {
-        "a value is not a finite number".into()
-    } else {
-        return Ok(adapter);
-    };
-    Err(SettingsError::BeginAdapter { reason })
-}
-
-fn hash_data(examples: &[Example], texts: &dyn Texts) -> u64 {
-    let mut hasher = Hasher::new(hash_bytes(0, b"examples"));
-    for example in examples {
-        match example {
-            Example::Pair { anchor, positive, negatives } => {
-                hasher.word(negatives.len() as u64);
-                for &text in [anchor, positive].into_iter().chain(negatives) {
-                    hasher.word(text.into());
-                    hasher.word(texts.key(text));
-                }
-            }
-            Example::Scored { left, right, score } => {
-                hasher.word(u64::from(score.to_bits()) << 32);
-                for &text in [left, right] {
-                    hasher.word(text.into());
-                    hasher.word(texts.key(text));
-                }
-            }
-        }
-    }
-    hasher.finish()
-}

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::settings::{Decay, Settings};
+use crate::spec::{Decay, Settings};
 
 /// Warm-up from 0, then decay, as `transformers` schedules it: the first step of a warm-up has
 /// learning rate 0, and the rate reaches 0 only after the last step.

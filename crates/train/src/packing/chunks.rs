@@ -133,7 +133,8 @@ mod tests {
         let plans = plans(&[(0, &[50, 50]), (2, &[10])]);
         let good = pack(&plans, 60);
         assert_eq!(verify(&plans, &good, 60), Ok(()));
-        let faults: [(&str, fn(&mut Vec<ChunkShape>)); 6] = [
+        type Spoil = fn(&mut Vec<ChunkShape>);
+        let faults: [(&str, Spoil); 6] = [
             ("expected piece", |chunks| chunks.swap(0, 1)),
             ("expected piece", |chunks| chunks.push(chunks[0].clone())),
             ("of 2 pieces", |chunks| drop(chunks.remove(1))),
