@@ -109,7 +109,8 @@ fn main() {
         let (examples, texts) = (examples.clone(), Arc::clone(&texts));
         trainer.add(TenantSpec { name, examples, texts, settings, adapter: None }).unwrap();
     }
-    measure(&arguments, &mut trainer, batches.warmup, loss_first);
+    let warmup = arguments.number("--warmup", batches.warmup);
+    measure(&arguments, &mut trainer, warmup, loss_first);
 }
 
 fn pair(table: &mut Table, anchor: &[u32], positive: &[u32]) -> Example {

@@ -27,16 +27,21 @@ use cotenant_transformer::{
 };
 use safetensors::SafeTensors;
 
-/// Largest errors allowed, relative to the tensor's largest value.
+/// Largest errors allowed, relative to the tensor's largest value. All were measured, and leave a
+/// factor of two or three for processors that sum in another order.
 mod tolerance {
-    /// One loss: PyTorch in f32 is itself a few last digits away from f64.
-    pub(super) const LOSS: f64 = 1e-6;
+    /// A loss and its gradient: the scale of 20 magnifies the last digits of a cosine, and PyTorch
+    /// in f32 is itself as far from f64. Measured 1.1e-6.
+    pub(super) const LOSS: f64 = 2e-6;
     /// A rate is computed in f64 and rounded to f32 once: half a last digit.
     pub(super) const RATE: f64 = 6e-8;
-    /// Losses and gradient norms of a run, each step on what the steps before left.
-    pub(super) const CURVE: f64 = 1e-5;
-    /// Weights: where a gradient is nearly 0, AdamW makes its sign a whole step.
-    pub(super) const WEIGHTS: f64 = 1e-5;
+    /// Losses and gradient norms of a run, each step on what the steps before left. Measured 1.1e-6.
+    pub(super) const CURVE: f64 = 3e-6;
+    /// Weights after 10 steps: where a gradient is nearly 0, AdamW makes a step of its sign.
+    /// Measured 1.1e-6.
+    pub(super) const WEIGHTS: f64 = 3e-6;
+    /// Weights after the first step: a twentieth of what weight decay changes. Measured 1.7e-7.
+    pub(super) const WEIGHTS_ONCE: f64 = 5e-7;
 }
 
 const SCALE: f32 = 20.0;
@@ -110,12 +115,13 @@ impl Case {
     /// Every low-rank matrix after so many steps.
     #[track_caller]
     fn check_weights(&self, step: usize, adapter: &Adapter) {
+        let tolerance = if step == 1 { tolerance::WEIGHTS_ONCE } else { tolerance::WEIGHTS };
         for entry in adapter.layout.entries() {
             let (layer, module) = (entry.site.layer, entry.site.module.path());
             let key = format!("trained.{step}.base_model.model.encoder.layer.{layer}.{module}");
             for (matrix, range) in [("lora_A", &entry.a), ("lora_B", &entry.b)] {
                 let actual = &adapter.values[range.clone()];
-                self.check(&format!("{key}.{matrix}.weight"), actual, tolerance::WEIGHTS);
+                self.check(&format!("{key}.{matrix}.weight"), actual, tolerance);
             }
         }
     }

@@ -132,7 +132,7 @@ fn every_tape_budget_is_taken() {
     // The random budgets above mean something only if they lead to different tapes.
     let tenants = tenants(5, 4);
     let mut recomputed = Vec::new();
-    for tape_bytes_max in [0, 400_000, 1 << 30] {
+    for tape_bytes_max in [0, 150_000, 1 << 30] {
         let mut trainer = trainer(shared_encoder(), Limits { tape_bytes_max, ..limits() });
         join(&mut trainer, tenants.clone());
         round(&mut trainer);

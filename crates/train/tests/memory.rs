@@ -24,7 +24,7 @@ fn status(key: &str) -> Option<usize> {
 fn tenant(name: &str, batch: usize, rank: usize) -> TenantSpec {
     let pair = |i| Example::Pair { anchor: i, positive: 256 + i, negatives: Vec::new() };
     let mut settings =
-        Settings { batch, length: Length::Steps(2), seed: batch as u64, ..Settings::default() };
+        Settings { batch, length: Length::Epochs(1), seed: batch as u64, ..Settings::default() };
     settings.lora.rank = rank;
     TenantSpec {
         name: name.into(),

@@ -1,6 +1,7 @@
 //! Measurements beside other systems, in one run on one machine.
 
 mod contender;
+mod fused;
 mod machine;
 mod options;
 mod table;

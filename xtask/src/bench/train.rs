@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::bench::contender::{Contender, Precision, System};
+use crate::bench::fused;
 use crate::bench::machine;
 use crate::bench::options::Options;
 use crate::bench::table::{self, Runs};
@@ -17,6 +18,9 @@ use crate::project::Project;
 use crate::python;
 
 const PEER: &str = "golden/bench_peer.py";
+
+/// The trainer on given batches, an example of its crate.
+const PROGRAM: &str = "train_speed";
 
 /// What every contender is given.
 struct Work {
@@ -42,6 +46,13 @@ pub(super) fn run(project: &Project, options: &Options) -> Result<(), String> {
         let contenders = contenders(&work, &options.only, *threads);
         println!("{}", table::report(*threads, &measure(project, &contenders, options.rounds)));
     }
+    if options.only.is_empty() {
+        let precisions = [Precision::F32, Precision::Bf16];
+        for precision in precisions {
+            let command = ours(&work, precision, 1);
+            println!("{}", fused::report(project, &command, precision.name(), options.rounds)?);
+        }
+    }
     Ok(())
 }
 
@@ -60,15 +71,15 @@ fn prepare(project: &Project, options: &Options) -> Result<Work, String> {
     };
     // Someone who only wants the other side's numbers need not wait for our build.
     if chosen(&options.only).any(|system| matches!(system, System::Cotenant(_))) {
-        let build = ["build", "--quiet", "--release", "--package", "cotenant"];
-        command::run(project.cargo().args(build))?;
+        let build = ["build", "--quiet", "--release", "--package", "cotenant-train", "--example"];
+        command::run(project.cargo().args(build).arg(PROGRAM))?;
     }
     let target = target_folder()?;
     let work = Work {
         data,
         model,
         batches: target.join("bench-batches.json"),
-        program: target.join("release").join("cotenant"),
+        program: target.join("release/examples").join(PROGRAM),
         python: python.get_program().to_owned(),
         steps: options.steps,
     };
@@ -95,7 +106,7 @@ fn chosen(only: &str) -> impl Iterator<Item = System> {
 
 /// Our program on the batches that the other side wrote.
 fn ours(work: &Work, precision: Precision, threads: usize) -> Vec<OsString> {
-    let mut command = vec![work.program.clone().into(), "bench-train".into()];
+    let mut command = vec![work.program.clone().into()];
     command.extend(["--model".into(), work.model.clone().into()]);
     command.extend(["--batches".into(), work.batches.clone().into()]);
     command.extend(["--precision", precision.name(), "--threads"].map(OsString::from));

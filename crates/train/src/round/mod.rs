@@ -286,6 +286,7 @@ pub(crate) fn tape_costs<B: Backend>(encoder: &Encoder<B>, chunks: &[ChunkShape]
     let cost = |chunk| TapeCost {
         full: bytes(chunk, TapeMode::Full),
         light: bytes(chunk, TapeMode::Light),
+        lean: bytes(chunk, TapeMode::Lean),
     };
     chunks.iter().map(cost).collect()
 }

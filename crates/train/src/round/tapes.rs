@@ -1,6 +1,6 @@
 //! Which chunks keep their tape between forward and backward, and the pool of tapes.
 //!
-//! What fits in the limit is kept, first in the light form, then in the full one as far as bytes
+//! What fits in the limit is kept, first in the lean form, then in fuller ones as far as bytes
 //! last. A chunk that keeps nothing is run forward a second time just before its backward
 //! (GradCache, arXiv:2101.06983). No choice changes any bit of the result.
 
@@ -24,6 +24,8 @@ pub(crate) struct TapeCost {
     pub(crate) full: usize,
     /// With a part of it, the rest computed again.
     pub(crate) light: usize,
+    /// With the least of it.
+    pub(crate) lean: usize,
 }
 
 impl TapeCost {
@@ -32,6 +34,7 @@ impl TapeCost {
         match mode {
             TapeMode::Full => self.full,
             TapeMode::Light => self.light,
+            TapeMode::Lean => self.lean,
         }
     }
 }
@@ -39,28 +42,32 @@ impl TapeCost {
 /// Chooses under a limit in bytes. Where not everything fits, a tape for each thread is set aside
 /// first; that much is used even if the limit is smaller.
 pub(crate) fn choose(costs: &[TapeCost], bytes_max: usize, threads: usize) -> TapePlan {
-    let light: usize = costs.iter().map(|cost| cost.light).sum();
-    if light <= bytes_max {
-        let mut left = bytes_max - light;
-        let mut promote = |cost: &TapeCost| {
-            let more = cost.full.saturating_sub(cost.light);
-            let fits = more <= left;
-            left -= if fits { more } else { 0 };
-            Some(if fits { TapeMode::Full } else { TapeMode::Light })
-        };
-        let keeps = costs.iter().map(&mut promote).collect();
+    let lean: usize = costs.iter().map(|cost| cost.lean).sum();
+    if lean <= bytes_max {
+        let mut left = bytes_max - lean;
+        let mut keeps = vec![TapeMode::Lean; costs.len()];
+        for more in [TapeMode::Light, TapeMode::Full] {
+            for (keep, cost) in keeps.iter_mut().zip(costs) {
+                let bytes = cost.of(more).saturating_sub(cost.of(*keep));
+                if bytes <= left {
+                    left -= bytes;
+                    *keep = more;
+                }
+            }
+        }
+        let keeps = keeps.into_iter().map(Some).collect();
         return TapePlan { keeps, recompute: TapeMode::Full, recompute_bytes: 0 };
     }
     let threads = threads.min(costs.len());
     let largest = |mode| costs.iter().map(|cost| cost.of(mode)).max().unwrap_or(0);
     let fits_full = largest(TapeMode::Full).saturating_mul(threads) <= bytes_max;
-    let recompute = if fits_full { TapeMode::Full } else { TapeMode::Light };
+    let recompute = if fits_full { TapeMode::Full } else { TapeMode::Lean };
     let recompute_bytes = largest(recompute);
     let mut left = bytes_max.saturating_sub(recompute_bytes.saturating_mul(threads));
     let mut keep = |cost: &TapeCost| {
-        let fits = cost.light <= left;
-        left -= if fits { cost.light } else { 0 };
-        fits.then_some(TapeMode::Light)
+        let fits = cost.lean <= left;
+        left -= if fits { cost.lean } else { 0 };
+        fits.then_some(TapeMode::Lean)
     };
     TapePlan { keeps: costs.iter().map(&mut keep).collect(), recompute, recompute_bytes }
 }
@@ -122,11 +129,12 @@ mod tests {
 
     fn check(full: &[usize], bytes_max: usize, expected: &str, recompute_bytes: usize) {
         let costs: Vec<TapeCost> =
-            full.iter().map(|&full| TapeCost { full, light: full / 4 }).collect();
+            full.iter().map(|&full| TapeCost { full, light: full / 2, lean: full / 4 }).collect();
         let TapePlan { keeps, recompute_bytes: found, .. } = choose(&costs, bytes_max, 2);
         let letter = |keep: &Option<TapeMode>| match keep {
             Some(TapeMode::Full) => 'F',
             Some(TapeMode::Light) => 'L',
+            Some(TapeMode::Lean) => 'l',
             None => '-',
         };
         assert_eq!(
@@ -142,11 +150,12 @@ mod tests {
         check(&[], 0, "", 0);
         check(&[100, 100, 100], 300, "FFF", 0);
         check(&[100, 100, 100], 299, "FFL", 0);
-        check(&[100, 100, 100], 75, "LLL", 0);
-        check(&[100; 12], 250, "LL----------", 100);
+        check(&[100, 100, 100], 125, "LLl", 0);
+        check(&[100, 100, 100], 75, "lll", 0);
+        check(&[100; 12], 250, "ll----------", 100);
         check(&[100; 12], 74, "------------", 25);
         check(&[100; 12], 0, "------------", 25);
-        check(&[400, 40, 40, 40], 190, "LFFL", 0);
+        check(&[400, 40, 40, 40], 190, "lFLL", 0);
         check(&[400, 40, 40, 40], 129, "----", 100);
     }
 

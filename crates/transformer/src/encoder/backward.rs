@@ -6,6 +6,7 @@
 use super::tape::{LayerTape, Scratch, Tape, TapeMode};
 use super::{Encoder, Forward};
 use crate::backend::{AdaptSlopes, Backend, Group, Target};
+use crate::packed::Packed;
 
 impl<B: Backend> Encoder<B> {
     /// Overwrites `gradients[s]`, of the length of segment `s`'s adapter (or 0 without one), with
@@ -78,14 +79,14 @@ impl<B: Backend> Encoder<B> {
 
         let (outer_pairs, inner_pairs) =
             (forward.pairs(at, Group::Output), forward.pairs(at, Group::Intermediate));
-        if tape.mode == TapeMode::Light || !inner_pairs.is_empty() {
+        if tape.mode != TapeMode::Full || !inner_pairs.is_empty() {
             self.resize(&mut scratch.y, batch, self.config.hidden);
             backend.norm_again(&layer.attention_norm, attention_norm, &mut scratch.y);
         }
         let mut spare = std::mem::take(&mut scratch.spare);
         let inner = match tape.mode {
             TapeMode::Full => inner,
-            TapeMode::Light => {
+            TapeMode::Light | TapeMode::Lean => {
                 self.inner(forward, at, scratch, &mut spare.inner);
                 &mut spare.inner
             }
@@ -118,47 +119,50 @@ impl<B: Backend> Encoder<B> {
     ) {
         let (backend, batch, layer) = (&self.backend, forward.batch, &self.layers[at]);
         let hidden = self.config.hidden;
+        let pairs = forward.pairs(at, Group::QueryKeyValue);
+        let is_lean = tape.mode == TapeMode::Lean;
+        if is_lean || !pairs.is_empty() {
+            self.layer_input(at, scratch, tape, batch);
+        }
+        let mut spare = std::mem::take(&mut scratch.spare);
+        if is_lean {
+            self.qkv(forward, at, scratch, &mut spare.qkv);
+        }
         let kept = &tape.layers[at - tape.first];
+        let qkv = if is_lean { &spare.qkv } else { &kept.qkv };
         let Scratch { workspace, x, context, delta, d_y, d_qkv, .. } = scratch;
         backend.norm_backward(&layer.attention_norm, &kept.attention_norm, d_y);
 
         let d_context = delta;
         self.resize(d_context, batch, hidden);
-        backend.linear_backward(
-            workspace,
-            &layer.attention_output,
-            d_y,
-            d_context,
-            Target::Replace,
-        );
-        let pairs = forward.pairs(at, Group::AttentionOutput);
-        if !pairs.is_empty() {
+        let dense = &layer.attention_output;
+        backend.linear_backward(workspace, dense, d_y, d_context, Target::Replace);
+        let dense_pairs = forward.pairs(at, Group::AttentionOutput);
+        if !dense_pairs.is_empty() {
             self.resize(context, batch, hidden);
-            backend.attention(workspace, self.attention(batch), &kept.qkv, context);
+            backend.attention(workspace, self.attention(batch), qkv, context);
             let slopes = AdaptSlopes { x: &*context, dy: &*d_y, dx: Some(&mut *d_context) };
-            backend.adapt_backward(workspace, pairs, slopes, gradients);
+            backend.adapt_backward(workspace, dense_pairs, slopes, gradients);
         }
         self.resize(d_qkv, batch, 3 * hidden);
-        let scope = self.attention(batch);
-        backend.attention_backward(workspace, scope, &kept.qkv, d_context, d_qkv);
+        backend.attention_backward(workspace, self.attention(batch), qkv, d_context, d_qkv);
 
         let is_last = at == tape.first;
         if !is_last {
             backend.linear_backward(workspace, &layer.qkv, d_qkv, d_y, Target::Add);
         }
-        let pairs = forward.pairs(at, Group::QueryKeyValue);
-        if pairs.is_empty() {
-            return;
-        }
-        let input = if is_last {
-            &tape.input
-        } else {
-            let below = &tape.layers[at - 1 - tape.first];
-            self.resize(x, batch, hidden);
-            backend.norm_again(&self.layers[at - 1].output_norm, &below.output_norm, x);
-            &*x
-        };
-        let slopes = AdaptSlopes { x: input, dy: &*d_qkv, dx: (!is_last).then_some(d_y) };
+        let slopes = AdaptSlopes { x: &*x, dy: &*d_qkv, dx: (!is_last).then_some(d_y) };
         backend.adapt_backward(workspace, pairs, slopes, gradients);
+        scratch.spare = spare;
+    }
+
+    /// `scratch.x` becomes the input of a layer again.
+    fn layer_input(&self, at: usize, scratch: &mut Scratch<B>, tape: &Tape<B>, batch: &Packed) {
+        self.resize(&mut scratch.x, batch, self.config.hidden);
+        if at == tape.first {
+            return self.backend.copy(&tape.input, &mut scratch.x);
+        }
+        let below = &tape.layers[at - 1 - tape.first].output_norm;
+        self.backend.norm_again(&self.layers[at - 1].output_norm, below, &mut scratch.x);
     }
 }

@@ -46,6 +46,10 @@ impl<B: Backend> Encoder<B> {
             let kept = match mode {
                 TapeMode::Full => Kept::all(kept),
                 TapeMode::Light => Kept { inner: &mut spare.inner, ..Kept::all(kept) },
+                TapeMode::Lean => {
+                    let (qkv, inner) = (&mut spare.qkv, &mut spare.inner);
+                    Kept { qkv, inner, ..Kept::all(kept) }
+                }
             };
             self.layer(forward, layer, scratch, kept);
         }
@@ -117,10 +121,8 @@ impl<B: Backend> Encoder<B> {
     fn layer(&self, forward: &Forward<'_>, at: usize, scratch: &mut Scratch<B>, kept: Kept<'_, B>) {
         let (backend, batch, layer) = (&self.backend, forward.batch, &self.layers[at]);
         let hidden = self.config.hidden;
+        self.qkv(forward, at, scratch, kept.qkv);
         let Scratch { workspace, x, y, context, delta, .. } = scratch;
-        self.resize(kept.qkv, batch, 3 * hidden);
-        backend.linear(workspace, &layer.qkv, x, kept.qkv);
-        backend.adapt(workspace, forward.pairs(at, Group::QueryKeyValue), x, kept.qkv);
         self.resize(context, batch, hidden);
         backend.attention(workspace, self.attention(batch), kept.qkv, context);
         self.resize(delta, batch, hidden);
@@ -137,6 +139,20 @@ impl<B: Backend> Encoder<B> {
         backend.adapt(workspace, forward.pairs(at, Group::Output), activated, delta);
         self.resize_norm(kept.output_norm, batch);
         backend.add_norm(&layer.output_norm, y, delta, kept.output_norm, x);
+    }
+
+    /// Queries, keys and values of a layer, from `scratch.x`.
+    pub(super) fn qkv(
+        &self,
+        forward: &Forward<'_>,
+        at: usize,
+        scratch: &mut Scratch<B>,
+        qkv: &mut B::Floats,
+    ) {
+        let Scratch { workspace, x, .. } = scratch;
+        self.resize(qkv, forward.batch, 3 * self.config.hidden);
+        self.backend.linear(workspace, &self.layers[at].qkv, x, qkv);
+        self.backend.adapt(workspace, forward.pairs(at, Group::QueryKeyValue), x, qkv);
     }
 
     /// The feed-forward layer before GELU, from `scratch.y`.

@@ -3,21 +3,25 @@
 use crate::backend::{Backend, NormTape};
 use crate::model::EncoderConfig;
 
-/// How much of a pass is kept; both give the same bits.
+/// How much of a pass is kept; every mode gives the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TapeMode {
     /// Everything backward reads.
     Full,
-    /// All but the feed-forward layer's inner rows, which backward computes again: less than half
-    /// the memory for a sixth more arithmetic.
+    /// All but the feed-forward layer's inner rows, which backward computes again: about half the
+    /// memory for a sixth more arithmetic.
     Light,
+    /// The rows around each norm alone; backward computes queries, keys, values and inner rows
+    /// again: less than a quarter of the memory for about a quarter more arithmetic.
+    Lean,
 }
 
 /// One layer's share of a tape.
 pub(super) struct LayerTape<B: Backend> {
+    /// Stale in a lean tape.
     pub qkv: B::Floats,
     pub attention_norm: NormTape<B::Floats>,
-    /// The feed-forward layer before GELU; stale in a light tape.
+    /// The feed-forward layer before GELU; stale in all but a full tape.
     pub inner: B::Floats,
     pub output_norm: NormTape<B::Floats>,
 }
@@ -104,11 +108,12 @@ pub(super) fn tape_bytes(
     first: usize,
     mode: TapeMode,
 ) -> usize {
-    let inner = match mode {
-        TapeMode::Full => config.intermediate,
-        TapeMode::Light => 0,
+    let rows = match mode {
+        TapeMode::Full => 3 * config.hidden + config.intermediate,
+        TapeMode::Light => 3 * config.hidden,
+        TapeMode::Lean => 0,
     };
-    let layer = 5 * config.hidden + 2 + inner;
+    let layer = 2 * (config.hidden + 1) + rows;
     4 * tokens * (config.hidden + (config.layers - first) * layer)
 }
 
