@@ -1,7 +1,7 @@
 //! The two streams: data to stdout, talk to stderr.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::error::Error;
+use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -15,19 +15,31 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Prints data: one JSON object, or the text for people.
-    pub(crate) fn data(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
-        if self.json {
-            println!("{}", serde_json::to_string(value).expect("results have string keys"));
+    /// Prints data: one JSON object, or the text for people. A reader that has gone away, as
+    /// `head` does, has what it wanted.
+    pub(crate) fn data(
+        &self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), String> {
+        let data = if self.json {
+            serde_json::to_string(value).expect("results have string keys")
         } else {
-            println!("{}", text());
+            text()
+        };
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{data}").and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(format!("write to stdout: {error}"))
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     /// Says something that is not data.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            to_stderr(text);
         }
     }
 
@@ -35,23 +47,54 @@ impl Console {
     pub(crate) fn failed(&self, error: &(dyn Error + 'static)) {
         let chain = std::iter::successors(Some(error), |&error| error.source());
         let messages: Vec<String> = chain.map(ToString::to_string).collect();
-        let mut hints = Vec::new();
-        let mut lines = Vec::new();
-        for (depth, message) in messages.iter().enumerate() {
-            for (at, line) in message.lines().enumerate() {
-                match line.trim_start().strip_prefix("hint: ") {
-                    Some(hint) => hints.push(hint.to_owned()),
-                    None if at == 0 && depth == 0 => lines.push(format!("error: failed to {line}")),
-                    None if at == 0 => lines.push(format!("  because: {line}")),
-                    None => lines.push(format!("  {line}")),
-                }
+        to_stderr(&explained(&messages));
+        if self.json {
+            // A reader that has gone away was told on stderr.
+            let _ = self.data(&serde_json::json!({ "error": messages }), String::new);
+        }
+    }
+}
+
+/// Writes a line to stderr; where that fails there is nobody to tell.
+fn to_stderr(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// An error and its causes as a person reads them: what failed, why, what to try.
+fn explained(messages: &[String]) -> String {
+    let (mut lines, mut hints) = (Vec::new(), Vec::new());
+    for (depth, message) in messages.iter().enumerate() {
+        let mut is_hint = false;
+        for (at, line) in message.lines().enumerate() {
+            is_hint |= line.trim_start().starts_with("hint: ");
+            match (is_hint, at, depth) {
+                (true, ..) => hints.push(line.to_owned()),
+                (false, 0, 0) => lines.push(format!("error: failed to {line}")),
+                (false, 0, _) => lines.push(format!("  because: {line}")),
+                (false, ..) => lines.push(format!("  {line}")),
             }
         }
-        lines.dedup();
-        lines.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
-        eprintln!("{}", lines.join("\n"));
-        if self.json {
-            println!("{}", serde_json::json!({ "error": messages }));
-        }
+    }
+    lines.dedup();
+    lines.extend(hints);
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_from_what_to_why_to_what_to_try() {
+        let check = |messages: &[&str], expected: &str| {
+            let messages: Vec<String> = messages.iter().map(|&text| text.to_owned()).collect();
+            assert_eq!(explained(&messages), expected);
+        };
+        check(&["read x"], "error: failed to read x");
+        check(
+            &["read x", "it is gone\n  since noon\nhint: look\n  everywhere", "no disk"],
+            "error: failed to read x\n  because: it is gone\n    since noon\n  because: no disk\n\
+             hint: look\n  everywhere",
+        );
     }
 }

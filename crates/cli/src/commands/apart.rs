@@ -19,7 +19,7 @@ pub(super) fn measure(
     console: &Console,
 ) -> Result<Separate, Box<dyn Error>> {
     let folder = out.join("apart");
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(&folder).map_err(|error| format!("create {}: {error}", folder.display()))?;
     let mut found = Separate {
         wall_s: 0.0,
         peak_rss_mib_each: Vec::new(),
@@ -53,8 +53,8 @@ fn without_own_flags(arguments: impl Iterator<Item = OsString>) -> Vec<OsString>
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--compare" | "--json" | "--quiet" | "-q" | "--resume") => {}
-            Some("--out") => drop(arguments.next()),
-            Some(text) if text.starts_with("--out=") => {}
+            Some("--out" | "--only") => drop(arguments.next()),
+            Some(text) if text.starts_with("--out=") || text.starts_with("--only=") => {}
             Some(_) | None => kept.push(argument),
         }
     }
@@ -76,5 +76,6 @@ mod tests {
             &["demo", "--docs", "a", "b"],
         );
         check(&["--json", "train", "w.toml", "--out=x", "-q"], &["train", "w.toml"]);
+        check(&["train", "--only", "a", "w.toml", "--only=b", "--resume"], &["train", "w.toml"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use cotenant_rag::job::BaseModel;
+use cotenant_rag::job::{BaseModel, JobError};
 use cotenant_rag::models::Store;
 use cotenant_rag::workspace::{Limits, PrecisionChoice};
 
@@ -23,10 +23,10 @@ pub(super) fn open(
 
 /// Finds or fetches a base model.
 pub(super) fn find(name: &str, console: &Console) -> Result<PathBuf, Box<dyn Error>> {
-    let store = Store::open()?;
+    let store = Store::open().map_err(JobError::from)?;
     let bar = Download::new(console);
-    let folder = store.pull(name, &mut |progress| bar.on_progress(&progress))?;
-    Ok(folder)
+    let folder = store.pull(name, &mut |progress| bar.on_progress(&progress));
+    Ok(folder.map_err(JobError::from)?)
 }
 
 /// What flags say goes before what the workspace says.

@@ -7,7 +7,7 @@ use std::process::Command;
 use cotenant_rag::workspace::{Limits, TenantConfig, Workspace};
 
 use super::training::{self, Order};
-use super::{Ended, base};
+use super::{Ended, base, tenant_named_after};
 use crate::args::DemoArgs;
 use crate::console::Console;
 
@@ -31,8 +31,8 @@ const TENANTS: usize = 3;
 
 /// Trains three tenants on what stands on this machine.
 pub(crate) fn run(arguments: &DemoArgs, console: &Console) -> Ended {
-    let named = arguments.docs.iter().chain(&arguments.data).cloned();
-    let mut corpora: Vec<(String, Vec<PathBuf>)> = named.map(|f| (name(&f), vec![f])).collect();
+    let named = arguments.docs.iter().chain(&arguments.data);
+    let mut corpora: Vec<_> = named.map(|path| tenant_named_after(path, "docs")).collect();
     if corpora.is_empty() {
         corpora = books();
     }
@@ -51,11 +51,11 @@ pub(crate) fn run(arguments: &DemoArgs, console: &Console) -> Ended {
         file: arguments.out.join("demo.toml"),
         base: BASE.to_owned(),
         limits: base::limits(Limits::default(), &arguments.machine),
-        tenants: corpora
-            .into_iter()
-            .map(|(name, data)| tenant(&name, data, arguments.passages_max))
-            .collect::<Result<_, _>>()?,
+        tenants: told_apart(corpora),
     };
+    for tenant in &mut workspace.tenants {
+        tenant.passages_max = arguments.passages_max as usize;
+    }
     training::keep(&mut workspace, &arguments.only)?;
     for tenant in &workspace.tenants {
         let folders: Vec<_> = tenant.data.iter().map(|path| path.display().to_string()).collect();
@@ -64,36 +64,41 @@ pub(crate) fn run(arguments: &DemoArgs, console: &Console) -> Ended {
     let order = Order {
         workspace: &workspace,
         out: &arguments.out,
-        resume: false,
+        resume: arguments.resume,
         compare: arguments.compare,
     };
     training::run(&order, console)
 }
 
-fn tenant(name: &str, data: Vec<PathBuf>, passages_max: usize) -> Result<TenantConfig, String> {
-    let parsed = name.parse().map_err(|error| format!("name a tenant {name}: {error}"))?;
-    Ok(TenantConfig { data, passages_max, ..TenantConfig::new(parsed) })
-}
-
-/// The folder's name, of characters that a tenant's name may have.
-fn name(folder: &Path) -> String {
-    let stem = folder.file_name().unwrap_or("docs".as_ref()).to_string_lossy();
-    let legal = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    stem.chars().map(legal).collect::<String>().trim_matches('-').to_owned()
+/// The tenants with a number behind each name that an earlier one has.
+fn told_apart(tenants: Vec<TenantConfig>) -> Vec<TenantConfig> {
+    let mut told: Vec<TenantConfig> = Vec::new();
+    for mut tenant in tenants {
+        let taken = |name: &TenantConfig| told.iter().any(|known| known.name == name.name);
+        let plain = tenant.name.to_string();
+        for number in 2.. {
+            if !taken(&tenant) {
+                break;
+            }
+            tenant.name = format!("{plain}-{number}").parse().expect("a name and a number");
+        }
+        told.push(tenant);
+    }
+    told
 }
 
 /// The first three books of the toolchain that are installed.
-fn books() -> Vec<(String, Vec<PathBuf>)> {
+fn books() -> Vec<TenantConfig> {
     let asked = Command::new("rustc").args(["--print", "sysroot"]).output();
     let Ok(output) = asked else { return Vec::new() };
     let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     let html = sysroot.join("share/doc/rust/html");
-    let found = BOOKS.iter().map(|book| (name(Path::new(book)), vec![html.join(book)]));
-    found.filter(|(_, folders)| folders[0].is_dir()).take(TENANTS).collect()
+    let found = BOOKS.iter().map(|book| html.join(book)).filter(|folder| folder.is_dir());
+    found.take(TENANTS).map(|folder| tenant_named_after(&folder, "book")).collect()
 }
 
 /// The crates that cargo has unpacked, dealt out to three tenants.
-fn crates() -> Vec<(String, Vec<PathBuf>)> {
+fn crates() -> Vec<TenantConfig> {
     let cargo = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
@@ -106,5 +111,24 @@ fn crates() -> Vec<(String, Vec<PathBuf>)> {
         folders(&sources).iter().flat_map(|registry| folders(registry)).collect();
     let share = unpacked.len().div_ceil(TENANTS).max(1);
     let dealt = unpacked.chunks(share).zip(1..);
-    dealt.map(|(folders, at)| (format!("crates-{at}"), folders.to_vec())).collect()
+    dealt
+        .map(|(folders, at): (&[PathBuf], u32)| {
+            let named = tenant_named_after(Path::new(&format!("crates-{at}")), "crates");
+            TenantConfig { data: folders.to_vec(), ..named }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_one_name_are_told_apart() {
+        let paths = ["a/docs", "b/docs", "docs-2", "c/docs"];
+        let tenants = paths.map(|path| tenant_named_after(Path::new(path), "x"));
+        let names: Vec<_> =
+            told_apart(tenants.into()).into_iter().map(|tenant| tenant.name.to_string()).collect();
+        assert_eq!(names, ["docs", "docs-2", "docs-2-2", "docs-3"]);
+    }
 }

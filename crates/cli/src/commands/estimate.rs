@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cotenant_rag::job::{self, Estimate};
+use cotenant_rag::job::{self, Estimate, JobError};
 use cotenant_rag::workspace::Workspace;
 
 use super::{Ended, base};
@@ -13,12 +13,12 @@ use crate::table::table;
 
 /// Predicts a workspace.
 pub(crate) fn run(arguments: &EstimateArgs, console: &Console) -> Ended {
-    let mut workspace = Workspace::read(&arguments.workspace)?;
+    let mut workspace = Workspace::read(&arguments.workspace).map_err(JobError::from)?;
     workspace.limits = base::limits(workspace.limits, &arguments.machine);
     let model = base::open(&workspace.base, &workspace.limits, console)?;
-    let bars = Bars::new(console.quiet || console.json);
+    let bars = Bars::new(console.quiet);
     let estimate = job::estimate(&workspace, &model, &bars)?;
-    console.data(&json(&estimate), || text(&estimate));
+    console.data(&json(&estimate), || text(&estimate))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use cotenant_rag::job::{self, DataQuality};
 use cotenant_rag::workspace::{Limits, TenantConfig};
 
-use super::{Ended, base};
+use super::{Ended, base, tenant_named_after};
 use crate::args::EvalArgs;
 use crate::console::Console;
 use crate::progress::Bars;
@@ -20,23 +20,21 @@ pub(crate) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
         Some(folder) => Some(model.adapter(folder)?),
         None => None,
     };
-    let bars = Bars::new(console.quiet || console.json);
+    let bars = Bars::new(console.quiet);
     let mut found = Vec::new();
     for data in &arguments.data {
-        let config = config(arguments, data)?;
+        let config = config(arguments, data);
         found.push(job::evaluate(&model, adapter.as_ref(), &config, &limits, &bars)?);
     }
-    console.data(&serde_json::json!({ "data": found }), || text(&found));
+    console.data(&serde_json::json!({ "data": found }), || text(&found))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn config(arguments: &EvalArgs, data: &Path) -> Result<TenantConfig, String> {
-    let stem = data.file_stem().unwrap_or("data".as_ref()).to_string_lossy();
-    let name = stem.parse().map_err(|error| format!("name the data of {stem}: {error}"))?;
-    let mut config = TenantConfig { data: vec![data.to_owned()], ..TenantConfig::new(name) };
+fn config(arguments: &EvalArgs, data: &Path) -> TenantConfig {
+    let mut config = tenant_named_after(data, "data");
     config.texts.query_prefix.clone_from(&arguments.query_prefix);
     config.texts.document_prefix.clone_from(&arguments.document_prefix);
-    Ok(config)
+    config
 }
 
 fn text(found: &[DataQuality]) -> String {

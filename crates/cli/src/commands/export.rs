@@ -18,6 +18,6 @@ pub(crate) fn run(arguments: &ExportArgs, console: &Console) -> Ended {
     job::export(&RunFolder::new(run), tenant, to, format)?;
     console.data(&serde_json::json!({ "tenant": tenant, "folder": to }), || {
         format!("wrote {}", to.display())
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::ExitCode;
 
+use cotenant_rag::job::JobError;
 use cotenant_rag::models::{Listed, Store};
 use cotenant_rag::workspace::Limits;
 
@@ -19,7 +20,7 @@ pub(crate) fn run(arguments: &ModelArgs, console: &Console) -> Ended {
             let folder = base::find(model, console)?;
             console.data(&serde_json::json!({ "model": model, "folder": folder }), || {
                 folder.display().to_string()
-            });
+            })?;
         }
         ModelCommand::List => list(console)?,
         ModelCommand::Show { model } => show(model, console)?,
@@ -28,7 +29,7 @@ pub(crate) fn run(arguments: &ModelArgs, console: &Console) -> Ended {
 }
 
 fn list(console: &Console) -> Result<(), Box<dyn Error>> {
-    let listed = Store::open()?.list()?;
+    let listed = Store::open().and_then(|store| store.list()).map_err(JobError::from)?;
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
     let row = |model: &Listed| {
         let folder = model.folder.as_ref().map(|folder| folder.display().to_string());
@@ -39,7 +40,7 @@ fn list(console: &Console) -> Result<(), Box<dyn Error>> {
     let models: Vec<_> = listed.iter().map(object).collect();
     console.data(&serde_json::json!({ "models": models }), || {
         table(&["model", "MiB", "folder"], &listed.iter().map(row).collect::<Vec<_>>())
-    });
+    })?;
     Ok(())
 }
 
@@ -51,6 +52,6 @@ fn show(model: &str, console: &Console) -> Result<(), Box<dyn Error>> {
     let object: BTreeMap<_, _> = rows.iter().cloned().collect();
     console.data(&object, || {
         rows.iter().map(|(key, value)| format!("{key:<13} {value}")).collect::<Vec<_>>().join("\n")
-    });
+    })?;
     Ok(())
 }

@@ -14,11 +14,11 @@ const SNIPPET_CHARACTERS: usize = 300;
 /// Answers from a tenant's adapter.
 pub(crate) fn run(arguments: &SearchArgs, console: &Console) -> Ended {
     let searcher = Searcher::open(&RunFolder::new(&arguments.run), &arguments.tenant)?;
-    let found = searcher.search(&arguments.query, arguments.top)?;
+    let found = searcher.search(&arguments.query, arguments.top.into())?;
     let passages: Vec<_> = found.iter().map(json).collect();
     console.data(&serde_json::json!({ "passages": passages }), || {
         found.iter().zip(1..).map(text).collect::<Vec<_>>().join("\n\n")
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

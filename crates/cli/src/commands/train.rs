@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cotenant_rag::job::JobError;
 use cotenant_rag::workspace::Workspace;
 
 use super::training::{self, Order};
@@ -11,7 +12,7 @@ use crate::console::Console;
 
 /// Trains the tenants of a workspace file.
 pub(crate) fn run(arguments: &TrainArgs, console: &Console) -> Ended {
-    let mut workspace = Workspace::read(&arguments.workspace)?;
+    let mut workspace = Workspace::read(&arguments.workspace).map_err(JobError::from)?;
     workspace.limits = base::limits(workspace.limits, &arguments.machine);
     training::keep(&mut workspace, &arguments.only)?;
     let stem = arguments.workspace.file_stem().unwrap_or("workspace".as_ref());

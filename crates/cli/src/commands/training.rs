@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cotenant_rag::job::{self, Ending, RunFolder, RunOptions, RunResults};
+use cotenant_rag::job::{self, Ending, JobError, RunFolder, RunOptions, RunResults};
 use cotenant_rag::models::Store;
 use cotenant_rag::workspace::Workspace;
 
@@ -13,6 +13,12 @@ use super::{Ended, apart, base};
 use crate::console::Console;
 use crate::progress::Bars;
 use crate::table::{score, table};
+
+/// Exit code of a run that a signal stopped.
+const STOPPED: u8 = 130;
+
+/// Exit code where a tenant's training failed while others finished.
+const SOME_FAILED: u8 = 3;
 
 /// A run as the user asked for it.
 pub(super) struct Order<'a> {
@@ -24,16 +30,15 @@ pub(super) struct Order<'a> {
 
 /// Runs a workspace, prints what came out, and says where it lies.
 pub(super) fn run(order: &Order<'_>, console: &Console) -> Ended {
-    let stop = Arc::new(AtomicBool::new(false));
-    let signalled = Arc::clone(&stop);
-    ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))?;
     let base = base::open(&order.workspace.base, &order.workspace.limits, console)?;
-    let bars = Bars::new(console.quiet || console.json);
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(Arc::clone(&stop))?;
+    let bars = Bars::new(console.quiet);
     let folder = RunFolder::new(order.out);
     let options = RunOptions {
         folder: folder.clone(),
         resume: order.resume,
-        cache: Some(Store::open()?.cache_folder("tokens")),
+        cache: Some(Store::open().map_err(JobError::from)?.cache_folder("texts")),
         date: today(),
         stop: &stop,
         observer: &bars,
@@ -41,21 +46,38 @@ pub(super) fn run(order: &Order<'_>, console: &Console) -> Ended {
     let (results, mut report) = match job::run(order.workspace, base, &options)? {
         Ending::Finished(found) => *found,
         Ending::Stopped { folder } => {
+            if console.json {
+                console.data(&serde_json::json!({ "stopped": folder }), String::new)?;
+            }
             console.say(&format!("stopped; go on with --resume --out {}", folder.display()));
-            return Ok(ExitCode::from(130));
+            return Ok(ExitCode::from(STOPPED));
         }
     };
     if order.compare {
         report.apart.measured = Some(apart::measure(order.workspace, order.out, console)?);
         folder.save_report(&report)?;
     }
-    console.data(&results, || text(&results));
+    console.data(&results, || text(&results))?;
     console.say(&format!("\nreport: {}", folder.report().display()));
     let first = results.tenants.first().map_or("NAME", |tenant| tenant.name.as_str());
     let run = order.out.display();
     console.say(&format!("search: cotenant search --run {run} --tenant {first} \"...\""));
-    let failed = results.tenants.iter().any(|tenant| tenant.failed);
-    Ok(if failed { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    let failed = results.tenants.iter().filter(|tenant| tenant.failed).count();
+    Ok(match failed {
+        0 => ExitCode::SUCCESS,
+        failed if failed == results.tenants.len() => ExitCode::FAILURE,
+        _ => ExitCode::from(SOME_FAILED),
+    })
+}
+
+/// On the first signal the run leaves a checkpoint and ends; on the second it ends at once.
+fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), String> {
+    let stop = move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(STOPPED.into());
+        }
+    };
+    ctrlc::set_handler(stop).map_err(|error| format!("listen for signals: {error}"))
 }
 
 /// Drops the tenants that are not named; names none, keeps all.

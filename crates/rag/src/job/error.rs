@@ -8,10 +8,14 @@ use thiserror::Error;
 
 use crate::data::DataError;
 use crate::models::StoreError;
+use crate::workspace::WorkspaceError;
 
 /// Why a run cannot go on.
 #[derive(Debug, Error)]
 pub enum JobError {
+    /// The workspace cannot be used.
+    #[error("read the workspace")]
+    Workspace(#[from] WorkspaceError),
     /// The base model cannot be had.
     #[error("get the base model")]
     Store(#[from] StoreError),
@@ -75,9 +79,21 @@ pub enum JobError {
         /// What is predicted.
         needed_mib: u64,
     },
-    /// A checkpoint cannot be written or gone on from.
-    #[error("use the checkpoint of the run")]
-    Checkpoint(#[from] CheckpointError),
+    /// There is no going on from the checkpoint.
+    #[error("go on from the checkpoint of the run")]
+    Resume {
+        /// Why.
+        source: CheckpointError,
+    },
+    /// A checkpoint cannot be written; the one before is as it was.
+    #[error(
+        "keep a checkpoint of the run\n\
+         hint: make room on the disk and go on with --resume; the checkpoint before is as it was"
+    )]
+    Checkpoint {
+        /// Why.
+        source: CheckpointError,
+    },
     /// The run's folder holds another run.
     #[error(
         "start a new run in {}: the folder is not empty\n\
@@ -94,12 +110,30 @@ pub enum JobError {
         path: PathBuf,
     },
     /// Nothing to resume.
-    #[error(
-        "resume the run in {}: it has no checkpoint\nhint: start it without --resume", path.display()
-    )]
+    #[error("resume the run in {}: it has no checkpoint\nhint: {hint}", path.display())]
     NothingToResume {
         /// The folder.
         path: PathBuf,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Not the folder of a finished run.
+    #[error("read the run in {}: it has no run.json\nhint: {hint}", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// There is nothing to measure with.
+    #[error(
+        "measure on {data}: it has no test queries\n\
+         hint: a BEIR folder names them in qrels/test.tsv; other data needs more examples, so that \
+         a part can be held out"
+    )]
+    NothingToMeasure {
+        /// The data set.
+        data: String,
     },
     /// A file of a run cannot be written or read.
     #[error("{doing} {}", path.display())]

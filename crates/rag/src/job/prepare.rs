@@ -14,7 +14,7 @@ use super::texts::CutTexts;
 use crate::bm25::Bm25;
 use crate::data::{self, Dataset, Example, Judgements, ReadOptions};
 use crate::mining::Miner;
-use crate::retrieval::{Embedder, Measurement, Vectors, measure};
+use crate::retrieval::{Embedder, Measurement, VectorCache, Vectors, measure};
 use crate::tokens::{TokenOptions, TokenStore};
 use crate::workspace::TenantConfig;
 
@@ -38,7 +38,7 @@ pub(super) struct Prepared {
 pub(super) struct Workshop<'a> {
     pub base: &'a BaseModel,
     pub embedder: &'a Embedder,
-    /// Where token ids are kept between runs.
+    /// Where token ids and base embeddings are kept between runs.
     pub cache: Option<PathBuf>,
     pub observer: &'a dyn Observer,
 }
@@ -73,7 +73,7 @@ impl Workshop<'_> {
         let options = TokenOptions {
             tokens_max,
             threads: self.embedder.threads,
-            cache: self.cache.clone(),
+            cache: self.cache.as_ref().map(|cache| cache.join("tokens")),
             fingerprint: self.base.fingerprint,
         };
         let tokenizer: Arc<Tokenizer> = Arc::clone(&self.base.tokenizer);
@@ -144,13 +144,8 @@ impl Workshop<'_> {
             (0..dataset.documents.len() as u32).map(|d| dataset.document_text(d)).collect();
         let queries: Vec<u32> = wanted.queries.iter().map(|&q| dataset.query_text(q)).collect();
         self.start(name, Stage::EmbedBefore, (documents.len() + queries.len()) as u64);
-        let done = |by: usize| self.advance(name, Stage::EmbedBefore, by);
-        let embed = |ids: &[u32]| {
-            self.embedder
-                .embed(texts, ids, None, &done)
-                .map_err(|source| JobError::Text { tenant: name.to_owned(), source })
-        };
-        let (found, documents) = (embed(&queries)?, embed(&documents)?);
+        let found = self.embed_bare(name, texts, &queries)?;
+        let documents = self.embed_bare(name, texts, &documents)?;
         let width = found.width;
         let mut queries = Vectors { values: vec![0.0; dataset.queries.len() * width], width };
         for (&query, row) in wanted.queries.iter().zip(found.values.chunks_exact(width)) {
@@ -158,6 +153,27 @@ impl Workshop<'_> {
         }
         self.finish(name, Stage::EmbedBefore);
         Ok(Base { queries, documents })
+    }
+
+    /// Embeds texts with the base model, or finds what an earlier run has kept.
+    fn embed_bare(&self, name: &str, texts: &dyn Texts, ids: &[u32]) -> Result<Vectors, JobError> {
+        let cache = self.cache.as_ref().map(|cache| {
+            let model = self.base.fingerprint;
+            VectorCache::new(cache.join("vectors"), model)
+        });
+        if let Some(kept) = cache.as_ref().and_then(|cache| cache.load(texts, ids)) {
+            self.advance(name, Stage::EmbedBefore, ids.len());
+            return Ok(kept);
+        }
+        let done = |by: usize| self.advance(name, Stage::EmbedBefore, by);
+        let vectors = self
+            .embedder
+            .embed(texts, ids, None, &done)
+            .map_err(|source| JobError::Text { tenant: name.to_owned(), source })?;
+        if let Some(Err(error)) = cache.map(|cache| cache.store(texts, ids, &vectors)) {
+            self.warn(name, format!("embeddings are not kept for the next run: {error}"));
+        }
+        Ok(vectors)
     }
 
     pub(super) fn warn(&self, tenant: &str, message: String) {

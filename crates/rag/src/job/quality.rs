@@ -60,6 +60,9 @@ pub fn evaluate(
     let workshop = Workshop { base, embedder: &embedder, cache: None, observer };
     let (dataset, texts) = workshop.read(config)?;
     let name = config.name.to_string();
+    if dataset.test.is_empty() {
+        return Err(JobError::NothingToMeasure { data: name });
+    }
     let before = measured(&workshop, &name, (&dataset, &*texts), None)?;
     let after = match adapter {
         Some(adapter) => Some(measured(&workshop, &name, (&dataset, &*texts), Some(adapter))?),

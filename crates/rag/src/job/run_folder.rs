@@ -121,7 +121,11 @@ impl RunFolder {
     pub(super) fn open(&self, resume: bool) -> Result<(), JobError> {
         let path = self.path.clone();
         if resume && !self.checkpoint().is_file() {
-            return Err(JobError::NothingToResume { path });
+            let hint = match self.summary().is_file() {
+                true => "the run is finished; search it, or train again with another --out",
+                false => "start it without --resume",
+            };
+            return Err(JobError::NothingToResume { path, hint });
         }
         if !resume && fs::read_dir(&path).is_ok_and(|mut files| files.next().is_some()) {
             return Err(JobError::FolderTaken { path });
@@ -173,6 +177,13 @@ impl RunFolder {
     /// Reads the summary of a finished run.
     pub fn load(&self) -> Result<SavedRun, JobError> {
         let path = self.summary();
+        if !path.exists() {
+            let hint = match self.checkpoint().is_file() {
+                true => "its training has not ended; go on with --resume",
+                false => "name the folder of a finished run with --run, or train one first",
+            };
+            return Err(JobError::NoRun { path: self.path.clone(), hint });
+        }
         let json = fs::read_to_string(&path).map_err(failed("read", &path))?;
         serde_json::from_str(&json)
             .map_err(|error| JobError::Damaged { path, problem: error.to_string() })

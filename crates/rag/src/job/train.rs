@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cotenant_train::{Base, Event, Limits, PrefixLimits, TenantId, TenantSpec, Trainer};
-use cotenant_transformer::{Adapter, Cpu};
+use cotenant_transformer::{Adapter, AdapterLayout, Cpu};
 
 use super::base::BaseModel;
 use super::error::JobError;
@@ -27,7 +27,7 @@ pub struct RunOptions<'a> {
     pub folder: RunFolder,
     /// Go on from the folder's checkpoint.
     pub resume: bool,
-    /// Where token ids are kept between runs; `None` keeps none.
+    /// Where token ids and base embeddings are kept between runs; `None` keeps none.
     pub cache: Option<PathBuf>,
     /// The day, for the report; the library reads no clock but for durations.
     pub date: String,
@@ -76,6 +76,7 @@ pub fn run(
     options: &RunOptions<'_>,
 ) -> Result<Ending, JobError> {
     let begun = Instant::now();
+    check_adapters(workspace, &base)?;
     options.folder.open(options.resume)?;
     let embedder = Embedder {
         encoder: base.encoder.clone(),
@@ -115,6 +116,15 @@ pub fn run(
         .map(|found| Ending::Finished(Box::new(found)))
 }
 
+/// Refuses adapters that do not fit the model before anything that takes long.
+fn check_adapters(workspace: &Workspace, base: &BaseModel) -> Result<(), JobError> {
+    for tenant in &workspace.tenants {
+        AdapterLayout::from_spec(&tenant.adapter.spec(), base.folder.config())
+            .map_err(|source| JobError::Spec { tenant: tenant.name.to_string(), source })?;
+    }
+    Ok(())
+}
+
 struct Training<'a> {
     workspace: &'a Workspace,
     base: &'a BaseModel,
@@ -135,7 +145,7 @@ impl Training<'_> {
         }
         let checkpoint = self.options.folder.checkpoint();
         if self.options.resume {
-            trainer.resume(&checkpoint)?;
+            trainer.resume(&checkpoint).map_err(|source| JobError::Resume { source })?;
         }
         let steps = |id: &TenantId| trainer.progress(*id).map_or(0, |p| p.steps_total - p.step);
         self.workshop.start("", Stage::Train, ids.iter().map(steps).sum());
@@ -156,7 +166,9 @@ impl Training<'_> {
             let every = self.workspace.limits.checkpoint_every_steps;
             let stop = self.options.stop.load(Ordering::Relaxed);
             if stop || (every > 0 && since_checkpoint >= every) {
-                trainer.checkpoint(&checkpoint)?;
+                trainer
+                    .checkpoint(&checkpoint)
+                    .map_err(|source| JobError::Checkpoint { source })?;
                 self.options.observer.on_event(&RunEvent::CheckpointWritten);
                 since_checkpoint = 0;
             }
