@@ -175,7 +175,7 @@ mod tests {
             data: "data".into(),
             model: "model".into(),
             batches: "batches.json".into(),
-            program: "cotenant".into(),
+            program: "train_speed".into(),
             python: "python3".into(),
             steps: 5,
         };
@@ -188,7 +188,7 @@ mod tests {
         let expected = [
             format!("{peer} --mode padded --dtype bf16 --threads 2"),
             format!("{peer} --mode bucketed --dtype bf16 --threads 2"),
-            "cotenant bench-train --model model --batches batches.json --precision bf16 --threads 2"
+            "train_speed --model model --batches batches.json --precision bf16 --threads 2"
                 .to_owned(),
         ];
         assert_eq!(found, expected);

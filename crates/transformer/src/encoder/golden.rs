@@ -61,7 +61,6 @@ impl Case {
         let largest = expected.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
         let errors = expected.iter().zip(actual).map(|(e, a)| (e - a).abs());
         let error = errors.fold(0.0_f32, |m, v| if v.is_nan() { f32::INFINITY } else { m.max(v) });
-        eprintln!("{name:60} error {error:.2e} of {largest:.2e}");
         assert!(
             error <= tolerance * largest.max(1e-6),
             "{name}: error {error:e} of {largest:e}\n  torch {:?}\n  ours  {:?}",
