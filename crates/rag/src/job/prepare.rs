@@ -72,7 +72,9 @@ impl Workshop<'_> {
             .map(|document| format!("{}{}", config.texts.document_prefix, document.search_text()));
         let options = TokenOptions {
             tokens_max,
-            threads: self.embedder.threads,
+            // One for each tenant: whoever asks for a text that is not there helps, and every further
+            // thread would hold an arena of memory.
+            threads: 1,
             cache: self.cache.as_ref().map(|cache| cache.join("tokens")),
             fingerprint: self.base.fingerprint,
         };
