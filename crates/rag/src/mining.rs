@@ -37,7 +37,8 @@ impl Miner<'_> {
                 Some((of, candidates)) if of == query => candidates,
                 _ => &known.insert((*query, self.candidates(*query, config))).1,
             };
-            let limit = config.margin * self.cosine(*query, *positive);
+            let answer = self.cosine(*query, *positive);
+            let limit = answer - (1.0 - config.margin) * answer.abs();
             let relevant = &positives[*query as usize];
             let chosen = candidates.iter().copied().filter(|document| {
                 relevant.binary_search(document).is_err()

@@ -141,7 +141,7 @@ fn trainer(arguments: &Arguments, encoder: &Arc<Encoder<Cpu>>) -> Trainer<Cpu> {
     let limits = Limits {
         threads: arguments.number("--threads", 1),
         tokens_chunk: arguments.number("--chunk-tokens", 256),
-        tape_bytes_max: arguments.number("--tape-mib", 256) << 20,
+        tape_bytes_max: arguments.number("--tape-mib", 320) << 20,
         prefix: PrefixLimits { memory_bytes_max: 1 << 30, ..PrefixLimits::default() },
         ..Limits::default()
     };

@@ -61,7 +61,7 @@ const SCENARIOS: [Scenario; 5] = [
         promise: "at least 2",
     },
     Scenario {
-        words: "batch of 128 pairs in 256 MiB of tapes against enough for all, CPU seconds a pair",
+        words: "batch of 128 pairs in 320 MiB of tapes against enough for all, CPU seconds a pair",
         ours: &["--batch", "128", "--warmup", "0"],
         against: &["--batch", "128", "--warmup", "0", "--tape-mib", "8192"],
         figure: Figure::Cost,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cotenant_rag::workspace::{Limits, TenantConfig, Workspace};
+use cotenant_rag::workspace::{Length, Limits, TenantConfig, Workspace};
 
 use super::training::{self, Order};
 use super::{Ended, base, tenant_named_after};
@@ -55,6 +55,10 @@ pub(crate) fn run(arguments: &DemoArgs, console: &Console) -> Ended {
     };
     for tenant in &mut workspace.tenants {
         tenant.passages_max = arguments.passages_max as usize;
+        // One pass with one negative each, where the defaults take three with two: a first look
+        // should take minutes on two cores.
+        tenant.training.length = Length::Epochs(1);
+        tenant.negatives.per_example = 1;
     }
     training::keep(&mut workspace, &arguments.only)?;
     for tenant in &workspace.tenants {

@@ -113,16 +113,21 @@ impl Draft {
         Judgements { queries }
     }
 
-    /// Drops training examples whose query is held out, or reads like one; says how many queries.
+    /// Drops training examples whose query is held out, or reads like one, or whose answer does (as
+    /// where each pair stands in both directions); says how many queries.
     fn remove_leaks(&mut self, held: &Judgements) -> usize {
         let ids: HashSet<u32> = held.queries.iter().map(|judged| judged.query).collect();
         let texts = self.texts_of(held);
-        let leaking: HashSet<u32> = self
-            .train
-            .iter()
-            .map(Example::query)
-            .filter(|&query| ids.contains(&query) || texts.contains(&self.text_of(query)))
-            .collect();
+        let mirrors = |example: &Example| {
+            let (Example::Pair { positive: answer, .. } | Example::Scored { right: answer, .. }) =
+                example;
+            texts.contains(&as_compared(&self.documents[*answer as usize].search_text()))
+        };
+        let leaks = |example: &&Example| {
+            let query = example.query();
+            ids.contains(&query) || texts.contains(&self.text_of(query)) || mirrors(example)
+        };
+        let leaking: HashSet<u32> = self.train.iter().filter(leaks).map(Example::query).collect();
         self.train.retain(|example| !leaking.contains(&example.query()));
         leaking.len()
     }
@@ -131,10 +136,8 @@ impl Draft {
         judgements.queries.iter().map(|judged| self.text_of(judged.query)).collect()
     }
 
-    /// A query's text as leaks are compared: case and spaces do not matter.
     fn text_of(&self, query: u32) -> String {
-        let words: Vec<&str> = self.queries[query as usize].text.split_whitespace().collect();
-        words.join(" ").to_lowercase()
+        as_compared(&self.queries[query as usize].text)
     }
 }
 
@@ -153,6 +156,11 @@ pub(super) fn stable_hash(purpose: &str, key: &str) -> u64 {
     hasher.update(key.as_bytes());
     let digest = hasher.finalize();
     u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
+}
+
+/// A text as leaks are compared: case and spaces do not matter.
+fn as_compared(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 #[cfg(test)]

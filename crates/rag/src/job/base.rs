@@ -22,6 +22,8 @@ pub struct BaseModel {
     pub precision: Precision,
     /// A hash of weights, tokenizer and precision.
     pub fingerprint: u64,
+    /// A hash of the folder's files, in hexadecimal.
+    pub digest: String,
 }
 
 impl BaseModel {
@@ -36,11 +38,12 @@ impl BaseModel {
         let folder = ModelFolder::open(path)?;
         let tokenizer = Arc::new(folder.tokenizer()?);
         let weights = folder.weights()?;
-        let (pooling, normalize) = (folder.pooling(), folder.normalize());
-        let encoder = Encoder::new(cpu, folder.config().clone(), weights, pooling, normalize);
-        let fingerprint = folder.fingerprint()?.short() ^ precision_bits(precision);
-        let encoder = Arc::new(encoder);
-        Ok(Self { name: name.to_owned(), folder, tokenizer, encoder, precision, fingerprint })
+        // Always unit vectors, whatever the folder says: losses, search and margins are by cosine.
+        let encoder = Encoder::new(cpu, folder.config().clone(), weights, folder.pooling(), true);
+        let digest = folder.fingerprint()?;
+        let fingerprint = digest.short() ^ precision_bits(precision);
+        let (name, digest, encoder) = (name.to_owned(), digest.to_string(), Arc::new(encoder));
+        Ok(Self { name, folder, tokenizer, encoder, precision, fingerprint, digest })
     }
 
     /// Loads a PEFT adapter that fits this model.

@@ -4,19 +4,25 @@
 //! every answer to the dev queries and, per query, the documents that the base model and BM25 rank
 //! highest: the ones that decide nDCG@10. It comes from the dev part of train alone.
 
+use std::collections::BTreeSet;
+
 use cotenant_train::{TextError, Texts};
 use cotenant_transformer::Adapter;
 
 use crate::bm25::Bm25;
-use crate::data::Dataset;
+use crate::data::{Dataset, Judged, Judgements};
 use crate::retrieval::{Embedder, Vectors, measure};
 
-/// Most documents of a pool, unless the dev queries have more answers than that.
+/// Most queries of a pool; of more, as many are taken at even distances.
+const QUERIES_MAX: usize = 200;
+
+/// Most documents of a pool, unless its queries have more answers than that.
 const DOCUMENTS_MAX: usize = 1000;
 
 /// The documents and queries that an adapter is judged on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DevPool {
+    judgements: Judgements,
     documents: Vec<u32>,
 }
 
@@ -29,21 +35,20 @@ impl DevPool {
         documents: &Vectors,
     ) -> Self {
         let dev = &dataset.dev.queries;
-        let mut pool: Vec<u32> = dev
-            .iter()
-            .flat_map(|judged| judged.gains.iter().map(|&(document, _)| document))
-            .collect();
-        let room = DOCUMENTS_MAX.saturating_sub(pool.len());
-        let depth = (room / (2 * dev.len().max(1))).max(3);
-        for (judged, row) in dev.iter().zip(0..) {
+        let taken = dev.len().min(QUERIES_MAX);
+        let places: Vec<usize> = (0..taken).map(|at| at * dev.len() / taken).collect();
+        let judged: Vec<Judged> = places.iter().map(|&at| dev[at].clone()).collect();
+        let answers = judged.iter().flat_map(|judged| judged.gains.iter().map(|gain| gain.0));
+        let mut pool: BTreeSet<u32> = answers.collect();
+        let depth = DOCUMENTS_MAX.saturating_sub(pool.len()) / (2 * taken.max(1));
+        for (judged, &row) in judged.iter().zip(&places) {
             let text = &dataset.queries[judged.query as usize].text;
             pool.extend(bm25.search(text, depth).iter().map(|&(document, _)| document));
             let found = documents.search(queries.row(row), depth);
             pool.extend(found.iter().map(|ranked| ranked.document));
         }
-        pool.sort_unstable();
-        pool.dedup();
-        Self { documents: pool }
+        let documents = pool.into_iter().collect();
+        Self { judgements: Judgements { queries: judged }, documents }
     }
 
     /// nDCG@10 of an adapter on the dev queries.
@@ -54,13 +59,14 @@ impl DevPool {
         embedder: &Embedder,
         adapter: &Adapter,
     ) -> Result<f64, TextError> {
-        let queries: Vec<u32> =
-            dataset.dev.queries.iter().map(|judged| dataset.query_text(judged.query)).collect();
+        let queries = self.judgements.queries.iter();
+        let queries: Vec<u32> = queries.map(|judged| dataset.query_text(judged.query)).collect();
         let documents: Vec<u32> =
             self.documents.iter().map(|&document| dataset.document_text(document)).collect();
         let queries = embedder.embed(texts, &queries, Some(adapter), &|_| ())?;
         let documents = embedder.embed(texts, &documents, Some(adapter), &|_| ())?;
         let pool = (self.documents.as_slice(), &documents);
-        Ok(measure(dataset, &dataset.dev, &queries, pool, embedder.threads).quality().ndcg10)
+        let judgements = &self.judgements;
+        Ok(measure(dataset, judgements, &queries, pool, embedder.threads).quality().ndcg10)
     }
 }

@@ -21,7 +21,7 @@ use crate::workspace::{Length, Limits, TenantConfig, Workspace};
 
 /// Bytes of activations that a run keeps between forward and backward; what does not fit is
 /// computed twice.
-pub(super) const TAPE_BYTES_MAX: usize = 256 << 20;
+pub(super) const TAPE_BYTES_MAX: usize = 320 << 20;
 
 /// Bytes of a process that runs nothing yet: code, thread stacks, allocator, tokenizer.
 const PROCESS_BYTES: usize = 40 << 20;

@@ -92,6 +92,7 @@ pub(super) fn finish(
         base: base.name.clone(),
         base_folder: base.folder.path().to_owned(),
         precision: base.precision_name().into(),
+        model: base.digest.clone(),
         tenants: saved,
         results: results.clone(),
     };

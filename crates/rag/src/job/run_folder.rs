@@ -37,6 +37,8 @@ pub struct SavedRun {
     pub base_folder: PathBuf,
     /// `f32` or `bf16`.
     pub precision: String,
+    /// A hash of the base model's files, in hexadecimal.
+    pub model: String,
     /// What each tenant needs to be searched.
     pub tenants: Vec<SavedTenant>,
     /// What came out.
@@ -163,7 +165,8 @@ impl RunFolder {
         self.save_report(report)?;
         let path = self.summary();
         let draft = path.with_extension("json.new");
-        let json = serde_json::to_string_pretty(run).expect("numbers and strings");
+        let json = serde_json::to_string_pretty(run)
+            .map_err(|error| failed("write", &path)(io::Error::other(error)))?;
         fs::write(&draft, json).map_err(failed("write", &draft))?;
         fs::rename(&draft, &path).map_err(failed("write", &path))?;
         match fs::remove_file(self.checkpoint()) {

@@ -38,6 +38,10 @@ impl Searcher {
             _ => PrecisionChoice::Auto,
         };
         let base = BaseModel::open(&run.base_folder, &run.base, precision)?;
+        if base.digest != run.model {
+            let problem = "the base model's files are not those it was trained with".to_owned();
+            return Err(JobError::Damaged { path: run.base_folder, problem });
+        }
         let adapter = base.adapter(&folder.adapter(tenant))?;
         let (documents, vectors) = folder.load_tenant(tenant)?;
         Ok(Self { base, tenant: saved, adapter, documents, vectors })

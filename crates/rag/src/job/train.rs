@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use cotenant_train::{Base, Event, Limits, PrefixLimits, TenantId, TenantSpec, Trainer};
+use cotenant_train::{Base, Counters, Event, Limits, PrefixLimits, TenantId, TenantSpec, Trainer};
 use cotenant_transformer::{Adapter, AdapterLayout, Cpu};
 
 use super::base::BaseModel;
@@ -149,6 +149,7 @@ impl Training<'_> {
         }
         let steps = |id: &TenantId| trainer.progress(*id).map_or(0, |p| p.steps_total - p.step);
         self.workshop.start("", Stage::Train, ids.iter().map(steps).sum());
+        let earlier = trainer.counters();
         let mut dev_scores = vec![Vec::new(); tenants.len()];
         let mut since_checkpoint = 0;
         while !trainer.is_done() {
@@ -177,7 +178,10 @@ impl Training<'_> {
             }
         }
         self.workshop.finish("", Stage::Train);
-        let (wall_s, counters) = (begun.elapsed().as_secs_f64(), trainer.counters());
+        // What follows embeds every corpus again; if that fails, training need not run again.
+        trainer.checkpoint(&checkpoint).map_err(|source| JobError::Checkpoint { source })?;
+        let wall_s = begun.elapsed().as_secs_f64();
+        let counters = since(trainer.counters(), earlier);
         let outcomes = ids.iter().map(|&id| trainer.remove(id).expect("a known tenant")).collect();
         let predicted = Default::default();
         Ok(Some(Trained { outcomes, dev_scores, counters, wall_s, cpu_s: 0.0, begun, predicted }))
@@ -235,6 +239,24 @@ impl Training<'_> {
             self.options.observer.on_event(&told);
         }
         steps
+    }
+}
+
+/// What was done after `earlier`, so that a resumed run counts only its own work.
+fn since(now: Counters, earlier: Counters) -> Counters {
+    Counters {
+        rounds: now.rounds - earlier.rounds,
+        steps: now.steps - earlier.steps,
+        tokens: now.tokens - earlier.tokens,
+        pairs: now.pairs - earlier.pairs,
+        chunks: now.chunks - earlier.chunks,
+        chunks_recomputed: now.chunks_recomputed - earlier.chunks_recomputed,
+        data_stall: now.data_stall - earlier.data_stall,
+        planning: now.planning - earlier.planning,
+        forward: now.forward - earlier.forward,
+        loss: now.loss - earlier.loss,
+        backward: now.backward - earlier.backward,
+        optimizer: now.optimizer - earlier.optimizer,
     }
 }
 

@@ -47,7 +47,7 @@ impl VectorCache {
         Some(Vectors { values, width })
     }
 
-    /// Keeps embeddings; an error leaves the cache as it was.
+    /// Keeps embeddings that are not too large for it; an error leaves the cache as it was.
     pub fn store(&self, texts: &dyn Texts, ids: &[u32], vectors: &Vectors) -> io::Result<()> {
         let path = self.file(texts, ids);
         let data: Vec<u8> = vectors.values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -58,6 +58,9 @@ impl VectorCache {
             ("checksum", view(Dtype::U64, vec![1], &checksum)),
         ];
         let bytes = serialize(tensors, None).map_err(io::Error::other)?;
+        if bytes.len() as u64 > BYTES_MAX {
+            return Ok(());
+        }
         fs::create_dir_all(&self.folder)?;
         make_room(&self.folder, bytes.len() as u64)?;
         let draft = path.with_extension(format!("{}.new", std::process::id()));

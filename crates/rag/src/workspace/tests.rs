@@ -30,7 +30,7 @@ fn a_small_workspace_has_defaults() {
     expected.data.clone_from(&tenant.data);
     assert_eq!(*tenant, expected);
     assert!(tenant.data[0].ends_with("data"));
-    assert_eq!(tenant.adapter.spec().alpha, 16.0);
+    assert_eq!(tenant.adapter.spec().alpha, 32.0);
 }
 
 #[test]

@@ -24,8 +24,8 @@ impl Default for Limits {
         Self {
             threads: 1,
             tokens_chunk: 256,
-            round_tokens_max: 8192,
-            tape_bytes_max: 256 << 20,
+            round_tokens_max: 4096,
+            tape_bytes_max: 320 << 20,
             prefix: PrefixLimits::default(),
         }
     }

@@ -51,6 +51,9 @@ pub(super) fn forward(
     y: &mut [f32],
 ) {
     let range = rows.of(pair);
+    if range.is_empty() {
+        return;
+    }
     let (m, entry) = (range.len(), pair.entry);
     let x = &x[range.start * entry.inputs..range.end * entry.inputs];
     low(rows, pair, scratch, x);
@@ -81,6 +84,9 @@ pub(super) fn backward(
     gradient: &mut [f32],
 ) {
     let range = rows.of(pair);
+    if range.is_empty() {
+        return;
+    }
     let (m, entry) = (range.len(), pair.entry);
     let (inputs, rank) = (entry.inputs, entry.rank);
     let padded = rank.next_multiple_of(LANES);
