@@ -6,7 +6,9 @@ use std::sync::Arc;
 use cotenant_transformer::{Adapter, Cpu, Encoder, ModelFolder, Precision, Tokenizer};
 
 use super::error::JobError;
-use crate::workspace::PrecisionChoice;
+use super::train::threads;
+use crate::retrieval::Embedder;
+use crate::workspace::{Limits, PrecisionChoice};
 
 /// A base model in memory, shared by every tenant.
 pub struct BaseModel {
@@ -44,6 +46,15 @@ impl BaseModel {
         let fingerprint = digest.short() ^ precision_bits(precision);
         let (name, digest, encoder) = (name.to_owned(), digest.to_string(), Arc::new(encoder));
         Ok(Self { name, folder, tokenizer, encoder, precision, fingerprint, digest })
+    }
+
+    /// What embeds with this model under these limits.
+    pub(super) fn embedder(&self, limits: &Limits) -> Embedder {
+        Embedder {
+            encoder: self.encoder.clone(),
+            threads: threads(limits),
+            chunk_tokens: limits.chunk_tokens,
+        }
     }
 
     /// Loads a PEFT adapter that fits this model.

@@ -16,7 +16,6 @@ use super::prepare::{Prepared, Workshop, numbered};
 use super::settings;
 use super::train::{threads, trainer_limits};
 use crate::data::{Dataset, Example};
-use crate::retrieval::Embedder;
 use crate::workspace::{Length, Limits, TenantConfig, Workspace};
 
 /// Bytes of activations that a run keeps between forward and backward; what does not fit is
@@ -66,11 +65,7 @@ pub fn estimate(
     base: &BaseModel,
     observer: &dyn Observer,
 ) -> Result<Estimate, JobError> {
-    let embedder = Embedder {
-        encoder: base.encoder.clone(),
-        threads: threads(&workspace.limits),
-        chunk_tokens: workspace.limits.chunk_tokens,
-    };
+    let embedder = base.embedder(&workspace.limits);
     let workshop = Workshop { base, embedder: &embedder, cache: None, observer };
     let mut read = Vec::new();
     for config in &workspace.tenants {

@@ -7,7 +7,6 @@ use cotenant_train::{Counters, Outcome};
 
 use super::error::JobError;
 use super::estimate::Estimate;
-use super::observer::Stage;
 use super::prepare::{Prepared, Workshop};
 use super::results::{RunResults, TenantResult, mean_of};
 use super::run_folder::{SavedRun, SavedTenant};
@@ -16,8 +15,7 @@ use super::usage::Usage;
 use crate::report::{
     Apart, Cost, Example, Interval, Phase, Point, RunReport, Scores, Separate, TenantReport,
 };
-use crate::retrieval::{Measurement, Quality, measure};
-use crate::workspace::Workspace;
+use crate::retrieval::{Measurement, Quality};
 
 /// What training left behind.
 pub(super) struct Trained {
@@ -44,7 +42,6 @@ const EXAMPLES: usize = 6;
 /// Measures each tenant with its adapter, saves it, and writes the report.
 pub(super) fn finish(
     workshop: &Workshop<'_>,
-    workspace: &Workspace,
     tenants: Vec<Prepared>,
     trained: Trained,
     options: &RunOptions<'_>,
@@ -96,7 +93,6 @@ pub(super) fn finish(
         tenants: saved,
         results: results.clone(),
     };
-    debug_assert_eq!(workspace.tenants.len(), results.tenants.len());
     options.folder.save(&run, &report)?;
     Ok((results, report))
 }
@@ -109,22 +105,7 @@ fn save_tenant(
     options: &RunOptions<'_>,
 ) -> Result<Measurement, JobError> {
     let Prepared { name, dataset, texts, .. } = tenant;
-    let test = dataset.test.queries.iter().map(|judged| dataset.query_text(judged.query));
-    let test: Vec<u32> = test.collect();
-    let all: Vec<u32> = (0..dataset.documents.len() as u32).collect();
-    let documents: Vec<u32> = all.iter().map(|&d| dataset.document_text(d)).collect();
-    workshop.start(name, Stage::EmbedAfter, (test.len() + documents.len()) as u64);
-    let done = |by: usize| workshop.advance(name, Stage::EmbedAfter, by);
-    let embed = |ids: &[u32]| {
-        workshop
-            .embedder
-            .embed(&**texts, ids, Some(&outcome.adapter), &done)
-            .map_err(|source| JobError::Text { tenant: name.clone(), source })
-    };
-    let (queries, vectors) = (embed(&test)?, embed(&documents)?);
-    workshop.finish(name, Stage::EmbedAfter);
-    let threads = workshop.embedder.threads;
-    let after = measure(dataset, &dataset.test, &queries, (&all, &vectors), threads);
+    let (after, vectors) = workshop.measure(name, (dataset, &**texts), Some(&outcome.adapter))?;
     options.folder.save_tenant(name, &dataset.documents, &vectors)?;
     outcome.adapter.save_peft(&options.folder.adapter(name), &workshop.base.name)?;
     Ok(after)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cotenant_train::{Example as TrainExample, Texts};
-use cotenant_transformer::Tokenizer;
+use cotenant_transformer::{Adapter, Tokenizer};
 
 use super::base::BaseModel;
 use super::dev::DevPool;
@@ -176,6 +176,32 @@ impl Workshop<'_> {
             self.warn(name, format!("embeddings are not kept for the next run: {error}"));
         }
         Ok(vectors)
+    }
+
+    /// Embeds every document and test query, with an adapter or without, and ranks; the vectors are
+    /// those of the documents.
+    pub(super) fn measure(
+        &self,
+        name: &str,
+        (dataset, texts): (&Dataset, &dyn Texts),
+        adapter: Option<&Adapter>,
+    ) -> Result<(Measurement, Vectors), JobError> {
+        let stage = if adapter.is_some() { Stage::EmbedAfter } else { Stage::EmbedBefore };
+        let test = dataset.test.queries.iter().map(|judged| dataset.query_text(judged.query));
+        let test: Vec<u32> = test.collect();
+        let all: Vec<u32> = (0..dataset.documents.len() as u32).collect();
+        let documents: Vec<u32> = all.iter().map(|&d| dataset.document_text(d)).collect();
+        self.start(name, stage, (test.len() + documents.len()) as u64);
+        let done = |by: usize| self.advance(name, stage, by);
+        let embed = |ids: &[u32]| {
+            self.embedder
+                .embed(texts, ids, adapter, &done)
+                .map_err(|source| JobError::Text { tenant: name.to_owned(), source })
+        };
+        let (queries, vectors) = (embed(&test)?, embed(&documents)?);
+        self.finish(name, stage);
+        let threads = self.embedder.threads;
+        Ok((measure(dataset, &dataset.test, &queries, (&all, &vectors), threads), vectors))
     }
 
     pub(super) fn warn(&self, tenant: &str, message: String) {

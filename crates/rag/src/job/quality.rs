@@ -1,17 +1,14 @@
 //! Quality of a base model, and of an adapter, on data that nothing is trained on here.
 
 use cotenant_eval::{Comparison, Metric, Resampling};
-use cotenant_train::Texts;
 use cotenant_transformer::Adapter;
 use serde::Serialize;
 
 use super::base::BaseModel;
 use super::error::JobError;
-use super::observer::{Observer, Stage};
+use super::observer::Observer;
 use super::prepare::Workshop;
-use super::train::threads;
-use crate::data::Dataset;
-use crate::retrieval::{Embedder, Measurement, Quality, measure};
+use crate::retrieval::{Measurement, Quality};
 use crate::workspace::{Limits, TenantConfig};
 
 /// How well one data set's test queries are answered.
@@ -52,20 +49,17 @@ pub fn evaluate(
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<DataQuality, JobError> {
-    let embedder = Embedder {
-        encoder: base.encoder.clone(),
-        threads: threads(limits),
-        chunk_tokens: limits.chunk_tokens,
-    };
+    let embedder = base.embedder(limits);
     let workshop = Workshop { base, embedder: &embedder, cache: None, observer };
     let (dataset, texts) = workshop.read(config)?;
     let name = config.name.to_string();
     if dataset.test.is_empty() {
         return Err(JobError::NothingToMeasure { data: name });
     }
-    let before = measured(&workshop, &name, (&dataset, &*texts), None)?;
+    let texts = (&dataset, &*texts);
+    let (before, _) = workshop.measure(&name, texts, None)?;
     let after = match adapter {
-        Some(adapter) => Some(measured(&workshop, &name, (&dataset, &*texts), Some(adapter))?),
+        Some(adapter) => Some(workshop.measure(&name, texts, Some(adapter))?.0),
         None => None,
     };
     Ok(DataQuality {
@@ -83,29 +77,4 @@ fn difference(before: &Measurement, after: &Measurement) -> Option<Difference> {
         before.evaluation.compare(&after.evaluation, Metric::Ndcg, Resampling::default()).ok()?;
     let Comparison { difference, low, high, p_value, .. } = found;
     Some(Difference { ndcg10: difference, low, high, p_value })
-}
-
-/// Embeds every document and test query and ranks.
-fn measured(
-    workshop: &Workshop<'_>,
-    name: &str,
-    (dataset, texts): (&Dataset, &dyn Texts),
-    adapter: Option<&Adapter>,
-) -> Result<Measurement, JobError> {
-    let stage = if adapter.is_some() { Stage::EmbedAfter } else { Stage::EmbedBefore };
-    let test = dataset.test.queries.iter().map(|judged| dataset.query_text(judged.query));
-    let test: Vec<u32> = test.collect();
-    let all: Vec<u32> = (0..dataset.documents.len() as u32).collect();
-    let documents: Vec<u32> = all.iter().map(|&d| dataset.document_text(d)).collect();
-    workshop.start(name, stage, (test.len() + documents.len()) as u64);
-    let done = |by: usize| workshop.advance(name, stage, by);
-    let embed = |ids: &[u32]| {
-        workshop
-            .embedder
-            .embed(texts, ids, adapter, &done)
-            .map_err(|source| JobError::Text { tenant: name.to_owned(), source })
-    };
-    let (queries, vectors) = (embed(&test)?, embed(&documents)?);
-    workshop.finish(name, stage);
-    Ok(measure(dataset, &dataset.test, &queries, (&all, &vectors), workshop.embedder.threads))
 }

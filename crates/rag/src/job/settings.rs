@@ -2,7 +2,7 @@
 
 use cotenant_train::{self as train, Evaluation, Example, Loss, Settings};
 
-use crate::workspace::{Decay, Length, Limits, LossChoice, TenantConfig};
+use crate::workspace::{Limits, LossChoice, TenantConfig};
 
 /// The trainer's settings for a tenant with these examples.
 pub(super) fn settings(config: &TenantConfig, limits: &Limits, examples: &[Example]) -> Settings {
@@ -27,19 +27,12 @@ pub(super) fn settings(config: &TenantConfig, limits: &Limits, examples: &[Examp
         },
         batch: training.batch,
         negatives_max: most_negatives,
-        length: match training.length {
-            Length::Epochs(epochs) => train::Length::Epochs(epochs),
-            Length::Steps(steps) => train::Length::Steps(steps),
-        },
+        length: training.length,
         accumulate: training.accumulate,
         learning_rate: training.learning_rate,
         weight_decay: training.weight_decay,
         warmup_per_mille: training.warmup_per_mille,
-        decay: match training.decay {
-            Decay::Linear => train::Decay::Linear,
-            Decay::Cosine => train::Decay::Cosine,
-            Decay::Constant => train::Decay::Constant,
-        },
+        decay: training.decay,
         clip_norm: (training.clip_norm > 0.0).then_some(training.clip_norm),
         seed: training.seed,
         weight: training.weight,

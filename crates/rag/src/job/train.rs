@@ -18,7 +18,6 @@ use super::run_folder::RunFolder;
 use super::settings;
 use super::usage::Usage;
 use crate::report::RunReport;
-use crate::retrieval::Embedder;
 use crate::workspace::{self, Workspace};
 
 /// How a workspace is run.
@@ -78,11 +77,7 @@ pub fn run(
     let begun = Instant::now();
     check_adapters(workspace, &base)?;
     options.folder.open(options.resume)?;
-    let embedder = Embedder {
-        encoder: base.encoder.clone(),
-        threads: threads(&workspace.limits),
-        chunk_tokens: workspace.limits.chunk_tokens,
-    };
+    let embedder = base.embedder(&workspace.limits);
     let workshop = Workshop {
         base: &base,
         embedder: &embedder,
@@ -112,7 +107,7 @@ pub fn run(
     };
     let cpu_s = Usage::now().cpu_s - before_training.cpu_s;
     let trained = Trained { cpu_s, begun, predicted, ..trained };
-    finish::finish(&workshop, workspace, tenants, trained, options)
+    finish::finish(&workshop, tenants, trained, options)
         .map(|found| Ending::Finished(Box::new(found)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cotenant_train::{Decay, Length};
 use cotenant_transformer::{LayerChoice, LoraSpec, Module};
 use cotenant_types::{Mebibytes, TenantName};
 
@@ -131,26 +132,6 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Share of the machine, relative to the other tenants' weights.
     pub weight: u32,
-}
-
-/// When training ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
-    /// Passes over the examples.
-    Epochs(u32),
-    /// Optimizer steps.
-    Steps(u64),
-}
-
-/// How the learning rate falls after warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decay {
-    /// In a straight line to zero.
-    Linear,
-    /// Along half a cosine to zero.
-    Cosine,
-    /// Not at all.
-    Constant,
 }
 
 /// When training stops early and what is kept.

@@ -2,9 +2,10 @@
 //!
 //! This is the one definition: parsing, type checks, guesses and the reference page read it.
 
+use cotenant_train::{Decay, Length};
 use cotenant_transformer::{LayerChoice, Module};
 
-use super::config::{Decay, Length, LossChoice, NegativesSource, TenantConfig};
+use super::config::{LossChoice, NegativesSource, TenantConfig};
 
 /// One key of a table that fills a `T`.
 pub(super) struct Key<T> {

@@ -11,10 +11,11 @@ mod limits;
 mod read;
 mod reference;
 
+pub use cotenant_train::{Decay, Length};
+
 pub use config::{
-    AdapterConfig, Decay, EvaluationConfig, Length, Limits, LossChoice, LossConfig,
-    NegativesConfig, NegativesSource, PrecisionChoice, TenantConfig, TextsConfig, TrainingConfig,
-    Workspace,
+    AdapterConfig, EvaluationConfig, Limits, LossChoice, LossConfig, NegativesConfig,
+    NegativesSource, PrecisionChoice, TenantConfig, TextsConfig, TrainingConfig, Workspace,
 };
 pub use error::{Place, WorkspaceError};
 pub use reference::reference;

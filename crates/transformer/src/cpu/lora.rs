@@ -206,7 +206,7 @@ fn low(rows: &Rows<'_>, pair: &Pair<'_>, scratch: &mut LoraScratch, x: &[f32]) {
         scratch.dropped.clear();
         scratch.dropped.extend(x.iter().zip(&scratch.mask).map(|(x, mask)| x * mask));
     }
-    transpose_padded(&pair.values[entry.a.clone()], entry.inputs, padded, &mut scratch.packed);
+    transpose(&pair.values[entry.a.clone()], entry.inputs, padded, &mut scratch.packed);
     scratch.low.resize(m * padded, 0.0);
     small(
         rows.isa,
@@ -244,18 +244,8 @@ fn draw_mask(batch: &Packed, pair: &Pair<'_>, dropout: &Dropout, mask: &mut Vec<
     }
 }
 
-/// `to: [columns, rows]` from `from: [rows, columns]`.
-fn transpose(from: &[f32], columns: usize, rows: usize, to: &mut Vec<f32>) {
-    to.resize(columns * rows, 0.0);
-    for (i, row) in from.chunks_exact(columns).enumerate() {
-        for (j, &value) in row.iter().enumerate() {
-            to[j * rows + i] = value;
-        }
-    }
-}
-
 /// `to: [columns, padded]` from `from: [rows, columns]`, zero beyond `rows`.
-fn transpose_padded(from: &[f32], columns: usize, padded: usize, to: &mut Vec<f32>) {
+fn transpose(from: &[f32], columns: usize, padded: usize, to: &mut Vec<f32>) {
     to.clear();
     to.resize(columns * padded, 0.0);
     for (i, row) in from.chunks_exact(columns).enumerate() {
