@@ -143,6 +143,13 @@ def train(args, model, steps):
     return curve, computed, time.perf_counter() - wall, time.process_time() - cpu
 
 
+def shared_mib():
+    """Resident pages of files, such as libraries: processes that run the same program hold them once."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields["RssFile"].split()[0]) // 1024
+
+
 def main():
     args = parse_args()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
@@ -162,7 +169,7 @@ def main():
         "steps": args.steps, "pairs": pairs, "tokens_real": real, "tokens_padded": computed,
         "wall_s": round(wall, 3), "cpu_s": round(cpu, 3),
         "pairs_per_s": round(pairs / wall, 3), "pairs_per_cpu_s": round(pairs / cpu, 3),
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "shared_mib": shared_mib(),
         "loss_first": round(curve[0], 5), "loss_last": round(curve[-1], 5),
     }
     print(json.dumps(report), flush=True)

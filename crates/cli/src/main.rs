@@ -17,6 +17,7 @@ use crate::args::{Arguments, Command};
 use crate::console::Console;
 
 fn main() -> ExitCode {
+    cotenant_rag::job::keep_memory_flat();
     let arguments = Arguments::parse();
     let console = Console { json: arguments.json, quiet: arguments.quiet };
     let ended = match arguments.command {

@@ -75,6 +75,7 @@ impl Arguments {
 }
 
 fn main() {
+    cotenant_transformer::keep_memory_flat();
     let arguments = Arguments::read();
     let batches: Batches =
         serde_json::from_slice(&std::fs::read(arguments.path("--batches")).unwrap()).unwrap();
@@ -219,7 +220,8 @@ fn measure(arguments: &Arguments, trainer: &mut Trainer<Cpu>, warmup: usize, los
         "pairs_per_cpu_s": pairs as f64 / cpu_s,
         "tokens_per_cpu_s": tokens as f64 / cpu_s,
         "epochs_pairs_per_cpu_s": epochs_timed,
-        "peak_rss_mib": peak_rss_mib(),
+        "peak_rss_mib": status_mib("VmHWM:"),
+        "shared_mib": status_mib("RssFile:"),
         "loss_first": loss_first,
         "loss_last": loss_last,
         "chunks": counters.chunks,
@@ -240,8 +242,9 @@ fn cpu_s() -> f64 {
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
 
-fn peak_rss_mib() -> u64 {
+/// A line of what the kernel counts of this process.
+fn status_mib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
 }

@@ -78,8 +78,8 @@ impl Demand {
         while course.cursor().epoch == 0 {
             let batch = course.batch(examples);
             texts.extend(batch.texts.iter().copied());
-            let lengths = batch.texts.iter().map(|&text| tokens_of(text)).collect();
-            let plan = Plan::new(batch, lengths, settings.tokens_chunk);
+            let lengths: Vec<usize> = batch.texts.iter().map(|&text| tokens_of(text)).collect();
+            let plan = Plan::new(batch, &lengths, settings.tokens_chunk);
             tokens_per_epoch += plan.tokens();
             if largest.as_ref().is_none_or(|largest| largest.tokens() < plan.tokens()) {
                 largest = Some(plan);
@@ -173,7 +173,7 @@ fn plan_shape(demand: &Demand) -> PlanShape {
 /// Tapes that are kept, and those that threads run chunks again with.
 fn tape_bytes<B: Backend>(encoder: &Encoder<B>, chunks: &[ChunkShape], limits: &Limits) -> usize {
     let plan = plan_tapes(encoder, chunks, limits);
-    let costs = tape_costs(encoder, chunks);
+    let costs = tape_costs(encoder, chunks, limits.tokens_chunk);
     let kept = plan.keeps.iter().zip(&costs).filter_map(|(keep, cost)| Some(cost.of((*keep)?)));
     let again = plan.keeps.iter().filter(|keep| keep.is_none()).count().min(limits.threads);
     kept.sum::<usize>() + again * plan.recompute_bytes

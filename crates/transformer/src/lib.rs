@@ -26,7 +26,7 @@ pub use adapter::{Adapter, AdapterLayout, Entry, LayerChoice, LoraSpec, Module, 
 pub use backend::{
     AdaptSlopes, Attention, Backend, Group, NormTape, Pair, Pairs, Precision, Target,
 };
-pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision};
+pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
 pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode};
 pub use model::{
     Digest, EncoderConfig, EncoderWeights, LayerWeights, Linear, ModelError, ModelFolder, Norm,

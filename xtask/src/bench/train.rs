@@ -49,8 +49,11 @@ pub(super) fn run(project: &Project, options: &Options) -> Result<(), String> {
     if options.only.is_empty() {
         let precisions = [Precision::F32, Precision::Bf16];
         for precision in precisions {
-            let command = ours(&work, precision, 1);
-            println!("{}", fused::report(project, &command, precision.name(), options.rounds)?);
+            let commands = fused::Commands {
+                ours: ours(&work, precision, 1),
+                torch: theirs(&work, "padded", precision, 1),
+            };
+            println!("{}", fused::report(project, &commands, precision.name(), options.rounds)?);
         }
     }
     Ok(())

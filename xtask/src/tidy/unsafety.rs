@@ -4,7 +4,7 @@ use crate::project::Files;
 use crate::tidy::Finding;
 use crate::tidy::source::Source;
 
-/// Vector instructions, and the inner loops of products.
+/// Vector instructions, the inner loops of products, and the system's allocator.
 const ALLOWED: [&str; 1] = ["crates/transformer/src/cpu/"];
 
 pub(super) fn find(files: &Files) -> Vec<Finding> {

@@ -25,6 +25,7 @@ mod usage;
 
 pub use crate::retrieval::Quality;
 pub use base::BaseModel;
+pub use cotenant_transformer::keep_memory_flat;
 pub use error::JobError;
 pub use estimate::{Estimate, Part, estimate};
 pub use export::{ExportFormat, export};

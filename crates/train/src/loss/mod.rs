@@ -21,6 +21,19 @@ pub(crate) enum Task {
     Scored(Scored),
 }
 
+impl Task {
+    /// Refers to text `places[row]` wherever it referred to text `row`.
+    pub(crate) fn renumber(&mut self, places: &[u32]) {
+        let rows = match self {
+            Task::Ranking(Ranking { anchors, columns, .. }) => [anchors, columns],
+            Task::Scored(Scored { left, right, .. }) => [left, right],
+        };
+        for row in rows.into_iter().flatten() {
+            *row = places[*row as usize];
+        }
+    }
+}
+
 /// The loss of a task, and its gradient by the embeddings *added* to `gradient` (`[texts, hidden]`).
 pub(crate) fn evaluate(
     loss: Loss,

@@ -198,7 +198,7 @@ impl<B: Backend> Engine<B> {
 
     /// Chunks of these shapes with the tapes that the plan gives them.
     fn set_up(&mut self, shapes: Vec<ChunkShape>, plan: &TapePlan) -> Vec<Chunk<B>> {
-        let costs = tape_costs(&self.encoder, &shapes);
+        let costs = tape_costs(&self.encoder, &shapes, self.limits.tokens_chunk);
         let kept = plan.keeps.iter().zip(&costs).filter_map(|(keep, cost)| Some(cost.of((*keep)?)));
         let again = plan.keeps.iter().filter(|keep| keep.is_none()).count();
         let again = again.min(self.workers.len());
@@ -280,13 +280,22 @@ fn first_layer(adapter: &Adapter) -> usize {
 }
 
 /// What each chunk's tape would take.
-pub(crate) fn tape_costs<B: Backend>(encoder: &Encoder<B>, chunks: &[ChunkShape]) -> Vec<TapeCost> {
-    let bytes =
-        |chunk: &ChunkShape, mode| encoder.tape_bytes(chunk.tokens, chunk.first_layer, mode);
-    let cost = |chunk| TapeCost {
-        full: bytes(chunk, TapeMode::Full),
-        light: bytes(chunk, TapeMode::Light),
-        lean: bytes(chunk, TapeMode::Lean),
+///
+/// Tokens count in eighths of a chunk: a pool whose tapes came in every size would buy memory anew
+/// in each round, for the tokens of a batch are never the same twice.
+pub(crate) fn tape_costs<B: Backend>(
+    encoder: &Encoder<B>,
+    chunks: &[ChunkShape],
+    tokens_chunk: usize,
+) -> Vec<TapeCost> {
+    let cost = |chunk: &ChunkShape| {
+        let tokens = chunk.tokens.next_multiple_of(tokens_chunk.div_ceil(8));
+        let bytes = |mode| encoder.tape_bytes(tokens, chunk.first_layer, mode);
+        TapeCost {
+            full: bytes(TapeMode::Full),
+            light: bytes(TapeMode::Light),
+            lean: bytes(TapeMode::Lean),
+        }
     };
     chunks.iter().map(cost).collect()
 }
@@ -297,5 +306,6 @@ pub(crate) fn plan_tapes<B: Backend>(
     chunks: &[ChunkShape],
     limits: &Limits,
 ) -> TapePlan {
-    choose_tapes(&tape_costs(encoder, chunks), limits.tape_bytes_max, limits.threads)
+    let costs = tape_costs(encoder, chunks, limits.tokens_chunk);
+    choose_tapes(&costs, limits.tape_bytes_max, limits.threads)
 }

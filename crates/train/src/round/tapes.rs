@@ -78,7 +78,7 @@ pub(crate) struct TapePool<B: Backend> {
     idle: Vec<PooledTape<B>>,
 }
 
-/// A tape and the largest number of bytes it was used with.
+/// A tape and the bytes that it may grow to.
 pub(crate) struct PooledTape<B: Backend> {
     /// The tape.
     pub(crate) tape: Tape<B>,
@@ -91,28 +91,46 @@ impl<B: Backend> TapePool<B> {
         Self { bytes_max, idle: Vec::new() }
     }
 
-    /// A tape for each use of so many bytes, in that order. Grows as few tapes as it can, and
-    /// starts afresh rather than hold more than the limit.
+    /// A tape for each use of so many bytes, in that order: an idle one of that size, else the next
+    /// larger one, else a fresh one. Before more than the limit is held, idle tapes are let go, and
+    /// then larger ones than a use needs.
     pub(crate) fn take(&mut self, uses: &[usize]) -> Vec<PooledTape<B>> {
-        let mut order: Vec<usize> = (0..uses.len()).collect();
-        order.sort_by_key(|&at| std::cmp::Reverse(uses[at]));
-        self.idle.sort_by_key(|tape| std::cmp::Reverse(tape.bytes));
-        let matched = self.idle.iter().map(|tape| tape.bytes).zip(order.iter().map(|&at| uses[at]));
-        let grown: usize = matched.map(|(held, needed)| needed.saturating_sub(held)).sum();
-        let fresh: usize = order.iter().skip(self.idle.len()).map(|&at| uses[at]).sum();
-        let held: usize = self.idle.iter().map(|tape| tape.bytes).sum();
-        if held + grown + fresh > self.bytes_max {
-            self.idle.clear();
+        self.idle.sort_by_key(|tape| tape.bytes);
+        let mut taken: Vec<Option<PooledTape<B>>> =
+            uses.iter().map(|&bytes| self.idle_where(|idle| idle == bytes)).collect();
+        for (tape, &bytes) in taken.iter_mut().zip(uses) {
+            *tape = tape.take().or_else(|| self.idle_where(|idle| idle >= bytes));
         }
-        let mut idle = std::mem::take(&mut self.idle).into_iter();
-        let mut taken: Vec<Option<PooledTape<B>>> = uses.iter().map(|_| None).collect();
-        for at in order {
-            let mut tape = idle.next().unwrap_or(PooledTape { tape: Tape::default(), bytes: 0 });
-            tape.bytes = tape.bytes.max(uses[at]);
-            taken[at] = Some(tape);
+        let size = |(tape, &bytes): (&Option<PooledTape<B>>, &usize)| {
+            tape.as_ref().map_or(bytes, |tape| tape.bytes)
+        };
+        let mut held: usize = taken.iter().zip(uses).map(size).sum();
+        held += self.idle.iter().map(|tape| tape.bytes).sum::<usize>();
+        while held > self.bytes_max
+            && let Some(largest) = self.idle.pop()
+        {
+            held -= largest.bytes;
         }
-        self.idle = idle.collect();
-        taken.into_iter().map(|tape| tape.expect("each use was given a tape")).collect()
+        for (tape, &bytes) in taken.iter_mut().zip(uses) {
+            let is_larger = |tape: &mut PooledTape<B>| tape.bytes > bytes;
+            if held > self.bytes_max
+                && let Some(larger) = tape.take_if(is_larger)
+            {
+                held -= larger.bytes - bytes;
+            }
+        }
+        let fresh = |bytes| PooledTape { tape: Tape::default(), bytes };
+        taken
+            .into_iter()
+            .zip(uses)
+            .map(|(tape, &bytes)| tape.unwrap_or_else(|| fresh(bytes)))
+            .collect()
+    }
+
+    /// Takes out the first idle tape of such a size.
+    fn idle_where(&mut self, is_wanted: impl Fn(usize) -> bool) -> Option<PooledTape<B>> {
+        let at = self.idle.iter().position(|tape| is_wanted(tape.bytes))?;
+        Some(self.idle.remove(at))
     }
 
     /// Takes back tapes for later rounds.
@@ -170,9 +188,13 @@ mod tests {
         for (uses, held) in [
             (&[30, 20][..], &[20, 30][..]),
             (&[25], &[20, 30]),
-            (&[25, 40, 10], &[10, 25, 40]),
+            (&[20, 30, 40], &[20, 30, 40]),
             (&[90], &[90]),
             (&[20, 20], &[20, 20]),
+            (&[50, 20], &[20, 20, 50]),
+            (&[40, 20, 20], &[20, 20, 50]),
+            (&[20, 20, 20], &[20, 20, 50]),
+            (&[20, 20, 20, 20, 20], &[20, 20, 20, 20, 20]),
         ] {
             let tapes = pool.take(uses);
             assert_eq!(tapes.len(), uses.len());

@@ -1,5 +1,6 @@
 //! A tenant's next batch: planned, then fetched, then handed to a round.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,14 +99,16 @@ impl Supply {
             let bad = |error: TextError| FinishReason::BadText { text, reason: error.reason };
             self.texts.tokens(text).map_err(bad)
         };
-        let tokens = batch.texts.iter().map(fetch).collect::<Result<Vec<_>, _>>()?;
+        let mut tokens = batch.texts.iter().map(fetch).collect::<Result<Vec<_>, _>>()?;
         let stall = begun.elapsed();
         for (&text, tokens) in batch.texts.iter().zip(&tokens) {
             let bad = |reason| FinishReason::BadText { text, reason };
             check_tokens(tokens, config).map_err(bad)?;
         }
-        let lengths = tokens.iter().map(|tokens| tokens.len()).collect();
-        let plan = Plan::new(batch, lengths, self.tokens_chunk);
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
+        let plan = Plan::new(batch, &lengths, self.tokens_chunk);
+        // As the plan sorts its texts: both sorts keep equals in order.
+        tokens.sort_by_key(|tokens| Reverse(tokens.len()));
         self.next = Next::Fetched(Ready { plan, tokens });
         Ok(stall)
     }

@@ -7,6 +7,7 @@
 use super::lanes::{Isa, LANES, Lanes, kernel};
 use super::norm::product;
 use super::small::{Shape, SmallProduct, View, small};
+use super::transpose::{Grid, transpose};
 use crate::backend::Target;
 
 /// Where heads lie in `[rows, 3 * hidden]` (query, key, value side by side).
@@ -17,11 +18,11 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    fn hidden(&self) -> usize {
+    pub(super) fn hidden(&self) -> usize {
         self.count * self.width
     }
 
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         1.0 / (self.width as f32).sqrt()
     }
 }
@@ -90,7 +91,8 @@ pub(super) fn backward(
     for at in (0..hidden).step_by(width) {
         weights(isa, heads, &qkv[at..], n, scratch);
         let HeadScratch { transposed, weights, slopes } = scratch;
-        transpose(isa, &qkv[2 * hidden + at..], row, n, transposed, width);
+        let grid = Grid { rows: n, columns: width, row };
+        turn_head(isa, &qkv[2 * hidden + at..], grid, transposed);
         small(
             isa,
             SmallProduct {
@@ -129,7 +131,8 @@ pub(super) fn backward(
 fn weights(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScratch) {
     let hidden = heads.hidden();
     let columns = n.next_multiple_of(LANES);
-    transpose(isa, &qkv[hidden..], 3 * hidden, n, &mut scratch.transposed, heads.width);
+    let grid = Grid { rows: n, columns: heads.width, row: 3 * hidden };
+    turn_head(isa, &qkv[hidden..], grid, &mut scratch.transposed);
     small(
         isa,
         SmallProduct {
@@ -145,38 +148,18 @@ fn weights(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScra
     softmax(isa, &mut scratch.weights, n, heads.scale());
 }
 
-kernel! {
-    /// `to[d][j] = from[j * row + d]` for `j < n`, zero up to the next multiple of [`LANES`]; in
-    /// blocks of whole vectors, since single values would cost more than some of the products.
-    fn transpose(from: &[f32], row: usize, n: usize, to: &mut [f32], width: usize) {
-        let columns = n.next_multiple_of(LANES);
-        for at in (0..columns).step_by(LANES) {
-            for d in (0..width).step_by(LANES) {
-                let deep = (width - d).min(LANES);
-                let mut block = [[0.0f32; LANES]; LANES];
-                for (j, line) in block.iter_mut().enumerate().take(n.saturating_sub(at)) {
-                    let from = &from[(at + j) * row + d..];
-                    if deep == LANES {
-                        *line = *from.first_chunk().expect("a whole vector");
-                    } else {
-                        line[..deep].copy_from_slice(&from[..deep]);
-                    }
-                }
-                for i in 0..deep {
-                    let mut line = [0.0f32; LANES];
-                    for j in 0..LANES {
-                        line[j] = block[j][i];
-                    }
-                    to[(d + i) * columns + at..][..LANES].copy_from_slice(&line);
-                }
-            }
-        }
+/// `to[d][j]` is value `d` of the head in row `j < n`, zero up to the next multiple of [`LANES`].
+fn turn_head(isa: Isa, from: &[f32], grid: Grid, to: &mut [f32]) {
+    let columns = grid.rows.next_multiple_of(LANES);
+    transpose(isa, from, grid, to, columns);
+    for row in to.chunks_exact_mut(columns) {
+        row[grid.rows..].fill(0.0);
     }
 }
 
 kernel! {
     /// Each row becomes `softmax(scale * row[..n])`, and zeros beyond.
-    fn softmax(rows: &mut [f32], n: usize, scale: f32) {
+    pub(super) fn softmax(rows: &mut [f32], n: usize, scale: f32) {
         let scale = Lanes::splat(scale);
         for row in rows.chunks_exact_mut(n.next_multiple_of(LANES)) {
             row[n..].fill(f32::NEG_INFINITY);
@@ -202,7 +185,7 @@ kernel! {
 
 kernel! {
     /// `slopes` goes from the gradient of the weights to that of the unscaled scores.
-    fn softmax_backward(weights: &[f32], shape: (usize, f32), slopes: &mut [f32]) {
+    pub(super) fn softmax_backward(weights: &[f32], shape: (usize, f32), slopes: &mut [f32]) {
         let (n, scale) = shape;
         let columns = n.next_multiple_of(LANES);
         for (weights, slopes) in weights.chunks_exact(columns).zip(slopes.chunks_exact_mut(columns)) {

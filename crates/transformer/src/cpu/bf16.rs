@@ -16,10 +16,15 @@ impl Bf16Isa {
     /// The proof, if the processor has it.
     pub(super) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
-            return Some(Self(Isa::detect()));
+        if is_x86_feature_detected!("avx512bf16") && Isa::detect() == Isa::Avx512 {
+            return Some(Self(Isa::Avx512));
         }
         None
+    }
+
+    /// What the processor has for f32.
+    pub(super) fn floats(self) -> Isa {
+        self.0
     }
 }
 

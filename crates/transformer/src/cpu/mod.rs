@@ -3,15 +3,21 @@
 //! Parallelism is one level up, across batches: threads then share nothing but frozen weights, and
 //! no barrier stands inside a layer.
 
+mod allocator;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod attention16;
 mod bf16;
 mod gelu;
 mod lanes;
 mod lora;
 mod norm;
+#[cfg(target_arch = "x86_64")]
+mod pairs16;
 mod panels;
 mod small;
 mod tables;
+mod transpose;
 
 use thiserror::Error;
 
@@ -20,6 +26,7 @@ use crate::encoder::Pooling;
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
 use crate::packed::Packed;
 
+pub use self::allocator::keep_memory_flat;
 use self::attention::{HeadScratch, Heads};
 use self::bf16::{Bf16Isa, Panels16};
 use self::lanes::Isa;
@@ -78,6 +85,8 @@ enum Matrix {
 #[derive(Debug, Default)]
 pub struct CpuWorkspace {
     head: HeadScratch,
+    #[cfg(target_arch = "x86_64")]
+    head16: attention16::HeadScratch16,
     lora: LoraScratch,
     rounded: Vec<u16>,
 }
@@ -222,7 +231,13 @@ impl Backend for Cpu {
         for text in scope.batch.offsets().windows(2) {
             let qkv = &qkv[text[0] * 3 * hidden..text[1] * 3 * hidden];
             let context = &mut context[text[0] * hidden..text[1] * hidden];
-            attention::forward(self.isa, heads, qkv, &mut workspace.head, context);
+            match self.bf16 {
+                #[cfg(target_arch = "x86_64")]
+                Some(isa) => {
+                    attention16::forward(isa, heads, qkv, &mut workspace.head16, context);
+                }
+                _ => attention::forward(self.isa, heads, qkv, &mut workspace.head, context),
+            }
         }
     }
 
@@ -240,7 +255,18 @@ impl Backend for Cpu {
             let wide = text[0] * 3 * hidden..text[1] * 3 * hidden;
             let d_context = &d_context[text[0] * hidden..text[1] * hidden];
             let d_qkv = &mut d_qkv[wide.clone()];
-            attention::backward(self.isa, heads, &qkv[wide], d_context, &mut workspace.head, d_qkv);
+            let qkv = &qkv[wide];
+            match self.bf16 {
+                #[cfg(target_arch = "x86_64")]
+                Some(isa) => {
+                    let scratch = &mut workspace.head16;
+                    attention16::backward(isa, heads, qkv, d_context, scratch, d_qkv);
+                }
+                _ => {
+                    let scratch = &mut workspace.head;
+                    attention::backward(self.isa, heads, qkv, d_context, scratch, d_qkv);
+                }
+            }
         }
     }
 

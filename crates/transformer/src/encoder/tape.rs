@@ -121,6 +121,7 @@ pub(super) fn tape_bytes(
 pub(super) fn scratch_bytes(config: &EncoderConfig, tokens: usize, longest: usize) -> usize {
     let (hidden, inner) = (config.hidden, config.intermediate);
     let rows = 5 * hidden + 3 * inner + (5 * hidden + 2) + 3 * hidden;
-    let head = longest * (2 * longest.next_multiple_of(16) + config.head());
+    // Scores and their gradients, and in bf16 two matrices of pairs, which are half as wide.
+    let head = longest * (3 * longest.next_multiple_of(16) + config.head());
     4 * (tokens * rows + head)
 }
