@@ -44,10 +44,12 @@ pub(crate) enum Command {
     ///
     /// Trains one adapter a tenant, all together, measures each on held-out queries before and after,
     /// and writes adapters, indexes, run.json and report.html. On Ctrl-C it leaves a checkpoint, from
-    /// which --resume goes on with the same result.
+    /// which --resume goes on with the same result; before training has begun, it keeps what it
+    /// embedded, and the same command goes on.
     ///
     /// Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 a tenant's training failed while others
-    /// finished, 130 stopped by a signal.
+    /// finished, 130 stopped by a signal. A tenant without training examples is measured and stays
+    /// zero-shot.
     #[command(verbatim_doc_comment)]
     Train(TrainArgs),
     /// Predict the memory and time of a workspace
@@ -245,4 +247,92 @@ pub(crate) enum ModelCommand {
         #[arg(value_name = "MODEL", default_value = "all-MiniLM-L6-v2")]
         model: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command as Process;
+
+    use cotenant_rag::report::{RunReport, render};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A report of one tenant, with names that a shell would take apart.
+    fn report(run: &str, base: &str) -> RunReport {
+        let scores = json!({ "ndcg10": 0.5, "recall10": 0.5, "mrr10": 0.5 });
+        let apart = json!({
+            "wall_s": 1.0, "peak_rss_mib_each": [1.0], "peak_rss_mib_together": 1.0, "tenants": 1,
+        });
+        let tenant = json!({
+            "name": "science", "documents": 9, "queries_test": 9, "pairs": 9, "steps": 9,
+            "loss": [], "dev_ndcg10": [], "before": scores, "after": scores,
+            "difference": { "mean": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0 },
+            "adapter": { "folder": format!("{run}/a"), "bytes": 4, "parameters": 1 },
+            "best_step": Value::Null, "ended": "every step was taken",
+            "examples": [{
+                "query": "what's `it` for?", "before_title": "", "after_title": "",
+                "relevant_title": "", "before_rank": 1, "after_rank": 2,
+            }],
+        });
+        let cost = json!({
+            "wall_s": 1.0, "cpu_s": 1.0, "peak_rss_mib": 1.0, "tokens": 1, "pairs_per_s": 1.0,
+            "data_stall_pct": 0.0, "phases": [], "memory": [], "predicted_peak_mib": 1.0,
+        });
+        serde_json::from_value(json!({
+            "title": "a run", "run": run, "base": base, "precision": "f32", "threads": 1,
+            "machine": "one", "date": "today", "tenants": [tenant], "cost": cost,
+            "apart": { "estimated": apart, "measured": Value::Null },
+        }))
+        .unwrap()
+    }
+
+    /// The command lines of a page, as a person would copy them.
+    fn commands(page: &str) -> Vec<String> {
+        let blocks = page.split("<code>").skip(1).filter_map(|rest| rest.split_once("</code>"));
+        let text = blocks.flat_map(|(block, _)| block.lines()).map(|line| {
+            let line = line.replace("&quot;", "\"").replace("&#39;", "'");
+            line.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        });
+        text.filter(|line| line.starts_with("cotenant ")).collect()
+    }
+
+    /// What a shell hands to the program.
+    fn words(command: &str) -> Vec<String> {
+        let script = format!("printf '%s\\0' {command}");
+        let output = Process::new("sh").args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_command_that_a_report_suggests_is_one() {
+        for run in ["runs/demo", "my runs/it's; $HOME"] {
+            let page = render(&report(run, "all-MiniLM-L6-v2"));
+            let commands = commands(&page);
+            let mut kinds = Vec::new();
+            for command in &commands {
+                let parsed = Arguments::try_parse_from(words(command));
+                let parsed = parsed.unwrap_or_else(|error| panic!("{command}: {error}"));
+                kinds.push(match parsed.command {
+                    Command::Search(search) => {
+                        assert_eq!((search.run, &*search.tenant), (run.into(), "science"));
+                        assert_eq!(search.query, "what's `it` for?");
+                        "search"
+                    }
+                    Command::Eval(eval) => {
+                        assert_eq!(eval.adapter, Some(PathBuf::from(run).join("a")));
+                        "eval"
+                    }
+                    Command::Export(export) => {
+                        assert_eq!(export.run, PathBuf::from(run));
+                        "export"
+                    }
+                    Command::Demo(_) | Command::Train(_) | Command::Estimate(_) => "other",
+                    Command::Model(_) => "model",
+                });
+            }
+            assert_eq!(kinds, ["search", "eval", "export", "export"], "{commands:?}");
+        }
+    }
 }

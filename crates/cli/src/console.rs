@@ -30,7 +30,7 @@ impl Console {
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{data}").and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(format!("write to stdout: {error}"))
+                Err(format!("write to stdout: {error}\nhint: check where stdout is sent to"))
             }
             Ok(()) | Err(_) => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! The `cotenant` program: commands over the library crates, and nothing else.
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 a tenant's
-//! training failed while others finished, 130 stopped by a signal with a checkpoint.
+//! training failed while others finished, 130 stopped by a signal, to go on later.
 
 mod args;
 mod commands;

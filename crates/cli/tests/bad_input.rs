@@ -24,9 +24,8 @@ fn place() -> Place {
     place
 }
 
-/// How a message says what to do: in a hint, or by naming what is accepted.
+/// What every message has: that something failed, why, and what to do.
 const HINTED: &[&str] = &["error: failed to ", "  because: ", "hint: "];
-const PLAIN: &[&str] = &["error: failed to ", "  because: "];
 
 /// Trains in a fresh folder for each case.
 fn check(always: &[&str], cases: &[Case]) {
@@ -238,13 +237,80 @@ fn bad_workspaces_are_refused() {
             |place| place.write("w.toml", "base = \"model\"\n"),
             &["w.toml", "no tenant"],
         ),
-        (
-            "a loss for other data",
-            |place| edit(place, "w.toml", |text| text + "loss = \"cosent\"\n"),
-            &["train tenant bad", "cosent"],
-        ),
     ];
     check(HINTED, cases);
+}
+
+/// Writes a JSONL file as the tenant's data, with one more key of the workspace.
+fn jsonl(place: &Place, content: &str, key: &str) {
+    place.write("pairs.jsonl", content.repeat(20));
+    edit(place, "w.toml", |text| text.replace("\"data\"", "\"pairs.jsonl\"") + key);
+}
+
+const PAIR: &str = "\n{\"a\": \"babar\", \"b\": \"cecen\"}\n";
+const SCORED: &str = "{\"a\": \"babar\", \"b\": \"cecen\", \"score\": 0.5}\n";
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_anything_is_embedded() {
+    let cases: &[Case] = &[
+        (
+            "a loss of scores for pairs",
+            |place| jsonl(place, PAIR, "loss = \"cosent\"\n"),
+            &[
+                "read the data of tenant bad",
+                "pairs.jsonl:2: the examples have no scores, but loss = \"cosent\"",
+                "hint: write loss = \"mnrl\"",
+            ],
+        ),
+        (
+            "a loss of pairs for scores",
+            |place| jsonl(place, SCORED, "loss = \"mnrl\"\n"),
+            &[
+                "read the data of tenant bad",
+                "pairs.jsonl:1: the examples are scored pairs, but loss = \"mnrl\"",
+                "hint: write loss = \"cosent\"",
+            ],
+        ),
+        (
+            "a loss of scores for judgements",
+            |place| edit(place, "w.toml", |text| text + "loss = \"cosent\"\n"),
+            &["tenant bad", "data/qrels/train.tsv: the examples have no scores", "hint: write"],
+        ),
+        (
+            "a bad loss after a good tenant",
+            |place| {
+                jsonl(place, PAIR, "loss = \"cosent\"\n[tenant.good]\ndata = \"data\"\n");
+            },
+            &["tenant bad", "pairs.jsonl:2: "],
+        ),
+        (
+            "no more memory than nothing",
+            |place| {
+                edit(place, "w.toml", |text| text.replace("[limits]", "[limits]\nmemory_mib = 16"))
+            },
+            &[
+                "limits.memory_mib = 16: this workspace needs about",
+                "most of it for ",
+                "hint: lower ",
+                "cotenant estimate",
+            ],
+        ),
+        (
+            "nothing to train on",
+            |place| fs::remove_file(place.at("data/qrels/train.tsv")).unwrap(),
+            &["train bad: there is no training example", "hint: add training queries"],
+        ),
+    ];
+    let always = ["error: failed to ", "hint: "];
+    for (name, spoil, parts) in cases {
+        let place = place();
+        spoil(&place);
+        let ran = place.run(&["train", "w.toml", "--out", "run"]);
+        ran.check(name, 1, &[&always, *parts].concat());
+        for late in ["embedding", "mining", "bad: training"] {
+            assert!(!ran.stderr.contains(late), "{name}: {late} came first:\n{}", ran.stderr);
+        }
+    }
 }
 
 #[test]
@@ -296,25 +362,12 @@ fn values_that_are_not_accepted_are_named_beside_those_that_are() {
             &["tenant bad", "7"],
         ),
     ];
-    check(PLAIN, cases);
+    check(HINTED, cases);
 }
 
 #[test]
 fn runs_that_cannot_begin_say_so_at_once() {
-    let cases: &[Case] = &[
-        (
-            "no more memory than nothing",
-            |place| {
-                edit(place, "w.toml", |text| text.replace("[limits]", "[limits]\nmemory_mib = 16"))
-            },
-            &["limits.memory_mib = 16", "cotenant estimate"],
-        ),
-        (
-            "nothing to train on",
-            |place| fs::remove_file(place.at("data/qrels/train.tsv")).unwrap(),
-            &["train tenant bad", "no training example"],
-        ),
-        ("a folder in use", |place| place.write("run/notes.txt", "mine"), &["run", "not empty"]),
-    ];
+    let cases: &[Case] =
+        &[("a folder in use", |place| place.write("run/notes.txt", "mine"), &["run", "not empty"])];
     check(&["error: failed to ", "hint: "], cases);
 }

@@ -102,6 +102,16 @@ fn check_same(place: &Place, out: &str) {
         assert!(whole == place.read(format!("{out}/{weights}")), "{out}: {tenant} differs");
     }
     assert!(!place.at(out).join("checkpoint").exists(), "{out} is finished");
+    assert!(curves(place, out) == curves(place, "whole"), "{out}: the report shows other curves");
+}
+
+/// The part of a report that shows losses, dev scores and what was trained.
+fn curves(place: &Place, out: &str) -> String {
+    let report = String::from_utf8(place.read(format!("{out}/report.html"))).unwrap();
+    let (_, training) = report.split_once("<h2>Training</h2>").unwrap();
+    let (training, _) = training.split_once("<h2>").unwrap();
+    assert!(training.contains("Development nDCG@10 of one"), "{training}");
+    training.replace(&format!("{out}/tenants"), "RUN/tenants")
 }
 
 #[track_caller]

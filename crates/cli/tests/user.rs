@@ -197,6 +197,46 @@ fn a_tenant_that_fails_does_not_stop_the_others() {
     train("all", &["--only", "code"]).check("all of one", 1, &["training stopped"]);
 }
 
+/// A tenant without training examples is measured, searched with the base model and named in the
+/// report; the others get the adapters that they get without it.
+#[test]
+fn a_tenant_without_training_examples_stays_zero_shot() {
+    let place = place();
+    std::fs::remove_file(place.at("science/qrels/train.tsv")).unwrap();
+    let train = ["train", "w.toml", "--json", "--only", "code", "--out"];
+    place.run(&[&train[..], &["alone"]].concat()).check("code alone", 0, &[]);
+    let both = [&train[..], &["run", "--only", "science", "--compare"]].concat();
+    let ran = place.run(&both);
+    ran.check("both", 0, &["warning: science: no training examples: this tenant stays zero-shot"]);
+    let results: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let science = &results["tenants"][0];
+    assert_eq!(science["name"], "science");
+    assert!(science["ended"].as_str().unwrap().contains("no training example"), "{science}");
+    assert_eq!((&science["steps"], &science["failed"]), (&0.into(), &false.into()), "{science}");
+    assert!((0.0..=1.0).contains(&science["ndcg10_before"].as_f64().unwrap()), "{science}");
+    for key in ["adapter", "ndcg10_after", "loss_first"] {
+        assert!(science[key].is_null(), "{key}: {science}");
+    }
+    let weights = "tenants/code/adapter/adapter_model.safetensors";
+    let (with, without) = (format!("run/{weights}"), format!("alone/{weights}"));
+    assert!(place.read(with) == place.read(without), "code is not touched");
+    assert!(!place.at("run/apart/science").exists(), "there is nothing to compare");
+    let report = String::from_utf8(place.read("run/report.html")).unwrap();
+    for part in ["not trained", "Not trained: its data has no training example", "1 tenant trained"]
+    {
+        assert!(report.contains(part), "the report lacks {part:?}");
+    }
+    let people =
+        place.run(&["train", "w.toml", "-q", "--only", "code", "--only", "science", "--out", "b"]);
+    assert!(people.stdout.contains("\nscience: not trained: its data has"), "{}", people.stdout);
+
+    let query = data::text(10, 3);
+    let found = place.json(&["search", "--run", "run", "--tenant", "science", &query]);
+    assert_eq!(found["passages"].as_array().unwrap().len(), 3);
+    let export = place.run(&["export", "--run", "run", "--tenant", "science", "--to", "x"]);
+    export.check("an export of nothing", 1, &["export the adapter of science", "hint: "]);
+}
+
 #[test]
 fn wrong_arguments_end_with_2_and_only_names_tenants() {
     let place = place();

@@ -4,6 +4,8 @@
 //! nobody labelled, so candidates above a part of the answer's cosine are left out (the relative
 //! margin of NV-Retriever, arXiv:2407.15831).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::bm25::Bm25;
 use crate::data::{Dataset, Example};
 use crate::retrieval::Vectors;
@@ -19,16 +21,21 @@ pub struct Miner<'a> {
     pub documents: &'a Vectors,
     /// Base embeddings of `dataset.queries`; rows of queries that are not trained may be zero.
     pub queries: &'a Vectors,
+    /// Looked at before each example: once true, nothing is mined.
+    pub stop: &'a AtomicBool,
 }
 
 impl Miner<'_> {
     /// The examples, pairs with `per_example` mined negatives beside those they had. Only what
-    /// training knows is used: judgements of held-out queries are never looked at.
-    pub fn mine(&self, config: &NegativesConfig) -> Vec<Example> {
+    /// training knows is used: judgements of held-out queries are never looked at. `None` if stopped.
+    pub fn mine(&self, config: &NegativesConfig) -> Option<Vec<Example>> {
         let positives = self.dataset.train_positives();
         let mut known: Option<(u32, Vec<u32>)> = None;
         let mut examples = self.dataset.train.clone();
         for example in &mut examples {
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
             let Example::Pair { query, positive, negatives } = example else { continue };
             if config.per_example == 0 {
                 continue;
@@ -48,7 +55,7 @@ impl Miner<'_> {
             let chosen: Vec<u32> = chosen.take(config.per_example).collect();
             negatives.extend(chosen);
         }
-        examples
+        Some(examples)
     }
 
     /// Documents by rank, the retrievers in turn, each document once.
@@ -103,11 +110,14 @@ mod tests {
         let bm25 = Bm25::build(texts, &Default::default());
         let documents = Vectors { values: vec![0.9, 0.1, 0.89, 0.1, 0.5, 0.5, 0.6, 0.0], width: 2 };
         let queries = Vectors { values: vec![1.0, 0.0], width: 2 };
-        let miner =
-            Miner { dataset: &dataset, bm25: &bm25, documents: &documents, queries: &queries };
-        let mined = miner.mine(config);
+        let stop = AtomicBool::new(false);
+        let (documents, queries) = (&documents, &queries);
+        let miner = Miner { dataset: &dataset, bm25: &bm25, documents, queries, stop: &stop };
+        let mined = miner.mine(config).expect("nobody stops it");
         let Example::Pair { negatives, .. } = &mined[0] else { panic!("a pair stays a pair") };
         assert_eq!(negatives, expected, "{config:?}");
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(miner.mine(config), None, "asked to stop");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "the helpers are tests too")]
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use cotenant_rag::bm25::Bm25;
 use cotenant_rag::data::{Dataset, Judged, Layout, ReadOptions, read};
@@ -25,7 +26,8 @@ fn sets() -> Option<PathBuf> {
 }
 
 fn load(folder: PathBuf) -> Dataset {
-    let options = ReadOptions { name: "set".to_owned(), passages_max: 1000 };
+    let stop = &AtomicBool::new(false);
+    let options = ReadOptions { name: "set".to_owned(), passages_max: 1000, stop };
     let loaded = read(&[folder], &options).unwrap();
     assert_eq!(loaded.layout, Layout::Beir);
     loaded.dataset

@@ -114,7 +114,11 @@ impl fmt::Display for FinishReason {
                  hint: try a lower learning rate or a lower scale of the loss"
             ),
             FinishReason::BadText { text, reason } => {
-                write!(formatter, "text {text} cannot be trained on: {reason}")
+                write!(
+                    formatter,
+                    "text {text} cannot be trained on: {reason}\n\
+                     hint: remove or change that text in the tenant's data"
+                )
             }
             FinishReason::Removed => write!(formatter, "removed before it was through"),
         }
@@ -122,7 +126,7 @@ impl fmt::Display for FinishReason {
 }
 
 /// How far a tenant is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     /// The tenant's name.
     pub name: String,
@@ -138,6 +142,8 @@ pub struct Progress {
     pub tokens: u64,
     /// The loss of every step so far.
     pub losses: Vec<f32>,
+    /// Every score reported, before a resume or after, with the steps taken when it was due.
+    pub scores: Vec<(u64, f64)>,
     /// The best score reported and the step it belongs to.
     pub best: Option<(u64, f64)>,
     /// Why the tenant is through; `None` while it is not.

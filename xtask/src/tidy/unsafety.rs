@@ -4,7 +4,8 @@ use crate::project::Files;
 use crate::tidy::Finding;
 use crate::tidy::source::Source;
 
-/// Vector instructions, the inner loops of products, and the system's allocator.
+/// Vector and tile instructions, the inner loops of products, the system's allocator, and the tests'
+/// emulation of tiles.
 const ALLOWED: [&str; 1] = ["crates/transformer/src/cpu/"];
 
 pub(super) fn find(files: &Files) -> Vec<Finding> {

@@ -8,37 +8,42 @@ use std::process::{Command, Stdio};
 
 use cotenant_rag::job::RunResults;
 use cotenant_rag::report::Separate;
-use cotenant_rag::workspace::Workspace;
 
 use crate::console::Console;
 
-/// Trains each tenant of a workspace in turn, each in its own process, below the run's folder.
+/// Trains each of these tenants in turn, each in its own process, below the run's folder.
 pub(super) fn measure(
-    workspace: &Workspace,
+    tenants: &[&str],
     out: &Path,
     console: &Console,
 ) -> Result<Separate, Box<dyn Error>> {
     let folder = out.join("apart");
-    fs::create_dir_all(&folder).map_err(|error| format!("create {}: {error}", folder.display()))?;
+    fs::create_dir_all(&folder).map_err(|error| {
+        format!("create {}: {error}\nhint: make room, or leave --compare out", folder.display())
+    })?;
     let mut found = Separate {
         wall_s: 0.0,
         peak_rss_mib_each: Vec::new(),
         peak_rss_mib_together: 0.0,
-        tenants: workspace.tenants.len(),
+        tenants: tenants.len(),
     };
-    for tenant in &workspace.tenants {
-        let name = tenant.name.to_string();
+    for &name in tenants {
         console.say(&format!("training {name} alone, in a process of its own"));
         let output = Command::new(std::env::current_exe()?)
             .args(without_own_flags(std::env::args_os().skip(1)))
-            .args(["--json", "--quiet", "--only", &name, "--out"])
-            .arg(folder.join(&name))
+            .args(["--json", "--quiet", "--only", name, "--out"])
+            .arg(folder.join(name))
             .stderr(Stdio::inherit())
             .output()?;
         let stdout = String::from_utf8_lossy(&output.stdout);
         let last = stdout.lines().last().unwrap_or_default();
-        let results: RunResults = serde_json::from_str(last)
-            .map_err(|_| format!("train {name} alone: its process ended with {}", output.status))?;
+        let results: RunResults = serde_json::from_str(last).map_err(|_| {
+            let status = output.status;
+            format!(
+                "train {name} alone: its process ended with {status}\n\
+                     hint: its own message stands above; the run itself is whole without --compare"
+            )
+        })?;
         found.wall_s += results.wall_s;
         found.peak_rss_mib_each.push(results.peak_rss_mib as f64);
         found.peak_rss_mib_together += results.peak_rss_mib as f64;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cotenant_rag::job::{self, Ending, JobError, RunFolder, RunOptions, RunResults};
+use cotenant_rag::job::{
+    self, BaseModel, Ending, JobError, Kept, RunFolder, RunOptions, RunResults,
+};
 use cotenant_rag::models::Store;
 use cotenant_rag::workspace::Workspace;
 
@@ -30,31 +32,45 @@ pub(super) struct Order<'a> {
 
 /// Runs a workspace, prints what came out, and says where it lies.
 pub(super) fn run(order: &Order<'_>, console: &Console) -> Ended {
-    let base = base::open(&order.workspace.base, &order.workspace.limits, console)?;
+    let Workspace { base: name, limits, .. } = order.workspace;
+    // A download can be broken off at any byte; from here on a signal is answered.
+    let found = base::find(name, console)?;
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(Arc::clone(&stop))?;
+    let base = BaseModel::open(&found, name, limits.precision)?;
     let bars = Bars::new(console.quiet);
+    let cache = Store::open().map_err(JobError::from)?.cache_folder("texts");
     let folder = RunFolder::new(order.out);
     let options = RunOptions {
         folder: folder.clone(),
         resume: order.resume,
-        cache: Some(Store::open().map_err(JobError::from)?.cache_folder("texts")),
+        cache: Some(cache.clone()),
         date: today(),
         stop: &stop,
         observer: &bars,
     };
     let (results, mut report) = match job::run(order.workspace, base, &options)? {
         Ending::Finished(found) => *found,
-        Ending::Stopped { folder } => {
+        Ending::Stopped { folder, kept } => {
             if console.json {
                 console.data(&serde_json::json!({ "stopped": folder }), String::new)?;
             }
-            console.say(&format!("stopped; go on with --resume --out {}", folder.display()));
+            console.say(&match kept {
+                Kept::Checkpoint => {
+                    format!("stopped; go on with --resume --out {}", folder.display())
+                }
+                Kept::Caches => format!(
+                    "stopped before training began; what was tokenised and embedded so far is kept \
+                     in {}, and the same command goes on from there",
+                    cache.display()
+                ),
+            });
             return Ok(ExitCode::from(STOPPED));
         }
     };
     if order.compare {
-        report.apart.measured = Some(apart::measure(order.workspace, order.out, console)?);
+        let trained: Vec<&str> = report.trained().map(|tenant| tenant.name.as_str()).collect();
+        report.apart.measured = Some(apart::measure(&trained, order.out, console)?);
         folder.save_report(&report)?;
     }
     console.data(&results, || text(&results))?;
@@ -62,22 +78,26 @@ pub(super) fn run(order: &Order<'_>, console: &Console) -> Ended {
     let first = results.tenants.first().map_or("NAME", |tenant| tenant.name.as_str());
     let run = order.out.display();
     console.say(&format!("search: cotenant search --run {run} --tenant {first} \"...\""));
+    let trained = results.tenants.iter().filter(|tenant| tenant.adapter.is_some()).count();
     let failed = results.tenants.iter().filter(|tenant| tenant.failed).count();
     Ok(match failed {
         0 => ExitCode::SUCCESS,
-        failed if failed == results.tenants.len() => ExitCode::FAILURE,
+        failed if failed == trained => ExitCode::FAILURE,
         _ => ExitCode::from(SOME_FAILED),
     })
 }
 
-/// On the first signal the run leaves a checkpoint and ends; on the second it ends at once.
+/// On the first signal the run ends soon, with a checkpoint once training has begun; on the second
+/// it ends at once.
 fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), String> {
     let stop = move || {
         if stop.swap(true, Ordering::Relaxed) {
             std::process::exit(STOPPED.into());
         }
     };
-    ctrlc::set_handler(stop).map_err(|error| format!("listen for signals: {error}"))
+    ctrlc::set_handler(stop).map_err(|error| {
+        format!("listen for signals: {error}\nhint: run it where processes may handle signals")
+    })
 }
 
 /// Drops the tenants that are not named; names none, keeps all.
@@ -110,8 +130,11 @@ fn text(results: &RunResults) -> String {
         ]
     };
     let rows: Vec<_> = results.tenants.iter().map(row).collect();
+    let untrained = results.tenants.iter().filter(|tenant| tenant.adapter.is_none());
+    let untrained: String =
+        untrained.map(|tenant| format!("\n{}: {}", tenant.name, tenant.ended)).collect();
     format!(
-        "{}\n\n{:.1} s, {:.1} s of processor time, {} MiB at the peak, {:.1} pairs/s in training, \
+        "{}{untrained}\n\n{:.1} s, {:.1} s of processor time, {} MiB at the peak, {:.1} pairs/s in training, \
          {:.1} % of it waiting for data",
         table(&header, &rows),
         results.wall_s,

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value};
 
+use super::ReadOptions;
 use super::error::{DataError, Warning};
 use super::lines::{Cutter, Lines, kind};
 use super::model::{Dataset, Document, Example, Judged, Judgements, Query};
@@ -25,12 +27,16 @@ type Row = (u32, u32, i64);
 /// Reads a BEIR folder.
 pub(super) fn read(
     folder: &Path,
-    name: String,
+    options: &ReadOptions<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Dataset, DataError> {
-    let corpus = Table::read(&folder.join("corpus.jsonl"), warnings)?;
-    let queries = Table::read(&folder.join("queries.jsonl"), warnings)?;
-    let split = |name: &str| read_qrels(&folder.join("qrels").join(name), &queries, &corpus);
+    let stop = options.stop;
+    let corpus = Table::read(&folder.join("corpus.jsonl"), stop, warnings)?;
+    let queries = Table::read(&folder.join("queries.jsonl"), stop, warnings)?;
+    let split = |name: &str| {
+        let path = folder.join("qrels").join(name);
+        read_qrels(&path, stop, (&queries, &corpus))
+    };
     let (train, dev, test) = (split("train.tsv")?, split("dev.tsv")?, split("test.tsv")?);
     if train.is_none() && dev.is_none() && test.is_none() {
         return Err(DataError::Missing {
@@ -48,7 +54,7 @@ pub(super) fn read(
     let keys = queries.rows.iter().map(|(id, ..)| id.clone()).collect();
     let document = |(id, title, text)| Document { id, title, text, heading: String::new() };
     let draft = Draft {
-        name,
+        name: options.name.clone(),
         documents: corpus.rows.into_iter().map(document).collect(),
         queries: queries.rows.into_iter().map(|(id, _, text)| Query { id, text }).collect(),
         train: examples(&train),
@@ -57,7 +63,9 @@ pub(super) fn read(
         dev: dev.as_deref().map(judgements),
         test: test.as_deref().map(judgements),
     };
-    Ok(draft.finish(warnings))
+    // As the benchmark does, where queries and documents may share ids: a document is never found
+    // for the query that it is itself.
+    Ok(Dataset { leaves_out_own_id: true, ..draft.finish(warnings) })
 }
 
 /// Ids and texts of `corpus.jsonl` or `queries.jsonl`.
@@ -69,9 +77,13 @@ struct Table {
 }
 
 impl Table {
-    fn read(path: &Path, warnings: &mut Vec<Warning>) -> Result<Self, DataError> {
+    fn read(
+        path: &Path,
+        stop: &AtomicBool,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, DataError> {
         let hint = "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/*.tsv";
-        let mut lines = Lines::open(path, hint)?;
+        let mut lines = Lines::open(path, hint, stop)?;
         let mut cutter = Cutter::new(path);
         let mut table = Self { path: path.to_owned(), rows: Vec::new(), by_id: HashMap::new() };
         let mut line_of = Vec::new();
@@ -142,11 +154,15 @@ fn take_text(object: &mut Map<String, Value>, key: &str) -> Result<Option<String
 }
 
 /// The rows of one split, in the file's order; `None` if there is no such file.
-fn read_qrels(path: &Path, queries: &Table, corpus: &Table) -> Result<Option<Vec<Row>>, DataError> {
+fn read_qrels(
+    path: &Path,
+    stop: &AtomicBool,
+    (queries, corpus): (&Table, &Table),
+) -> Result<Option<Vec<Row>>, DataError> {
     if !path.exists() {
         return Ok(None);
     }
-    let mut lines = Lines::open(path, "")?;
+    let mut lines = Lines::open(path, "judgements are tables such as qrels/train.tsv", stop)?;
     let header = lines.next()?.map(|(_, text)| text.to_owned()).unwrap_or_default();
     if header.trim().to_lowercase().replace('_', "-") != HEADER {
         let found = header.chars().take(100).collect();

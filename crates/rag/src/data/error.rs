@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -17,8 +17,14 @@ pub enum DataError {
         /// What to try.
         hint: String,
     },
+    /// Reading was asked to stop.
+    #[error("reading was stopped\nhint: the same command reads it again")]
+    Stopped,
     /// The operating system refused.
-    #[error("cannot read {}", path.display())]
+    #[error(
+        "cannot read {}\nhint: check that it is whole and that you may read it, and its folder",
+        path.display()
+    )]
     Io {
         /// What was read.
         path: PathBuf,
@@ -138,6 +144,18 @@ pub enum DataError {
         /// What was found instead.
         problem: String,
     },
+    /// Examples that the tenant's loss cannot learn from.
+    #[error("{}: {problem}\nhint: {hint}", place(path, *line))]
+    WrongLoss {
+        /// The file or folder.
+        path: PathBuf,
+        /// The line of the first example, from 1; `None` where it is in no one file.
+        line: Option<usize>,
+        /// What the examples are and what the loss wants.
+        problem: String,
+        /// What to try.
+        hint: String,
+    },
     /// More of something than the limit.
     #[error("{} has more than {max} {what}\nhint: {hint}", path.display())]
     TooMany {
@@ -150,6 +168,14 @@ pub enum DataError {
         /// What to try.
         hint: String,
     },
+}
+
+/// `file:line`, or the file alone.
+fn place(path: &Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{}:{line}", path.display()),
+        None => path.display().to_string(),
+    }
 }
 
 /// Something a person should know that did not stop the reading; shown, never acted on.

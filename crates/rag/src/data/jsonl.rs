@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::ReadOptions;
 use super::beir::TEXTS_MAX;
 use super::error::{DataError, Warning};
 use super::lines::{Cutter, Lines, kind};
@@ -25,16 +26,16 @@ const HINT: &str = "a line is {\"anchor\": \"…\", \"positive\": \"…\"} with 
                     {\"sentence1\": \"…\", \"sentence2\": \"…\", \"score\": 0.5}, or \
                     {\"query\": \"…\", \"pos\": [\"…\"], \"neg\": [\"…\"]}; all lines alike";
 
-/// Reads a JSONL file of training examples.
+/// Reads a JSONL file of training examples; says also on which line the first one stands.
 pub(super) fn read(
     path: &Path,
-    name: String,
+    options: &ReadOptions<'_>,
     warnings: &mut Vec<Warning>,
-) -> Result<Dataset, DataError> {
-    let mut lines = Lines::open(path, "give the path of a .jsonl file")?;
+) -> Result<(Dataset, usize), DataError> {
+    let mut lines = Lines::open(path, "give the path of a .jsonl file", options.stop)?;
     let mut cutter = Cutter::new(path);
     let mut pool = Pool::default();
-    let mut shape = None;
+    let (mut shape, mut first_line) = (None, 0);
     while let Some((line, object)) = lines.next_object()? {
         let malformed = |problem: String| {
             let (path, hint) = (path.to_owned(), HINT.to_owned());
@@ -42,7 +43,10 @@ pub(super) fn read(
         };
         let shape = match &shape {
             Some(shape) => shape,
-            None => shape.insert(Shape::of(&object).map_err(malformed)?),
+            None => {
+                first_line = line;
+                shape.insert(Shape::of(&object).map_err(malformed)?)
+            }
         };
         let texts = shape.take(object).map_err(malformed)?;
         pool.add(texts, |text| cutter.keep(text, line));
@@ -57,7 +61,7 @@ pub(super) fn read(
         let path = path.to_owned();
         return Err(DataError::Empty { path, what: "examples", hint: HINT.to_owned() });
     }
-    Ok(pool.into_draft(name).finish(warnings))
+    Ok((pool.into_draft(options.name.clone()).finish(warnings), first_line))
 }
 
 /// How the lines of a file are read.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -18,17 +19,18 @@ pub const TEXT_BYTES_MAX: usize = 256 << 10;
 pub(super) type ObjectLine = (usize, Map<String, Value>);
 
 /// The lines of a file that are not blank.
-pub(super) struct Lines {
+pub(super) struct Lines<'a> {
     path: PathBuf,
     reader: BufReader<File>,
     buffer: Vec<u8>,
     line: usize,
     offset: u64,
+    stop: &'a AtomicBool,
 }
 
-impl Lines {
-    /// Opens a file; `hint` says what to do if it is not there.
-    pub(super) fn open(path: &Path, hint: &str) -> Result<Self, DataError> {
+impl<'a> Lines<'a> {
+    /// Opens a file; `hint` says what to do if it is not there, `stop` ends the reading once true.
+    pub(super) fn open(path: &Path, hint: &str, stop: &'a AtomicBool) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => {
                 DataError::Missing { path: path.to_owned(), hint: hint.to_owned() }
@@ -36,12 +38,15 @@ impl Lines {
             _ => DataError::Io { path: path.to_owned(), source },
         })?;
         let reader = BufReader::with_capacity(1 << 16, file);
-        Ok(Self { path: path.to_owned(), reader, buffer: Vec::new(), line: 0, offset: 0 })
+        Ok(Self { path: path.to_owned(), reader, buffer: Vec::new(), line: 0, offset: 0, stop })
     }
 
     /// The next line with its number, without its end; `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<(usize, &str)>, DataError> {
         loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(DataError::Stopped);
+            }
             self.offset += self.buffer.len() as u64;
             self.buffer.clear();
             let limit = LINE_BYTES_MAX as u64 + 1;

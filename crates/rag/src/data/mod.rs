@@ -13,18 +13,21 @@ mod pages;
 mod split;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 pub use error::{DataError, Warning};
 pub use lines::TEXT_BYTES_MAX;
 pub use model::{Dataset, Document, Example, Judged, Judgements, Query};
 
 /// How data is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadOptions {
+#[derive(Clone, Debug)]
+pub struct ReadOptions<'a> {
     /// The data set's name.
     pub name: String,
     /// Most passages made of folders of pages.
     pub passages_max: usize,
+    /// Looked at with every line or page: once true, reading ends with [`DataError::Stopped`].
+    pub stop: &'a AtomicBool,
 }
 
 /// What was read.
@@ -34,6 +37,8 @@ pub struct Loaded {
     pub dataset: Dataset,
     /// What it was read from.
     pub layout: Layout,
+    /// Line of the first training example, from 1; `None` where the data is more than one file.
+    pub first_line: Option<usize>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
 }
@@ -50,16 +55,18 @@ pub enum Layout {
 }
 
 /// Reads a tenant's data, telling its layout by looking; several paths must be folders of pages.
-pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<Loaded, DataError> {
+pub fn read(paths: &[PathBuf], options: &ReadOptions<'_>) -> Result<Loaded, DataError> {
     let mut warnings = Vec::new();
     let layout = layout(paths)?;
-    let name = options.name.clone();
-    let dataset = match layout {
-        Layout::Beir => beir::read(&paths[0], name, &mut warnings)?,
-        Layout::Jsonl => jsonl::read(&paths[0], name, &mut warnings)?,
-        Layout::Pages => pages::read(paths, options, &mut warnings)?,
+    let (dataset, first_line) = match layout {
+        Layout::Beir => (beir::read(&paths[0], options, &mut warnings)?, None),
+        Layout::Jsonl => {
+            let (dataset, first_line) = jsonl::read(&paths[0], options, &mut warnings)?;
+            (dataset, Some(first_line))
+        }
+        Layout::Pages => (pages::read(paths, options, &mut warnings)?, None),
     };
-    Ok(Loaded { dataset, layout, warnings })
+    Ok(Loaded { dataset, layout, first_line, warnings })
 }
 
 /// What the paths lead to.

@@ -15,6 +15,9 @@ pub struct Dataset {
     pub dev: Judgements,
     /// Held out from training and from choosing, for reporting.
     pub test: Judgements,
+    /// Whether a document with a query's own id is no answer to it, as in BEIR folders, whose ids
+    /// people gave. Made-up ids say nothing, so for other data this is false.
+    pub leaves_out_own_id: bool,
 }
 
 /// A text that can be found.

@@ -70,7 +70,7 @@ impl Draft {
             warnings.push(Warning::NoTest);
         }
         let Self { name, documents, queries, train, .. } = self;
-        Dataset { name, documents, queries, train, dev, test }
+        Dataset { name, documents, queries, train, dev, test, leaves_out_own_id: false }
     }
 
     /// Moves whole keys of training queries into a new split, in the order of their hashes.

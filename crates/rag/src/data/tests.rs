@@ -1,7 +1,9 @@
 //! Readers on small folders: what good data becomes, and what is said of bad data.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::{any, proptest};
 use tempfile::TempDir;
@@ -9,8 +11,10 @@ use tempfile::TempDir;
 use super::lines::LINE_BYTES_MAX;
 use super::{DataError, Example, Layout, Loaded, ReadOptions, TEXT_BYTES_MAX, Warning, read};
 
-fn options() -> ReadOptions {
-    ReadOptions { name: "test".to_owned(), passages_max: 10_000 }
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+fn options() -> ReadOptions<'static> {
+    ReadOptions { name: "test".to_owned(), passages_max: 10_000, stop: &GO_ON }
 }
 
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
@@ -282,6 +286,46 @@ fn check_sound(loaded: &Loaded) {
         assert!(judged.query < queries && !judged.gains.is_empty());
         assert!(judged.gains.iter().all(|(document, _)| *document < documents));
     }
+    let ids = set.documents.iter().map(|document| document.id.as_str());
+    let mut known: HashSet<&str> = ids.collect();
+    assert_eq!(known.len(), set.documents.len(), "two documents have one id");
+    if loaded.layout != Layout::Beir {
+        known.extend(set.queries.iter().map(|query| query.id.as_str()));
+        let made = set.documents.len() + set.queries.len();
+        assert_eq!(known.len(), made, "an id was made up twice");
+    }
+}
+
+#[test]
+fn only_ids_that_people_gave_mean_something() {
+    let pairs = b"{\"a\": \"x\", \"b\": \"y\"}\n{\"a\": \"y\", \"b\": \"x\"}\n";
+    let section = |at: usize| format!("## Part {at}\n\n{}.\n\n", format!("word{at} ").repeat(70));
+    let page: String = (0..9).map(section).collect();
+    let folder = beir(&[("pairs.jsonl", pairs), ("pages/a.md", page.as_bytes())]);
+    for (path, expected) in [("", true), ("pairs.jsonl", false), ("pages", false)] {
+        let loaded = load(&folder, path).unwrap();
+        assert_eq!(loaded.dataset.leaves_out_own_id, expected, "{path}");
+        check_sound(&loaded);
+    }
+}
+
+#[test]
+fn reading_stops_when_it_is_asked_to() {
+    let stop = AtomicBool::new(true);
+    let folder =
+        beir(&[("pairs.jsonl", b"{\"a\": \"x\", \"b\": \"y\"}\n"), ("pages/a.md", b"# A")]);
+    for path in ["", "pairs.jsonl", "pages"] {
+        let options = ReadOptions { stop: &stop, ..options() };
+        let stopped = read(&[folder.path().join(path)], &options);
+        assert!(matches!(stopped, Err(DataError::Stopped)), "{path}: {stopped:?}");
+    }
+}
+
+#[test]
+fn the_first_example_is_found_behind_blank_lines() {
+    let folder = folder(&[("pairs.jsonl", b"\n  \n{\"a\": \"x\", \"b\": \"y\"}\n")]);
+    assert_eq!(load(&folder, "pairs.jsonl").unwrap().first_line, Some(3));
+    assert_eq!(load(&beir(&[]), "").unwrap().first_line, None);
 }
 
 #[test]

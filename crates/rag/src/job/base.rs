@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use cotenant_transformer::{Adapter, Cpu, Encoder, ModelFolder, Precision, Tokenizer};
 
@@ -26,11 +27,14 @@ pub struct BaseModel {
     pub fingerprint: u64,
     /// A hash of the folder's files, in hexadecimal.
     pub digest: String,
+    /// Seconds that loading it took.
+    pub load_s: f64,
 }
 
 impl BaseModel {
     /// Loads a model folder.
     pub fn open(path: &Path, name: &str, precision: PrecisionChoice) -> Result<Self, JobError> {
+        let begun = Instant::now();
         let precision = match precision {
             PrecisionChoice::Auto => Cpu::best_precision(),
             PrecisionChoice::F32 => Precision::F32,
@@ -45,7 +49,8 @@ impl BaseModel {
         let digest = folder.fingerprint()?;
         let fingerprint = digest.short() ^ precision_bits(precision);
         let (name, digest, encoder) = (name.to_owned(), digest.to_string(), Arc::new(encoder));
-        Ok(Self { name, folder, tokenizer, encoder, precision, fingerprint, digest })
+        let load_s = begun.elapsed().as_secs_f64();
+        Ok(Self { name, folder, tokenizer, encoder, precision, fingerprint, digest, load_s })
     }
 
     /// What embeds with this model under these limits.

@@ -5,13 +5,15 @@
 //! highest: the ones that decide nDCG@10. It comes from the dev part of train alone.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use cotenant_train::{TextError, Texts};
+use cotenant_train::Texts;
 use cotenant_transformer::Adapter;
 
 use crate::bm25::Bm25;
 use crate::data::{Dataset, Judged, Judgements};
-use crate::retrieval::{Embedder, Vectors, measure};
+use crate::retrieval::{Embedder, NotEmbedded, Pace, Vectors, measure};
 
 /// Most queries of a pool; of more, as many are taken at even distances.
 const QUERIES_MAX: usize = 200;
@@ -54,19 +56,24 @@ impl DevPool {
     /// nDCG@10 of an adapter on the dev queries.
     pub(super) fn score(
         &self,
-        dataset: &Dataset,
-        texts: &dyn Texts,
-        embedder: &Embedder,
+        (dataset, texts): (&Dataset, &dyn Texts),
+        (embedder, stop): (&Embedder, &AtomicBool),
         adapter: &Adapter,
-    ) -> Result<f64, TextError> {
+    ) -> Result<f64, NotEmbedded> {
+        let on_done = |_| match stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
         let queries = self.judgements.queries.iter();
         let queries: Vec<u32> = queries.map(|judged| dataset.query_text(judged.query)).collect();
         let documents: Vec<u32> =
             self.documents.iter().map(|&document| dataset.document_text(document)).collect();
-        let queries = embedder.embed(texts, &queries, Some(adapter), &|_| ())?;
-        let documents = embedder.embed(texts, &documents, Some(adapter), &|_| ())?;
+        let queries = embedder.embed(texts, &queries, Some(adapter), &on_done)?;
+        let documents = embedder.embed(texts, &documents, Some(adapter), &on_done)?;
         let pool = (self.documents.as_slice(), &documents);
         let judgements = &self.judgements;
-        Ok(measure(dataset, judgements, &queries, pool, embedder.threads).quality().ndcg10)
+        let pace = Pace { threads: embedder.threads, stop };
+        let found = measure(dataset, judgements, &queries, pool, pace);
+        Ok(found.ok_or(NotEmbedded::Stopped)?.quality().ndcg10)
     }
 }

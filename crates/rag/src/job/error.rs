@@ -33,14 +33,28 @@ pub enum JobError {
         /// Why.
         source: DataError,
     },
-    /// A tenant has nothing to train on.
-    #[error("train tenant {tenant}: its data has no training example\nhint: {hint}")]
+    /// No tenant has anything to train on.
+    #[error(
+        "train {tenants}: there is no training example in the data\n\
+         hint: add training queries (qrels/train.tsv of a BEIR folder), pairs, or pages with \
+         headings; `cotenant eval DATA` measures the base model without training"
+    )]
     NothingToTrain {
-        /// Whose.
-        tenant: String,
-        /// What to do.
-        hint: &'static str,
+        /// All tenants, by name.
+        tenants: String,
     },
+    /// A tenant without an adapter.
+    #[error(
+        "export the adapter of {tenant}: it has none, since its data had no training example\n\
+         hint: add training examples to its data and train again; searches use the base model"
+    )]
+    NotTrained {
+        /// The tenant.
+        tenant: String,
+    },
+    /// The run was asked to stop.
+    #[error("go on: the run was asked to stop\nhint: run the same command again")]
+    Stopped,
     /// A tenant's adapter does not fit the model.
     #[error("give tenant {tenant} an adapter")]
     Spec {
@@ -58,7 +72,10 @@ pub enum JobError {
         source: SettingsError,
     },
     /// A text cannot be embedded.
-    #[error("embed a text of tenant {tenant}")]
+    #[error(
+        "embed a text of tenant {tenant}\n\
+         hint: remove or change that text in the tenant's data; the reason says what is wrong with it"
+    )]
     Text {
         /// Whose.
         tenant: String,
@@ -70,14 +87,19 @@ pub enum JobError {
     Limits(#[from] LimitsError),
     /// The run would need more memory than it may have.
     #[error(
-        "keep to limits.memory_mib = {limit_mib}: this workspace needs about {needed_mib} MiB\n\
-         hint: run `cotenant estimate` to see the parts; lower batch, document_tokens_max or threads"
+        "keep to limits.memory_mib = {limit_mib}: this workspace needs about {needed_mib} MiB, \
+         most of it for {largest}\n\
+         hint: {advice}, or raise the limit; `cotenant estimate` shows all parts"
     )]
     Memory {
         /// What the workspace allows.
         limit_mib: u64,
         /// What is predicted.
         needed_mib: u64,
+        /// The largest parts, in words.
+        largest: String,
+        /// What makes the largest one smaller.
+        advice: &'static str,
     },
     /// There is no going on from the checkpoint.
     #[error("go on from the checkpoint of the run")]
@@ -136,7 +158,10 @@ pub enum JobError {
         data: String,
     },
     /// A file of a run cannot be written or read.
-    #[error("{doing} {}", path.display())]
+    #[error(
+        "{doing} {}\nhint: check that the disk has room and that you may use the folder",
+        path.display()
+    )]
     File {
         /// `write`, `read`...
         doing: &'static str,
@@ -161,4 +186,209 @@ pub enum JobError {
         /// The names there are.
         known: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::io;
+
+    use super::*;
+    use crate::workspace::Place;
+
+    fn path() -> PathBuf {
+        PathBuf::from("some/file")
+    }
+
+    fn text() -> String {
+        "text".to_owned()
+    }
+
+    fn refused() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    fn of_data() -> Vec<DataError> {
+        let (path, hint, problem) = (path(), text(), text());
+        vec![
+            DataError::Missing { path: path.clone(), hint: text() },
+            DataError::Stopped,
+            DataError::Io { path: path.clone(), source: refused() },
+            DataError::Malformed {
+                path: path.clone(),
+                line: 1,
+                column: 1,
+                problem: text(),
+                hint: text(),
+            },
+            DataError::NotUtf8 { path: path.clone(), line: 1, offset: 0 },
+            DataError::LineTooLong { path: path.clone(), line: 1, bytes_max: 1 },
+            DataError::DuplicateId { path: path.clone(), line: 2, first_line: 1, id: text() },
+            DataError::UnknownId {
+                path: path.clone(),
+                line: 1,
+                kind: "query",
+                id: text(),
+                defined_in: path.clone(),
+            },
+            DataError::Header { path: path.clone(), found: text(), expected: "a" },
+            DataError::Empty { path: path.clone(), what: "texts", hint: text() },
+            DataError::Unrecognised { path: path.clone(), problem: text() },
+            DataError::WrongLoss { path: path.clone(), line: None, problem, hint },
+            DataError::TooMany { path, what: "lines", max: 1, hint: text() },
+        ]
+    }
+
+    fn of_workspaces() -> Vec<WorkspaceError> {
+        let place = || Place { path: path(), line: 1, column: 1 };
+        let (key, table, problem) = (text(), text(), text());
+        vec![
+            WorkspaceError::Missing { path: path() },
+            WorkspaceError::Io { path: path(), source: refused() },
+            WorkspaceError::NotText { path: path(), problem: text() },
+            WorkspaceError::Syntax { place: place(), problem: text() },
+            WorkspaceError::UnknownKey { place: place(), key, table, hint: text() },
+            WorkspaceError::Value { place: place(), key: text(), problem, hint: text() },
+            WorkspaceError::Conflict { place: place(), first: "a", second: "b" },
+            WorkspaceError::Incomplete { path: path(), problem: text(), hint: text() },
+            WorkspaceError::NoData { place: place(), tenant: text(), target: path() },
+        ]
+    }
+
+    fn of_the_store() -> Vec<StoreError> {
+        let (base, problem) = (text(), text());
+        vec![
+            StoreError::NoCache,
+            StoreError::NotAModel { path: path(), problem },
+            StoreError::Unknown { base: text(), hint: text() },
+            StoreError::NotInstalled { base: text() },
+            StoreError::Unavailable { base, tried: vec![text()], hint: text() },
+            StoreError::Io { action: "read", path: path(), source: refused() },
+        ]
+    }
+
+    fn of_jobs() -> Vec<JobError> {
+        let tenant = text;
+        let missing = || ModelError::Missing { path: path(), hint: text() };
+        let damaged = || CheckpointError::Damaged { path: path(), reason: text() };
+        let largest = text();
+        vec![
+            JobError::Model(missing()),
+            JobError::Precision(UnsupportedPrecision),
+            JobError::NothingToTrain { tenants: text() },
+            JobError::NotTrained { tenant: tenant() },
+            JobError::Stopped,
+            JobError::Spec { tenant: tenant(), source: SpecError::NoTargets },
+            JobError::Settings { tenant: tenant(), source: SettingsError::NoExamples },
+            JobError::Text { tenant: tenant(), source: TextError { reason: text() } },
+            JobError::Limits(LimitsError::Zero { key: "threads" }),
+            JobError::Memory { limit_mib: 1, needed_mib: 2, largest, advice: "lower it" },
+            JobError::Resume { source: damaged() },
+            JobError::Checkpoint { source: damaged() },
+            JobError::FolderTaken { path: path() },
+            JobError::ExportTaken { path: path() },
+            JobError::NothingToResume { path: path(), hint: "start it" },
+            JobError::NoRun { path: path(), hint: "start it" },
+            JobError::NothingToMeasure { data: text() },
+            JobError::File { doing: "read", path: path(), source: refused() },
+            JobError::Damaged { path: path(), problem: text() },
+            JobError::UnknownTenant { tenant: tenant(), known: text() },
+        ]
+    }
+
+    /// The variant's name, as `Debug` begins.
+    fn variant(error: &dyn std::fmt::Debug) -> String {
+        format!("{error:?}").chars().take_while(|c| c.is_alphanumeric()).collect()
+    }
+
+    /// Does not compile with a new case until somebody looks here, and adds it above.
+    fn cases(error: &JobError) -> usize {
+        match error {
+            JobError::Workspace(inner) => match inner {
+                WorkspaceError::Missing { .. }
+                | WorkspaceError::Io { .. }
+                | WorkspaceError::NotText { .. }
+                | WorkspaceError::Syntax { .. }
+                | WorkspaceError::UnknownKey { .. }
+                | WorkspaceError::Value { .. }
+                | WorkspaceError::Conflict { .. }
+                | WorkspaceError::Incomplete { .. }
+                | WorkspaceError::NoData { .. } => 9,
+            },
+            JobError::Store(inner) => match inner {
+                StoreError::NoCache
+                | StoreError::NotAModel { .. }
+                | StoreError::Unknown { .. }
+                | StoreError::NotInstalled { .. }
+                | StoreError::Unavailable { .. }
+                | StoreError::Io { .. } => 6,
+            },
+            JobError::Data { source, .. } => match source {
+                DataError::Missing { .. }
+                | DataError::Stopped
+                | DataError::Io { .. }
+                | DataError::Malformed { .. }
+                | DataError::NotUtf8 { .. }
+                | DataError::LineTooLong { .. }
+                | DataError::DuplicateId { .. }
+                | DataError::UnknownId { .. }
+                | DataError::Header { .. }
+                | DataError::Empty { .. }
+                | DataError::Unrecognised { .. }
+                | DataError::WrongLoss { .. }
+                | DataError::TooMany { .. } => 13,
+            },
+            JobError::Model(_)
+            | JobError::Precision(_)
+            | JobError::NothingToTrain { .. }
+            | JobError::NotTrained { .. }
+            | JobError::Stopped
+            | JobError::Spec { .. }
+            | JobError::Settings { .. }
+            | JobError::Text { .. }
+            | JobError::Limits(_)
+            | JobError::Memory { .. }
+            | JobError::Resume { .. }
+            | JobError::Checkpoint { .. }
+            | JobError::FolderTaken { .. }
+            | JobError::ExportTaken { .. }
+            | JobError::NothingToResume { .. }
+            | JobError::NoRun { .. }
+            | JobError::NothingToMeasure { .. }
+            | JobError::File { .. }
+            | JobError::Damaged { .. }
+            | JobError::UnknownTenant { .. } => 20,
+        }
+    }
+
+    /// One of each case, and each, or what caused it, says what to do.
+    fn check(errors: Vec<JobError>, name: impl Fn(&JobError) -> String) {
+        let names: std::collections::BTreeSet<String> = errors.iter().map(name).collect();
+        assert_eq!(names.len(), cases(&errors[0]), "one of each: {names:?}");
+        for error in &errors {
+            let first: &dyn Error = error;
+            let chain = std::iter::successors(Some(first), |&error| error.source());
+            let messages: Vec<String> = chain.map(ToString::to_string).collect();
+            let mut lines = messages.iter().flat_map(|message| message.lines());
+            let is_hint =
+                |line: &str| line.strip_prefix("hint: ").is_some_and(|hint| hint.len() > 3);
+            assert!(lines.any(is_hint), "{messages:?}");
+        }
+    }
+
+    #[test]
+    fn every_error_ends_with_what_to_do() {
+        check(of_jobs(), |error| variant(error));
+        let inner = |error: &JobError| match error {
+            JobError::Workspace(inner) => variant(inner),
+            JobError::Store(inner) => variant(inner),
+            JobError::Data { source, .. } => variant(source),
+            other => variant(other),
+        };
+        check(of_workspaces().into_iter().map(JobError::Workspace).collect(), inner);
+        check(of_the_store().into_iter().map(JobError::Store).collect(), inner);
+        let of_data = of_data().into_iter();
+        let of_data = of_data.map(|source| JobError::Data { tenant: text(), source });
+        check(of_data.collect(), inner);
+    }
 }

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::base::BaseModel;
 use super::error::JobError;
 use super::observer::Observer;
-use super::prepare::{Prepared, Workshop, numbered};
+use super::prepare::{Prepared, Read, numbered};
 use super::settings;
 use super::train::{threads, trainer_limits};
+use super::workshop::{NEVER, Workshop};
 use crate::data::{Dataset, Example};
 use crate::workspace::{Length, Limits, TenantConfig, Workspace};
 
@@ -66,20 +67,33 @@ pub fn estimate(
     observer: &dyn Observer,
 ) -> Result<Estimate, JobError> {
     let embedder = base.embedder(&workspace.limits);
-    let workshop = Workshop { base, embedder: &embedder, cache: None, observer };
+    let workshop = Workshop { base, embedder: &embedder, cache: None, observer, stop: &NEVER };
     let mut read = Vec::new();
     for config in &workspace.tenants {
         let (dataset, texts) = workshop.read(config)?;
-        read.push((config, dataset, texts));
+        read.push(Read { config, dataset, texts });
     }
-    let mut loads = Vec::new();
-    for (config, dataset, texts) in &read {
-        let examples = with_stand_ins(dataset, config);
-        loads.push(Load { config, dataset, texts: &**texts, examples });
-    }
+    let loads = loads(&read);
     let mut estimate = of_loads(&workspace.limits, base, &loads)?;
     estimate.wall_s = Some(seconds(base, &workspace.limits, &loads)?);
     Ok(estimate)
+}
+
+/// Predicts the memory of a run whose tenants are read, before anything is embedded or mined.
+pub(super) fn of_read(
+    limits: &Limits,
+    base: &BaseModel,
+    read: &[Read<'_>],
+) -> Result<Estimate, JobError> {
+    of_loads(limits, base, &loads(read))
+}
+
+fn loads<'a>(read: &'a [Read<'_>]) -> Vec<Load<'a>> {
+    let load = |read: &'a Read<'_>| {
+        let Read { config, dataset, texts } = read;
+        Load { config, dataset, texts: &**texts, examples: with_stand_ins(dataset, config) }
+    };
+    read.iter().map(load).collect()
 }
 
 /// Predicts a run whose tenants are ready to train.

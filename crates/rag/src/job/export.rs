@@ -27,7 +27,9 @@ pub fn export(
         return Err(JobError::ExportTaken { path: to.to_owned() });
     }
     let run = folder.load()?;
-    run.tenant(tenant)?;
+    if !run.tenant(tenant)?.is_trained {
+        return Err(JobError::NotTrained { tenant: tenant.to_owned() });
+    }
     let base = ModelFolder::open(&run.base_folder)?;
     let adapter = Adapter::load_peft(&folder.adapter(tenant), base.config())?;
     match format {

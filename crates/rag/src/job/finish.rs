@@ -5,24 +5,23 @@ use std::time::Instant;
 use cotenant_eval::{Metric, Resampling};
 use cotenant_train::{Counters, Outcome};
 
+use super::costs::{self, Together};
 use super::error::JobError;
 use super::estimate::Estimate;
-use super::prepare::{Prepared, Workshop};
+use super::observer::Stage;
+use super::prepare::Prepared;
 use super::results::{RunResults, TenantResult, mean_of};
 use super::run_folder::{SavedRun, SavedTenant};
 use super::train::RunOptions;
 use super::usage::Usage;
-use crate::report::{
-    Apart, Cost, Example, Interval, Phase, Point, RunReport, Scores, Separate, TenantReport,
-};
+use super::workshop::{Workshop, all_documents};
+use crate::report::{AdapterReport, Example, Interval, Point, RunReport, Scores, TenantReport};
 use crate::retrieval::{Measurement, Quality};
 
 /// What training left behind.
 pub(super) struct Trained {
-    /// One a tenant, in the workspace's order.
-    pub outcomes: Vec<Outcome>,
-    /// nDCG@10 on the dev pool by step, one list a tenant.
-    pub dev_scores: Vec<Vec<(u64, f64)>>,
+    /// One a tenant, in the workspace's order; `None` for those without examples.
+    pub outcomes: Vec<Option<Outcome>>,
     pub counters: Counters,
     /// Seconds of training.
     pub wall_s: f64,
@@ -36,6 +35,10 @@ pub(super) struct Trained {
 /// Steps that "first" and "last" losses are the mean of.
 const LOSS_STEPS: usize = 10;
 
+/// Why a tenant without examples has no adapter.
+const ZERO_SHOT: &str =
+    "not trained: its data has no training example, so the base model answers as it is";
+
 /// Queries a tenant's report shows, half of them helped and half hurt where there are such.
 const EXAMPLES: usize = 6;
 
@@ -47,22 +50,28 @@ pub(super) fn finish(
     options: &RunOptions<'_>,
 ) -> Result<(RunResults, RunReport), JobError> {
     let (mut results, mut reports, mut saved) = (Vec::new(), Vec::new(), Vec::new());
-    for ((tenant, outcome), dev) in tenants.iter().zip(&trained.outcomes).zip(&trained.dev_scores) {
-        let after = save_tenant(workshop, tenant, outcome, options)?;
-        let adapter = options.folder.adapter(&tenant.name).display().to_string();
-        results.push(result(tenant, outcome, &after, adapter.clone()));
-        reports.push(report(tenant, outcome, &after, (dev, adapter)));
-        saved.push(SavedTenant {
-            name: tenant.name.clone(),
-            query_prefix: tenant.config.texts.query_prefix.clone(),
-            tokens_max: workshop.base.folder.tokens_max(),
-        });
+    // Seconds of tenants that nobody would train alone either.
+    let mut zero_shot_s = 0.0;
+    for (tenant, outcome) in tenants.iter().zip(&trained.outcomes) {
+        let begun = Instant::now();
+        let found = match outcome {
+            Some(outcome) => Some(save_tenant(workshop, tenant, outcome, options)?),
+            None => {
+                save_zero_shot(workshop, tenant, options)?;
+                zero_shot_s += tenant.wall_s + begun.elapsed().as_secs_f64();
+                None
+            }
+        };
+        results.push(result(tenant, found.as_ref()));
+        reports.push(report(tenant, found.as_ref()));
+        saved.push(saved_tenant(workshop, tenant, found.as_ref()));
     }
+    let base = workshop.base;
     let usage = Usage::now();
     let pairs: u64 = trained.counters.pairs;
     let results = RunResults {
         tenants: results,
-        wall_s: trained.begun.elapsed().as_secs_f64(),
+        wall_s: base.load_s + trained.begun.elapsed().as_secs_f64(),
         cpu_s: usage.cpu_s,
         peak_rss_mib: usage.peak_rss_mib,
         tokens: trained.counters.tokens,
@@ -72,7 +81,11 @@ pub(super) fn finish(
         train_wall_s: trained.wall_s,
         train_cpu_s: trained.cpu_s,
     };
-    let base = workshop.base;
+    let together = Together {
+        tenants: trained.outcomes.iter().flatten().count(),
+        wall_s: results.wall_s - zero_shot_s,
+        load_s: base.load_s,
+    };
     let report = RunReport {
         title: title(&results),
         run: options.folder.path().display().to_string(),
@@ -82,8 +95,8 @@ pub(super) fn finish(
         machine: machine(),
         date: options.date.clone(),
         tenants: reports,
-        cost: cost(&results, &trained),
-        apart: apart(&results, &trained),
+        cost: costs::cost(&results, &trained, base.load_s),
+        apart: costs::apart(&trained.predicted, together),
     };
     let run = SavedRun {
         base: base.name.clone(),
@@ -97,86 +110,127 @@ pub(super) fn finish(
     Ok((results, report))
 }
 
-/// Embeds a tenant's documents with its adapter, measures, and writes what searches need.
-fn save_tenant(
+/// What searches must know of a tenant.
+fn saved_tenant(
     workshop: &Workshop<'_>,
     tenant: &Prepared,
-    outcome: &Outcome,
-    options: &RunOptions<'_>,
-) -> Result<Measurement, JobError> {
-    let Prepared { name, dataset, texts, .. } = tenant;
-    let (after, vectors) = workshop.measure(name, (dataset, &**texts), Some(&outcome.adapter))?;
-    options.folder.save_tenant(name, &dataset.documents, &vectors)?;
-    outcome.adapter.save_peft(&options.folder.adapter(name), &workshop.base.name)?;
-    Ok(after)
-}
-
-fn result(
-    tenant: &Prepared,
-    outcome: &Outcome,
-    after: &Measurement,
-    adapter: String,
-) -> TenantResult {
-    let losses = &outcome.progress.losses;
-    let first = &losses[..losses.len().min(LOSS_STEPS)];
-    let last = &losses[losses.len().saturating_sub(LOSS_STEPS)..];
-    let judged = !tenant.dataset.test.is_empty();
-    let of = |quality: Quality, part: fn(&Quality) -> f64| judged.then(|| part(&quality));
-    let (before, after) = (tenant.before.quality(), after.quality());
-    TenantResult {
+    found: Option<&Found<'_>>,
+) -> SavedTenant {
+    SavedTenant {
         name: tenant.name.clone(),
-        pairs: outcome.progress.pairs,
-        steps: outcome.progress.step,
-        loss_first: mean_of(first),
-        loss_last: mean_of(last),
-        ndcg10_before: of(before, |q| q.ndcg10),
-        ndcg10_after: of(after, |q| q.ndcg10),
-        recall10_before: of(before, |q| q.recall10),
-        recall10_after: of(after, |q| q.recall10),
-        mrr10_before: of(before, |q| q.mrr10),
-        mrr10_after: of(after, |q| q.mrr10),
-        adapter,
-        ended: outcome.reason.to_string(),
-        failed: outcome.reason.is_failure(),
+        query_prefix: tenant.config.texts.query_prefix.clone(),
+        tokens_max: workshop.base.folder.tokens_max(),
+        is_trained: found.is_some(),
     }
 }
 
-fn report(
+/// A tenant with its adapter.
+struct Found<'a> {
+    outcome: &'a Outcome,
+    after: Measurement,
+    /// The adapter's folder.
+    folder: String,
+}
+
+/// Embeds a tenant's documents with its adapter, measures, and writes what searches need.
+fn save_tenant<'a>(
+    workshop: &Workshop<'_>,
     tenant: &Prepared,
-    outcome: &Outcome,
-    after: &Measurement,
-    (dev, adapter): (&[(u64, f64)], String),
-) -> TenantReport {
-    let losses = (1..).zip(&outcome.progress.losses);
-    let difference = tenant
-        .before
-        .evaluation
-        .compare(&after.evaluation, Metric::Ndcg, Resampling::default())
-        .map(|found| Interval {
-            mean: found.difference,
-            low: found.low,
-            high: found.high,
-            p_value: found.p_value,
-        });
-    let nothing = Interval { mean: f64::NAN, low: f64::NAN, high: f64::NAN, p_value: f64::NAN };
+    outcome: &'a Outcome,
+    options: &RunOptions<'_>,
+) -> Result<Found<'a>, JobError> {
+    let Prepared { name, dataset, texts, .. } = tenant;
+    let (after, vectors) = workshop.measure(name, (dataset, &**texts), Some(&outcome.adapter))?;
+    options.folder.save_tenant(name, &dataset.documents, &vectors)?;
+    let folder = options.folder.adapter(name);
+    outcome.adapter.save_peft(&folder, &workshop.base.name)?;
+    Ok(Found { outcome, after, folder: folder.display().to_string() })
+}
+
+/// Writes what searches with the base model need.
+fn save_zero_shot(
+    workshop: &Workshop<'_>,
+    tenant: &Prepared,
+    options: &RunOptions<'_>,
+) -> Result<(), JobError> {
+    let Prepared { name, dataset, texts, .. } = tenant;
+    let documents = all_documents(dataset);
+    workshop.start(name, Stage::EmbedBefore, documents.len() as u64);
+    let vectors = workshop.embed_bare(name, &**texts, &documents)?;
+    workshop.finish(name, Stage::EmbedBefore);
+    options.folder.save_tenant(name, &dataset.documents, &vectors)
+}
+
+fn result(tenant: &Prepared, found: Option<&Found<'_>>) -> TenantResult {
+    let progress = found.map(|found| &found.outcome.progress);
+    let losses = progress.map_or(&[][..], |progress| &progress.losses);
+    let first = &losses[..losses.len().min(LOSS_STEPS)];
+    let last = &losses[losses.len().saturating_sub(LOSS_STEPS)..];
+    let judged = !tenant.dataset.test.is_empty();
+    let before = judged.then(|| tenant.before.quality());
+    let after = found.filter(|_| judged).map(|found| found.after.quality());
+    let reason = found.map(|found| &found.outcome.reason);
+    TenantResult {
+        name: tenant.name.clone(),
+        pairs: progress.map_or(0, |progress| progress.pairs),
+        steps: progress.map_or(0, |progress| progress.step),
+        loss_first: mean_of(first),
+        loss_last: mean_of(last),
+        ndcg10_before: before.map(|quality| quality.ndcg10),
+        ndcg10_after: after.map(|quality| quality.ndcg10),
+        recall10_before: before.map(|quality| quality.recall10),
+        recall10_after: after.map(|quality| quality.recall10),
+        mrr10_before: before.map(|quality| quality.mrr10),
+        mrr10_after: after.map(|quality| quality.mrr10),
+        adapter: found.map(|found| found.folder.clone()),
+        ended: reason.map_or_else(|| ZERO_SHOT.to_owned(), ToString::to_string),
+        failed: reason.is_some_and(|reason| reason.is_failure()),
+    }
+}
+
+fn report(tenant: &Prepared, found: Option<&Found<'_>>) -> TenantReport {
+    let progress = found.map(|found| &found.outcome.progress);
+    let points = |(step, value)| Point { step, value };
+    let losses = progress.map_or(&[][..], |progress| &progress.losses);
+    let losses = (1..).zip(losses.iter().map(|&loss| f64::from(loss)));
+    let scored = progress.map_or(&[][..], |progress| &progress.scores);
+    let no_scores = Scores { ndcg10: f64::NAN, recall10: f64::NAN, mrr10: f64::NAN };
     TenantReport {
         name: tenant.name.clone(),
         documents: tenant.dataset.documents.len(),
         queries_test: tenant.dataset.test.len(),
-        pairs: outcome.progress.pairs as usize,
-        steps: outcome.progress.step,
-        loss: losses.map(|(step, &loss)| Point { step, value: loss.into() }).collect(),
-        dev_ndcg10: dev.iter().map(|&(step, value)| Point { step, value }).collect(),
+        pairs: progress.map_or(0, |progress| progress.pairs as usize),
+        steps: progress.map_or(0, |progress| progress.step),
+        loss: losses.map(points).collect(),
+        dev_ndcg10: scored.iter().copied().map(points).collect(),
         before: scores(tenant.before.quality()),
-        after: scores(after.quality()),
-        difference: difference.unwrap_or(nothing),
-        adapter,
-        adapter_bytes: 4 * outcome.adapter.values.len() as u64,
-        adapter_parameters: outcome.adapter.values.len() as u64,
-        best_step: outcome.progress.best.map(|_| outcome.adapter_step),
-        ended: outcome.reason.to_string(),
-        examples: examples(tenant, after),
+        after: found.map_or(no_scores, |found| scores(found.after.quality())),
+        difference: difference(tenant, found),
+        adapter: found.map(|found| AdapterReport {
+            folder: found.folder.clone(),
+            bytes: 4 * found.outcome.adapter.values.len() as u64,
+            parameters: found.outcome.adapter.values.len() as u64,
+        }),
+        best_step: found
+            .and_then(|found| found.outcome.progress.best.map(|_| found.outcome.adapter_step)),
+        ended: found.map_or_else(|| ZERO_SHOT.to_owned(), |found| found.outcome.reason.to_string()),
+        examples: found.map_or_else(Vec::new, |found| examples(tenant, &found.after)),
     }
+}
+
+/// The change in nDCG@10; no numbers where nothing was trained or nothing is measured.
+fn difference(tenant: &Prepared, found: Option<&Found<'_>>) -> Interval {
+    let compared = found.and_then(|found| {
+        let (before, after) = (&tenant.before.evaluation, &found.after.evaluation);
+        before.compare(after, Metric::Ndcg, Resampling::default()).ok()
+    });
+    let nothing = Interval { mean: f64::NAN, low: f64::NAN, high: f64::NAN, p_value: f64::NAN };
+    compared.map_or(nothing, |compared| Interval {
+        mean: compared.difference,
+        low: compared.low,
+        high: compared.high,
+        p_value: compared.p_value,
+    })
 }
 
 fn scores(quality: Quality) -> Scores {
@@ -229,61 +283,4 @@ fn machine() -> String {
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or(std::env::consts::ARCH, |(_, name)| name.trim());
     format!("{model}, {cores} cores")
-}
-
-fn cost(results: &RunResults, trained: &Trained) -> Cost {
-    let counters = &trained.counters;
-    let training = [
-        ("planning", counters.planning),
-        ("forward", counters.forward),
-        ("loss", counters.loss),
-        ("backward", counters.backward),
-        ("optimizer", counters.optimizer),
-    ];
-    let mut phases: Vec<Phase> = training
-        .into_iter()
-        .map(|(name, time)| Phase { name: name.into(), seconds: time.as_secs_f64() })
-        .collect();
-    let busy: f64 = phases.iter().map(|phase| phase.seconds).sum();
-    let dev = (trained.wall_s - busy).max(0.0);
-    phases.push(Phase { name: "judging on dev queries".into(), seconds: dev });
-    let around = (results.wall_s - trained.wall_s).max(0.0);
-    phases.push(Phase { name: "reading, embedding, mining, saving".into(), seconds: around });
-    let parts = trained.predicted.parts.iter();
-    Cost {
-        wall_s: results.wall_s,
-        cpu_s: results.cpu_s,
-        peak_rss_mib: results.peak_rss_mib as f64,
-        tokens: results.tokens,
-        pairs_per_s: results.pairs_per_s,
-        data_stall_pct: results.data_stall_pct,
-        phases,
-        memory: parts
-            .map(|part| crate::report::Part {
-                name: part.name.clone(),
-                mib: part.bytes as f64 / f64::from(1 << 20),
-            })
-            .collect(),
-        predicted_peak_mib: trained.predicted.peak_mib() as f64,
-    }
-}
-
-/// What as many processes of one tenant each would have cost: each would hold the base model, its
-/// activations and the process itself again, and spend the same arithmetic.
-fn apart(results: &RunResults, trained: &Trained) -> Apart {
-    let tenants = results.tenants.len();
-    let mib = |name: &str| {
-        let parts = trained.predicted.parts.iter().filter(|part| part.name == name);
-        parts.map(|part| part.bytes as f64 / f64::from(1 << 20)).sum::<f64>()
-    };
-    let own: f64 = ["texts", "adapters", "optimizers"].iter().map(|name| mib(name)).sum();
-    let shared = trained.predicted.peak_mib() as f64 - own;
-    let each = shared + own / tenants.max(1) as f64;
-    let estimated = Separate {
-        wall_s: results.wall_s,
-        peak_rss_mib_each: vec![each; tenants],
-        peak_rss_mib_together: each * tenants as f64,
-        tenants,
-    };
-    Apart { estimated, measured: None }
 }

@@ -7,11 +7,13 @@
 //! A run can be stopped at any round and resumed from its checkpoint with the same result.
 
 mod base;
+mod costs;
 mod dev;
 mod error;
 mod estimate;
 mod export;
 mod finish;
+mod limit;
 mod observer;
 mod prepare;
 mod quality;
@@ -22,6 +24,7 @@ mod settings;
 mod texts;
 mod train;
 mod usage;
+mod workshop;
 
 pub use crate::retrieval::Quality;
 pub use base::BaseModel;
@@ -34,5 +37,5 @@ pub use quality::{DataQuality, evaluate};
 pub use results::{RunResults, TenantResult};
 pub use run_folder::{RunFolder, SavedRun, SavedTenant};
 pub use search::{Found, Searcher};
-pub use train::{Ending, RunOptions, run};
+pub use train::{Ending, Kept, RunOptions, run};
 pub use usage::Usage;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::base::BaseModel;
 use super::error::JobError;
 use super::observer::Observer;
-use super::prepare::Workshop;
+use super::workshop::{NEVER, Workshop};
 use crate::retrieval::{Measurement, Quality};
 use crate::workspace::{Limits, TenantConfig};
 
@@ -50,7 +50,7 @@ pub fn evaluate(
     observer: &dyn Observer,
 ) -> Result<DataQuality, JobError> {
     let embedder = base.embedder(limits);
-    let workshop = Workshop { base, embedder: &embedder, cache: None, observer };
+    let workshop = Workshop { base, embedder: &embedder, cache: None, observer, stop: &NEVER };
     let (dataset, texts) = workshop.read(config)?;
     let name = config.name.to_string();
     if dataset.test.is_empty() {

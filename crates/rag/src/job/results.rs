@@ -17,7 +17,7 @@ pub struct TenantResult {
     pub loss_last: Option<f64>,
     /// nDCG@10 on the test queries with the base model; `None` without test queries.
     pub ndcg10_before: Option<f64>,
-    /// nDCG@10 with the adapter.
+    /// nDCG@10 with the adapter; `None` too if there is none.
     pub ndcg10_after: Option<f64>,
     /// Recall@10 with the base model.
     pub recall10_before: Option<f64>,
@@ -27,9 +27,9 @@ pub struct TenantResult {
     pub mrr10_before: Option<f64>,
     /// MRR@10 with the adapter.
     pub mrr10_after: Option<f64>,
-    /// Folder of the adapter, as PEFT reads it.
-    pub adapter: String,
-    /// Why training ended.
+    /// Folder of the adapter, as PEFT reads it; `None` for a tenant without training examples.
+    pub adapter: Option<String>,
+    /// Why training ended, or why there was none.
     pub ended: String,
     /// Whether training ended because something was wrong.
     pub failed: bool,
@@ -40,7 +40,7 @@ pub struct TenantResult {
 pub struct RunResults {
     /// One entry a tenant, in the workspace's order.
     pub tenants: Vec<TenantResult>,
-    /// Seconds from start to end.
+    /// Seconds from start to end, loading the base model included.
     pub wall_s: f64,
     /// Seconds of processor time.
     pub cpu_s: f64,

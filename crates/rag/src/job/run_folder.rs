@@ -54,6 +54,8 @@ pub struct SavedTenant {
     pub query_prefix: String,
     /// Most tokens of a query.
     pub tokens_max: usize,
+    /// Whether it has an adapter; without one the base model answers.
+    pub is_trained: bool,
 }
 
 /// One line of `passages.jsonl`.

@@ -13,7 +13,7 @@ use crate::workspace::PrecisionChoice;
 pub struct Searcher {
     base: BaseModel,
     tenant: SavedTenant,
-    adapter: Adapter,
+    adapter: Option<Adapter>,
     documents: Vec<Document>,
     vectors: Vectors,
 }
@@ -42,7 +42,10 @@ impl Searcher {
             let problem = "the base model's files are not those it was trained with".to_owned();
             return Err(JobError::Damaged { path: run.base_folder, problem });
         }
-        let adapter = base.adapter(&folder.adapter(tenant))?;
+        let adapter = match saved.is_trained {
+            true => Some(base.adapter(&folder.adapter(tenant))?),
+            false => None,
+        };
         let (documents, vectors) = folder.load_tenant(tenant)?;
         Ok(Self { base, tenant: saved, adapter, documents, vectors })
     }
@@ -52,9 +55,10 @@ impl Searcher {
         let text = format!("{}{query}", self.tenant.query_prefix);
         let tokens = self.base.tokenizer.encode(&text, self.tenant.tokens_max)?;
         let mut batch = Packed::default();
-        batch.push([tokens.as_slice()], Some(0), None);
+        let adapters: Vec<&Adapter> = self.adapter.iter().collect();
+        batch.push([tokens.as_slice()], self.adapter.as_ref().map(|_| 0), None);
         let mut vector = vec![0.0; self.vectors.width];
-        let forward = Forward { batch: &batch, adapters: &[&self.adapter], start: Start::Tokens };
+        let forward = Forward { batch: &batch, adapters: &adapters, start: Start::Tokens };
         self.base.encoder.embed(&forward, &mut Scratch::default(), &mut vector);
         let found = self.vectors.search(&vector, k).into_iter();
         Ok(found

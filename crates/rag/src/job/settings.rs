@@ -2,6 +2,7 @@
 
 use cotenant_train::{self as train, Evaluation, Example, Loss, Settings};
 
+use crate::data::{self, DataError, Layout, Loaded};
 use crate::workspace::{Limits, LossChoice, TenantConfig};
 
 /// The trainer's settings for a tenant with these examples.
@@ -39,6 +40,38 @@ pub(super) fn settings(config: &TenantConfig, limits: &Limits, examples: &[Examp
         evaluation: None,
         tokens_chunk: limits.chunk_tokens,
     }
+}
+
+/// Refuses examples that the tenant's loss cannot learn from. All examples of a tenant are of one
+/// kind, so the first one tells.
+pub(super) fn check_loss(config: &TenantConfig, loaded: &Loaded) -> Result<(), DataError> {
+    let problem = match (config.loss.kind, loaded.dataset.train.first()) {
+        (LossChoice::CoSent, Some(data::Example::Pair { .. })) => {
+            "the examples have no scores, but loss = \"cosent\" orders scored pairs"
+        }
+        (LossChoice::Mnrl, Some(data::Example::Scored { .. })) => {
+            "the examples are scored pairs, but loss = \"mnrl\" ranks pairs without scores"
+        }
+        (LossChoice::Auto | LossChoice::CoSent | LossChoice::Mnrl, _) => return Ok(()),
+    };
+    let fix = match (config.loss.kind, loaded.layout) {
+        (LossChoice::Mnrl, _) => {
+            "write loss = \"cosent\", or take the scores out and keep the pairs that answer"
+        }
+        (LossChoice::CoSent | LossChoice::Auto, Layout::Jsonl) => {
+            "write loss = \"mnrl\", or give each line two texts and a \"score\""
+        }
+        (LossChoice::CoSent | LossChoice::Auto, Layout::Beir | Layout::Pages) => {
+            "write loss = \"mnrl\"; scored pairs come from a .jsonl file"
+        }
+    };
+    let folder = config.data.first().cloned().unwrap_or_default();
+    let path = match loaded.layout {
+        Layout::Beir => folder.join("qrels").join("train.tsv"),
+        Layout::Jsonl | Layout::Pages => folder,
+    };
+    let hint = format!("{fix}; without loss, or with \"auto\", the one that fits is taken");
+    Err(DataError::WrongLoss { path, line: loaded.first_line, problem: problem.to_owned(), hint })
 }
 
 /// When the adapter is judged: as the workspace says, or at each epoch's end.

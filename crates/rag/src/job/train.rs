@@ -1,7 +1,8 @@
 //! The run itself.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use cotenant_train::{Base, Counters, Event, Limits, PrefixLimits, TenantId, TenantSpec, Trainer};
@@ -11,12 +12,14 @@ use super::base::BaseModel;
 use super::error::JobError;
 use super::estimate::{self, TAPE_BYTES_MAX};
 use super::finish::{self, Trained};
+use super::limit;
 use super::observer::{Observer, RunEvent, Stage};
-use super::prepare::{Prepared, Workshop};
+use super::prepare::{Prepared, Read};
 use super::results::RunResults;
 use super::run_folder::RunFolder;
 use super::settings;
 use super::usage::Usage;
+use super::workshop::{Workshop, not_embedded};
 use crate::report::RunReport;
 use crate::workspace::{self, Workspace};
 
@@ -30,7 +33,7 @@ pub struct RunOptions<'a> {
     pub cache: Option<PathBuf>,
     /// The day, for the report; the library reads no clock but for durations.
     pub date: String,
-    /// Asked between rounds: once true, the run writes a checkpoint and ends.
+    /// Looked at all the time: once true, the run ends soon; in training, with a checkpoint.
     pub stop: &'a AtomicBool,
     /// Told of everything that happens.
     pub observer: &'a dyn Observer,
@@ -41,11 +44,23 @@ pub struct RunOptions<'a> {
 pub enum Ending {
     /// Everything was trained, measured and written.
     Finished(Box<(RunResults, RunReport)>),
-    /// The run was asked to stop and left a checkpoint.
+    /// The run was asked to stop.
     Stopped {
-        /// The folder to resume.
+        /// The run's folder.
         folder: PathBuf,
+        /// What is left to go on from.
+        kept: Kept,
     },
+}
+
+/// What a run that was stopped leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Training had not begun: what was tokenised and embedded is in the cache, and the same run
+    /// begun again finds it there.
+    Caches,
+    /// A checkpoint, from which the run is resumed.
+    Checkpoint,
 }
 
 /// Threads that compute: as the workspace says, or one a core.
@@ -74,41 +89,57 @@ pub fn run(
     base: BaseModel,
     options: &RunOptions<'_>,
 ) -> Result<Ending, JobError> {
+    match run_to_end(workspace, &base, options) {
+        Ok(found) => Ok(Ending::Finished(Box::new(found))),
+        Err(JobError::Stopped) => {
+            let kept = match options.folder.checkpoint().is_file() {
+                true => Kept::Checkpoint,
+                false => Kept::Caches,
+            };
+            Ok(Ending::Stopped { folder: options.folder.path().to_owned(), kept })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn run_to_end(
+    workspace: &Workspace,
+    base: &BaseModel,
+    options: &RunOptions<'_>,
+) -> Result<(RunResults, RunReport), JobError> {
     let begun = Instant::now();
-    check_adapters(workspace, &base)?;
+    check_adapters(workspace, base)?;
     options.folder.open(options.resume)?;
     let embedder = base.embedder(&workspace.limits);
     let workshop = Workshop {
-        base: &base,
+        base,
         embedder: &embedder,
         cache: options.cache.clone(),
         observer: options.observer,
+        stop: options.stop,
     };
     let mut read = Vec::new();
     for config in &workspace.tenants {
-        read.push((config, workshop.read(config)?));
+        let (dataset, texts) = workshop.read(config)?;
+        read.push(Read { config, dataset, texts });
     }
+    // What can be refused is refused before the first text is embedded.
+    limit::check_examples(&read)?;
+    limit::check_memory(workspace, &workshop, &read)?;
     let mut tenants = Vec::new();
-    for (config, (dataset, texts)) in read {
-        tenants.push(workshop.prepare(config, dataset, texts)?);
+    for tenant in read {
+        tenants.push(workshop.prepare(tenant)?);
     }
-    let predicted = estimate::of_prepared(workspace, &base, &tenants)?;
-    if let Some(limit) = workspace.limits.memory_mib
-        && predicted.peak_mib() > limit.0
-    {
-        let needed_mib = predicted.peak_mib();
-        return Err(JobError::Memory { limit_mib: limit.0, needed_mib });
+    for tenant in &tenants {
+        workshop.wait_for_tokens(&tenant.dataset, &*tenant.texts)?;
     }
+    let predicted = estimate::of_prepared(workspace, base, &tenants)?;
     let before_training = Usage::now();
-    let training = Training { workspace, base: &base, workshop: &workshop, options };
-    let trained = match training.run(&tenants)? {
-        Some(trained) => trained,
-        None => return Ok(Ending::Stopped { folder: options.folder.path().to_owned() }),
-    };
+    let training = Training { workspace, base, workshop: &workshop, options };
+    let trained = training.run(&tenants)?;
     let cpu_s = Usage::now().cpu_s - before_training.cpu_s;
     let trained = Trained { cpu_s, begun, predicted, ..trained };
     finish::finish(&workshop, tenants, trained, options)
-        .map(|found| Ending::Finished(Box::new(found)))
 }
 
 /// Refuses adapters that do not fit the model before anything that takes long.
@@ -120,6 +151,9 @@ fn check_adapters(workspace: &Workspace, base: &BaseModel) -> Result<(), JobErro
     Ok(())
 }
 
+/// The tenants that train, in the order of the workspace.
+type Members<'a> = BTreeMap<TenantId, &'a Prepared>;
+
 struct Training<'a> {
     workspace: &'a Workspace,
     base: &'a BaseModel,
@@ -128,58 +162,83 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Runs rounds until every tenant is through; `None` if asked to stop before.
-    fn run(&self, tenants: &[Prepared]) -> Result<Option<Trained>, JobError> {
+    /// Runs rounds until every tenant with examples is through, or leaves a checkpoint and stops.
+    fn run(&self, tenants: &[Prepared]) -> Result<Trained, JobError> {
         let begun = Instant::now();
         let encoder = self.base.encoder.clone();
         let base = Base { encoder, fingerprint: self.base.fingerprint };
         let mut trainer = Trainer::new(base, trainer_limits(&self.workspace.limits))?;
-        let mut ids = Vec::new();
-        for tenant in tenants {
-            ids.push(self.add(&mut trainer, tenant)?);
+        let mut members = Members::new();
+        for tenant in tenants.iter().filter(|tenant| !tenant.examples.is_empty()) {
+            members.insert(self.add(&mut trainer, tenant)?, tenant);
         }
-        let checkpoint = self.options.folder.checkpoint();
         if self.options.resume {
+            let checkpoint = self.options.folder.checkpoint();
             trainer.resume(&checkpoint).map_err(|source| JobError::Resume { source })?;
         }
         let steps = |id: &TenantId| trainer.progress(*id).map_or(0, |p| p.steps_total - p.step);
-        self.workshop.start("", Stage::Train, ids.iter().map(steps).sum());
+        self.workshop.start("", Stage::Train, members.keys().map(steps).sum());
         let earlier = trainer.counters();
-        let mut dev_scores = vec![Vec::new(); tenants.len()];
+        self.rounds(&mut trainer, &members)?;
+        self.workshop.finish("", Stage::Train);
+        let wall_s = begun.elapsed().as_secs_f64();
+        let counters = since(trainer.counters(), earlier);
+        let mut ids = members.into_keys();
+        let outcome = |tenant: &Prepared| match tenant.examples.is_empty() {
+            true => None,
+            false => trainer.remove(ids.next()?),
+        };
+        let outcomes = tenants.iter().map(outcome).collect();
+        let predicted = Default::default();
+        Ok(Trained { outcomes, counters, wall_s, cpu_s: 0.0, begun, predicted })
+    }
+
+    /// Rounds to the end, with a checkpoint every so often, in the end, and before a stop.
+    fn rounds(&self, trainer: &mut Trainer<Cpu>, members: &Members<'_>) -> Result<(), JobError> {
+        let every = self.workspace.limits.checkpoint_every_steps;
         let mut since_checkpoint = 0;
         while !trainer.is_done() {
-            for (id, step) in trainer.awaiting_score() {
-                let at = position(&ids, id);
-                let score =
-                    self.score(&tenants[at], trainer.adapter(id).expect("a known tenant"))?;
-                dev_scores[at].push((step, score));
-                let events =
-                    trainer.report_score(id, score).expect("the trainer waits for this score");
-                self.tell(tenants, &ids, &events);
+            match self.report_scores(trainer, members) {
+                Ok(()) => {
+                    let events = trainer.run_round();
+                    since_checkpoint += self.tell(members, &events);
+                }
+                // The score is asked for again after a resume.
+                Err(JobError::Stopped) => {}
+                Err(error) => return Err(error),
             }
-            let events = trainer.run_round();
-            since_checkpoint += self.tell(tenants, &ids, &events);
-            let every = self.workspace.limits.checkpoint_every_steps;
-            let stop = self.options.stop.load(Ordering::Relaxed);
-            if stop || (every > 0 && since_checkpoint >= every) {
-                trainer
-                    .checkpoint(&checkpoint)
-                    .map_err(|source| JobError::Checkpoint { source })?;
+            let is_stopped = self.workshop.is_stopped();
+            if is_stopped || (every > 0 && since_checkpoint >= every) {
+                self.checkpoint(trainer)?;
                 self.options.observer.on_event(&RunEvent::CheckpointWritten);
                 since_checkpoint = 0;
             }
-            if stop {
-                return Ok(None);
+            if is_stopped {
+                return Err(JobError::Stopped);
             }
         }
-        self.workshop.finish("", Stage::Train);
         // What follows embeds every corpus again; if that fails, training need not run again.
-        trainer.checkpoint(&checkpoint).map_err(|source| JobError::Checkpoint { source })?;
-        let wall_s = begun.elapsed().as_secs_f64();
-        let counters = since(trainer.counters(), earlier);
-        let outcomes = ids.iter().map(|&id| trainer.remove(id).expect("a known tenant")).collect();
-        let predicted = Default::default();
-        Ok(Some(Trained { outcomes, dev_scores, counters, wall_s, cpu_s: 0.0, begun, predicted }))
+        self.checkpoint(trainer)
+    }
+
+    fn checkpoint(&self, trainer: &Trainer<Cpu>) -> Result<(), JobError> {
+        let path = self.options.folder.checkpoint();
+        trainer.checkpoint(&path).map_err(|source| JobError::Checkpoint { source })
+    }
+
+    /// Judges every adapter that the trainer waits for.
+    fn report_scores(
+        &self,
+        trainer: &mut Trainer<Cpu>,
+        members: &Members<'_>,
+    ) -> Result<(), JobError> {
+        for (id, _) in trainer.awaiting_score() {
+            let adapter = trainer.adapter(id).expect("a known tenant");
+            let score = self.score(members[&id], adapter)?;
+            let events = trainer.report_score(id, score).expect("the trainer waits for this score");
+            self.tell(members, &events);
+        }
+        Ok(())
     }
 
     fn add(&self, trainer: &mut Trainer<Cpu>, tenant: &Prepared) -> Result<TenantId, JobError> {
@@ -203,14 +262,15 @@ impl Training<'_> {
 
     fn score(&self, tenant: &Prepared, adapter: &Adapter) -> Result<f64, JobError> {
         let Prepared { name, dataset, dev, cut, .. } = tenant;
-        dev.score(dataset, &**cut, self.workshop.embedder, adapter)
-            .map_err(|source| JobError::Text { tenant: name.clone(), source })
+        let Workshop { embedder, stop, .. } = *self.workshop;
+        dev.score((dataset, &**cut), (embedder, stop), adapter)
+            .map_err(|error| not_embedded(name, error))
     }
 
     /// Passes the trainer's events on; returns the optimizer steps among them.
-    fn tell(&self, tenants: &[Prepared], ids: &[TenantId], events: &[Event]) -> u64 {
+    fn tell(&self, members: &Members<'_>, events: &[Event]) -> u64 {
         let mut steps = 0;
-        let name = |id: &TenantId| tenants[position(ids, *id)].name.clone();
+        let name = |id: &TenantId| members[id].name.clone();
         for event in events {
             let told = match event {
                 Event::StepFinished { tenant, step, loss, .. } => {
@@ -253,8 +313,4 @@ fn since(now: Counters, earlier: Counters) -> Counters {
         backward: now.backward - earlier.backward,
         optimizer: now.optimizer - earlier.optimizer,
     }
-}
-
-fn position(ids: &[TenantId], id: TenantId) -> usize {
-    ids.iter().position(|known| *known == id).expect("every tenant was added here")
 }

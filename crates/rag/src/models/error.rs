@@ -51,7 +51,12 @@ pub enum StoreError {
         hint: String,
     },
     /// The file system refused.
-    #[error("cannot {action} {}", path.display())]
+    #[error(
+        "cannot {action} {}\n\
+         hint: check that the disk has room and that you may use the folder; COTENANT_CACHE names \
+         another one",
+        path.display()
+    )]
     Io {
         /// What was tried.
         action: &'static str,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use ureq::http::{Response, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Timeout};
 
 use super::Progress;
 use super::install::{FILE_BYTES_MAX, REQUIRED};
@@ -30,6 +30,12 @@ const OPTIONAL: &[&str] = &[
     "vocab.txt",
     "README.md",
 ];
+/// Longest that a connection may take to come about, name look-up and TLS included.
+const CONNECT_SECONDS_MAX: u64 = 15;
+/// Longest until an answer's head is there once it was asked for.
+const ANSWER_SECONDS_MAX: u64 = 60;
+/// Longest without a single byte before a download counts as stalled.
+const STALL_SECONDS_MAX: u64 = 30;
 /// Most redirects from a file's address to the file.
 const REDIRECTS_MAX: usize = 8;
 
@@ -40,6 +46,29 @@ pub struct Hub {
     pub endpoint: String,
     /// A token for models that are not public.
     pub token: Option<String>,
+    /// How long it may take to answer.
+    pub waits: Waits,
+}
+
+/// How long a download waits for the other side before it gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// For a connection, name look-up and TLS included.
+    pub connect: Duration,
+    /// For the head of an answer.
+    pub answer: Duration,
+    /// For the next byte, however long the whole download takes.
+    pub stall: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(CONNECT_SECONDS_MAX),
+            answer: Duration::from_secs(ANSWER_SECONDS_MAX),
+            stall: Duration::from_secs(STALL_SECONDS_MAX),
+        }
+    }
 }
 
 impl Hub {
@@ -50,6 +79,7 @@ impl Hub {
         Self {
             endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
             token: filled("HF_TOKEN"),
+            waits: Waits::default(),
         }
     }
 }
@@ -58,7 +88,11 @@ impl Hub {
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let token = self.token.as_ref().map(|_| "(hidden)");
-        f.debug_struct("Hub").field("endpoint", &self.endpoint).field("token", &token).finish()
+        f.debug_struct("Hub")
+            .field("endpoint", &self.endpoint)
+            .field("token", &token)
+            .field("waits", &self.waits)
+            .finish()
     }
 }
 
@@ -82,8 +116,11 @@ pub(super) fn download(
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
-        .timeout_connect(Some(Duration::from_secs(15)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_resolve(Some(hub.waits.connect))
+        .timeout_connect(Some(hub.waits.connect))
+        .timeout_recv_response(Some(hub.waits.answer))
+        .timeout_per_read(Some(hub.waits.stall))
+        .timeout_per_write(Some(hub.waits.stall))
         .user_agent(concat!("cotenant/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
@@ -100,7 +137,8 @@ pub(super) fn download(
             }
             continue;
         };
-        write(found, name, folder, progress).map_err(|reason| format!("{url}: {reason}"))?;
+        let target = Target { name, folder, waits: hub.waits };
+        write(found, &target, progress).map_err(|reason| format!("{url}: {reason}"))?;
     }
     Ok(())
 }
@@ -121,7 +159,8 @@ fn fetch(agent: &Agent, hub: &Hub, url: &str) -> Result<Option<Found>, String> {
         if let Some(token) = hub.token.as_ref().filter(|_| authority(&at) == origin) {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let response = request.call().map_err(|error| format!("{at}: {error}"))?;
+        let response =
+            request.call().map_err(|error| format!("{at}: {}", told(&error, hub.waits)))?;
         sha256 = sha256.or_else(|| linked_hash(&response));
         match response.status().as_u16() {
             200 => return Ok(Some(Found { response, sha256 })),
@@ -173,28 +212,51 @@ fn linked_hash(response: &Response<Body>) -> Option<String> {
     (tag.len() == 64 && tag.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(tag)
 }
 
+/// Where a file goes, and how long its bytes may take.
+struct Target<'a> {
+    name: &'a str,
+    folder: &'a Path,
+    waits: Waits,
+}
+
+/// Why a request failed, with the wait that ran out where one did.
+fn told(error: &ureq::Error, waits: Waits) -> String {
+    let ran_out = |what: &str, wait: Duration| format!("{what} for {} s", wait.as_secs_f32());
+    match error {
+        ureq::Error::Timeout(Timeout::PerRead | Timeout::PerWrite) => {
+            ran_out("the other side stalled: no byte moved", waits.stall)
+        }
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            ran_out("no connection came about", waits.connect)
+        }
+        ureq::Error::Timeout(Timeout::RecvResponse) => ran_out("no answer came", waits.answer),
+        other => other.to_string(),
+    }
+}
+
 fn write(
     found: Found,
-    name: &str,
-    folder: &Path,
+    target: &Target<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), String> {
-    let told = |error: std::io::Error| error.to_string();
+    let Target { name, folder, waits } = *target;
+    let told_of = |error: std::io::Error| error.to_string();
     let length = header(&found.response, "content-length");
     let total: Option<u64> = length.and_then(|length| length.parse().ok());
     let path = folder.join(name);
-    fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(told)?;
-    let mut file = File::create_new(&path).map_err(told)?;
+    fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(told_of)?;
+    let mut file = File::create_new(&path).map_err(told_of)?;
     let mut hasher = Sha256::new();
     let mut body = found.response.into_body().into_reader().take(FILE_BYTES_MAX + 1);
     let mut buffer = vec![0; 1 << 18];
     let mut done = 0;
     loop {
-        let read = body.read(&mut buffer).map_err(told)?;
+        let read =
+            body.read(&mut buffer).map_err(|error| told(&ureq::Error::from(error), waits))?;
         if read == 0 {
             break;
         }
-        file.write_all(&buffer[..read]).map_err(told)?;
+        file.write_all(&buffer[..read]).map_err(told_of)?;
         hasher.update(&buffer[..read]);
         done += read as u64;
         progress(Progress::Bytes { file: name.to_owned(), done, total });

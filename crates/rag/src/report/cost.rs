@@ -56,17 +56,20 @@ pub(super) fn draw(html: &mut Html, report: &RunReport) {
 
 /// How much more the separate processes need, in a sentence for each way of knowing.
 fn draw_ratios(html: &mut Html, report: &RunReport) {
-    if report.tenants.len() < 2 {
+    if report.trained().count() < 2 {
         return;
     }
     html.word("p", &[("class", "small")], APART_NOTE);
     for (origin, separate) in apart(report) {
         let memory = separate.peak_rss_mib_together / report.cost.peak_rss_mib;
         let time = separate.wall_s / report.cost.wall_s;
+        let time = match (time - 1.0).abs() < SAME_TIME {
+            true => "about the same time".to_owned(),
+            false => format!("{} times the time", number::significant(time)),
+        };
         let sentence = format!(
-            "Separate processes need {} times the memory and {} times the time ({}).",
+            "Separate processes need {} times the memory and {time} ({}).",
             number::significant(memory),
-            number::significant(time),
             origin.word(),
         );
         html.word("p", &[], &sentence);
@@ -75,7 +78,11 @@ fn draw_ratios(html: &mut Html, report: &RunReport) {
 
 const APART_NOTE: &str = "Apart means one process for each tenant, each with a base model of its \
      own. Their memory is for all of them side by side; their time is for one after another on \
-     the same threads.";
+     the same threads. The arithmetic is the same apart, so the estimate is this run’s time and \
+     loading the base model once more for each further process: what sharing saves is memory.";
+
+/// Times that differ by less than this part are called the same.
+const SAME_TIME: f64 = 0.05;
 
 fn apart(report: &RunReport) -> impl Iterator<Item = (Origin, &Separate)> {
     let measured = report.apart.measured.iter().map(|separate| (Origin::Measured, separate));
@@ -98,7 +105,7 @@ fn memory_rows(report: &RunReport) -> Vec<Row> {
     rows.extend(apart(report).map(|(origin, separate)| {
         let segments = separate.peak_rss_mib_each.iter().enumerate();
         let segments = segments.map(|(place, mib)| {
-            let tenant = report.tenants.get(place).map(|tenant| tenant.name.clone());
+            let tenant = report.trained().nth(place).map(|tenant| tenant.name.clone());
             let name = tenant.unwrap_or_else(|| format!("Process {}", place + 1));
             Segment { name, class: tone(place), amount: *mib, words: number::memory(*mib) }
         });

@@ -21,7 +21,8 @@ mod tests;
 mod training;
 
 pub use model::{
-    Apart, Cost, Example, Interval, Part, Phase, Point, RunReport, Scores, Separate, TenantReport,
+    AdapterReport, Apart, Cost, Example, Interval, Part, Phase, Point, RunReport, Scores, Separate,
+    TenantReport,
 };
 
 use html::Html;

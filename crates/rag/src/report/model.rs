@@ -31,6 +31,13 @@ pub struct RunReport {
     pub apart: Apart,
 }
 
+impl RunReport {
+    /// The tenants that have an adapter.
+    pub fn trained(&self) -> impl Iterator<Item = &TenantReport> {
+        self.tenants.iter().filter(|tenant| tenant.adapter.is_some())
+    }
+}
+
 /// One tenant's data, training and quality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantReport {
@@ -50,22 +57,29 @@ pub struct TenantReport {
     pub dev_ndcg10: Vec<Point>,
     /// Held-out quality of the base model.
     pub before: Scores,
-    /// Held-out quality with the kept adapter.
+    /// Held-out quality with the kept adapter; no numbers where there is none.
     pub after: Scores,
     /// Held-out nDCG@10 after less before: paired bootstrap interval of 95 %.
     pub difference: Interval,
-    /// Path of the adapter's folder.
-    pub adapter: String,
-    /// Size of the adapter on disk, in bytes.
-    pub adapter_bytes: u64,
-    /// Trained parameters.
-    pub adapter_parameters: u64,
+    /// What was trained; `None` for a tenant without training examples, which stays zero-shot.
+    pub adapter: Option<AdapterReport>,
     /// Step whose adapter was kept; `None` if nothing chose one.
     pub best_step: Option<u64>,
-    /// Why training ended; the page makes a sentence of it.
+    /// Why training ended, or why there was none; the page makes a sentence of it.
     pub ended: String,
     /// Held-out queries whose relevant passage changed rank most, in both directions.
     pub examples: Vec<Example>,
+}
+
+/// A trained adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterReport {
+    /// Path of its folder.
+    pub folder: String,
+    /// Its size on disk, in bytes.
+    pub bytes: u64,
+    /// Trained parameters.
+    pub parameters: u64,
 }
 
 /// A value at a step.
@@ -187,7 +201,8 @@ pub struct Apart {
 /// One process for each tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Separate {
-    /// Time until the last has ended, one after another on the same threads, in seconds.
+    /// Time until the last has ended, one after another on the same threads, in seconds, each with
+    /// loading the base model.
     #[serde(deserialize_with = "number_or_nan")]
     pub wall_s: f64,
     /// Largest resident memory of each process, in MiB, in the order of the tenants.

@@ -15,7 +15,9 @@ const EVAL: &str =
 const MERGED: &str = "--format sentence-transformers";
 
 pub(super) fn draw(html: &mut Html, report: &RunReport) {
-    let Some(first) = report.tenants.first() else { return };
+    if report.tenants.is_empty() {
+        return;
+    }
     let run = shell_word(&report.run);
     let of = |tenant: &TenantReport| format!("--run {run} --tenant {}", shell_word(&tenant.name));
     html.element("section", &[], |html| {
@@ -25,8 +27,12 @@ pub(super) fn draw(html: &mut Html, report: &RunReport) {
             format!("cotenant search {} {}", of(tenant), shell_word(question(tenant)))
         });
         let searches = searches.collect::<Vec<_>>().join("\n");
-        draw_command(html, "Ask a tenant’s documents through its adapter:", &searches);
-        let (base, adapter) = (shell_word(&report.base), shell_word(&first.adapter));
+        draw_command(html, "Ask a tenant’s documents:", &searches);
+        let trained = report.trained().next();
+        let Some((first, adapter)) = trained.and_then(|t| Some((t, t.adapter.as_ref()?))) else {
+            return;
+        };
+        let (base, adapter) = (shell_word(&report.base), shell_word(&adapter.folder));
         let eval = format!("cotenant eval --base {base} --adapter {adapter} DATA");
         draw_command(html, EVAL, &eval);
         let export = format!("cotenant export {}", of(first));

@@ -18,18 +18,23 @@ pub(super) enum Verdict {
     Worse,
     /// There is no interval, as when no query was held out.
     Unmeasured,
+    /// There is no adapter.
+    Untrained,
 }
 
 /// From this p-value on a difference is called chance: what a 95 % interval leaves out.
 const CHANCE: f64 = 0.05;
 
 impl Verdict {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Better, Self::WithinNoise, Self::Worse, Self::Unmeasured];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Better, Self::WithinNoise, Self::Worse, Self::Unmeasured, Self::Untrained];
 
     pub(super) fn of(tenant: &TenantReport) -> Self {
         let difference = &tenant.difference;
         let ends = [difference.low, difference.mean, difference.high];
+        if tenant.adapter.is_none() {
+            return Self::Untrained;
+        }
         if tenant.queries_test == 0 || ends.iter().any(|end| !end.is_finite()) {
             return Self::Unmeasured;
         }
@@ -52,6 +57,7 @@ impl Verdict {
             Self::WithinNoise => "within noise",
             Self::Worse => "worse",
             Self::Unmeasured => "not measured",
+            Self::Untrained => "not trained",
         }
     }
 
@@ -65,6 +71,8 @@ impl Verdict {
             (Self::Worse, _) => "retrieve worse than before",
             (Self::Unmeasured, 1) => "was not measured",
             (Self::Unmeasured, _) => "were not measured",
+            (Self::Untrained, 1) => "was not trained and stays zero-shot",
+            (Self::Untrained, _) => "were not trained and stay zero-shot",
         }
     }
 }
@@ -124,7 +132,7 @@ fn draw_scores(html: &mut Html, before: f64, after: f64) {
 }
 
 fn draw_difference(html: &mut Html, tenant: &TenantReport, (place, reach): (usize, f64)) {
-    if Verdict::of(tenant) == Verdict::Unmeasured {
+    if matches!(Verdict::of(tenant), Verdict::Unmeasured | Verdict::Untrained) {
         return html.text(number::DASH);
     }
     let difference = &tenant.difference;

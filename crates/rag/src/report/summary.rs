@@ -36,7 +36,7 @@ fn cost_sentence(report: &RunReport) -> String {
         number::time(report.cost.wall_s),
         number::memory(report.cost.peak_rss_mib)
     );
-    let (who, pronoun) = match report.tenants.len() {
+    let (who, pronoun) = match report.trained().count() {
         0 => return "No tenant was trained in this run.".to_owned(),
         1 => return format!("1 tenant trained in {cost}."),
         tenants => (format!("{} tenants", number::count(tenants as u64)), "they"),

@@ -163,9 +163,10 @@ fn draw_table(html: &mut Html, tenants: &[TenantReport]) {
                 cell.text(kept.as_deref().unwrap_or(number::DASH));
             }
             5 => {
-                cell.element("code", &[], |path| path.foreign(&tenant.adapter));
-                let mib = tenant.adapter_bytes as f64 / 1024.0 / 1024.0;
-                let parameters = number::count(tenant.adapter_parameters);
+                let Some(adapter) = &tenant.adapter else { return cell.text(number::DASH) };
+                cell.element("code", &[], |path| path.foreign(&adapter.folder));
+                let mib = adapter.bytes as f64 / 1024.0 / 1024.0;
+                let parameters = number::count(adapter.parameters);
                 let size = format!("{}, {parameters} parameters", number::memory(mib));
                 cell.word("span", &[("class", "below")], &size);
             }

@@ -1,12 +1,17 @@
 //! Embeds any number of texts on a few threads, chunk by chunk.
 
-use std::sync::{Arc, Mutex};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use cotenant_train::{TextError, Texts};
 use cotenant_transformer::{Adapter, Cpu, Encoder, Forward, Packed, Scratch, Start};
 
 use super::vectors::Vectors;
+
+/// Texts that a thread claims at a time: few, so that threads end together.
+const CLAIM: usize = 8;
 
 /// A base model and how much of the machine it may use.
 #[derive(Clone)]
@@ -19,90 +24,318 @@ pub struct Embedder {
     pub chunk_tokens: usize,
 }
 
+/// Why texts were not embedded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotEmbedded {
+    /// A text has no tokens: the first one of them.
+    Text(TextError),
+    /// The caller wished to stop.
+    Stopped,
+}
+
+/// Told of the texts that a thread has embedded; says whether to go on.
+pub type OnDone<'a> = &'a (dyn Fn(usize) -> ControlFlow<()> + Sync);
+
+/// Texts on their way to vectors.
+struct Job<'a> {
+    texts: &'a dyn Texts,
+    ids: &'a [u32],
+    adapter: Option<&'a Adapter>,
+    on_done: OnDone<'a>,
+}
+
 /// What is left to embed: the next position, and where its rows go.
 struct Queue<'a> {
     next: usize,
     rest: &'a mut [f32],
-    failed: Option<TextError>,
+    /// The first position that failed so far, and why.
+    failed: Option<(usize, TextError)>,
+    is_stopped: bool,
 }
 
-/// Texts that one thread has taken.
-struct Taken<'a> {
-    tokens: Vec<Arc<[u32]>>,
-    out: &'a mut [f32],
+/// A text that a thread has claimed and tokenised.
+struct Claimed<'a> {
+    tokens: Arc<[u32]>,
+    /// `[hidden]`
+    row: &'a mut [f32],
 }
 
 impl Embedder {
-    /// Embeds texts of a table, in the order of `ids`, and reports how many are done as it goes.
+    /// Embeds texts of a table, in the order of `ids`; tells how many are done as it goes, and
+    /// stops after the chunks under way where the answer is to.
     ///
-    /// A vector depends on its text and adapter alone, so threads and chunks change no bit.
-    ///
-    /// # Errors
-    /// The first text that has no tokens.
+    /// A vector depends on its text and adapter alone, so threads and chunks change no bit. No
+    /// thread waits for another one's tokens: what is claimed under the lock are positions.
     pub fn embed(
         &self,
         texts: &dyn Texts,
         ids: &[u32],
         adapter: Option<&Adapter>,
-        on_done: &(dyn Fn(usize) + Sync),
-    ) -> Result<Vectors, TextError> {
+        on_done: OnDone<'_>,
+    ) -> Result<Vectors, NotEmbedded> {
         let width = self.encoder.config().hidden;
         let mut values = vec![0.0; ids.len() * width];
-        let queue = Mutex::new(Queue { next: 0, rest: &mut values, failed: None });
-        let work = || {
-            let (mut scratch, mut batch) = (Scratch::default(), Packed::default());
-            while let Some(taken) = self.take(texts, ids, &queue) {
-                batch.clear();
-                let slot = adapter.map(|_| 0);
-                batch.push(taken.tokens.iter().map(|tokens| &**tokens), slot, None);
-                let adapters: &[&Adapter] = adapter.as_slice();
-                let forward = Forward { batch: &batch, adapters, start: Start::Tokens };
-                self.encoder.embed(&forward, &mut scratch, taken.out);
-                on_done(taken.tokens.len());
-            }
-        };
+        let rest = values.as_mut_slice();
+        let queue = Mutex::new(Queue { next: 0, rest, failed: None, is_stopped: false });
+        let job = Job { texts, ids, adapter, on_done };
+        let work = || self.work(&job, &queue);
         thread::scope(|scope| {
             for _ in 1..self.threads {
                 scope.spawn(work);
             }
             work();
         });
-        let failed = queue.into_inner().expect("no thread panicked").failed;
-        match failed {
-            Some(error) => Err(error),
+        let queue = queue.into_inner().expect("no thread panicked");
+        match queue.failed {
+            Some((_, error)) => Err(NotEmbedded::Text(error)),
+            None if queue.is_stopped => Err(NotEmbedded::Stopped),
             None => Ok(Vectors { values, width }),
         }
     }
 
-    /// The next texts up to the chunk's tokens; `None` at the end or after a failure.
-    fn take<'a>(
-        &self,
-        texts: &dyn Texts,
-        ids: &[u32],
-        queue: &Mutex<Queue<'a>>,
-    ) -> Option<Taken<'a>> {
-        let mut queue = queue.lock().expect("no thread panicked");
-        if queue.failed.is_some() || queue.next == ids.len() {
-            return None;
+    /// One thread: claims texts until a chunk is full, and embeds it, until nothing is left.
+    fn work<'a>(&self, job: &Job<'_>, queue: &Mutex<Queue<'a>>) {
+        let (mut scratch, mut batch, mut rows) = (Scratch::default(), Packed::default(), vec![]);
+        let mut claimed: VecDeque<Claimed<'a>> = VecDeque::new();
+        let adapters: &[&Adapter] = job.adapter.as_slice();
+        let slot = job.adapter.map(|_| 0);
+        loop {
+            let mut tokens: usize = claimed.iter().map(|text| text.tokens.len()).sum();
+            while tokens < self.chunk_tokens
+                && let Some(more) = self.claim(job, queue)
+            {
+                tokens += more.iter().map(|text| text.tokens.len()).sum::<usize>();
+                claimed.extend(more);
+            }
+            let count = self.fitting(&claimed);
+            if count == 0 || lock(queue).is_stopped {
+                return;
+            }
+            batch.clear();
+            batch.push(claimed.range(..count).map(|text| &*text.tokens), slot, None);
+            let forward = Forward { batch: &batch, adapters, start: Start::Tokens };
+            let width = self.encoder.config().hidden;
+            rows.resize(count * width, 0.0);
+            self.encoder.embed(&forward, &mut scratch, &mut rows);
+            for (text, row) in claimed.drain(..count).zip(rows.chunks_exact(width)) {
+                text.row.copy_from_slice(row);
+            }
+            if (job.on_done)(count).is_break() {
+                lock(queue).is_stopped = true;
+            }
         }
-        let (mut tokens, mut sum) = (Vec::new(), 0);
-        while let Some(&id) = ids.get(queue.next) {
-            match texts.tokens(id) {
-                Ok(text) if tokens.is_empty() || sum + text.len() <= self.chunk_tokens => {
-                    sum += text.len();
-                    tokens.push(text);
-                    queue.next += 1;
-                }
-                Ok(_) => break,
+    }
+
+    /// Texts from the front that make one chunk: as many as fit, or one that is longer.
+    fn fitting(&self, claimed: &VecDeque<Claimed<'_>>) -> usize {
+        let mut sum = 0;
+        let fits = |text: &&Claimed<'_>| {
+            sum += text.tokens.len();
+            sum <= self.chunk_tokens
+        };
+        claimed.iter().take_while(fits).count().max(claimed.len().min(1))
+    }
+
+    /// The next few texts, tokenised without holding the queue; `None` at the end, after a failure
+    /// or once stopped.
+    fn claim<'a>(&self, job: &Job<'_>, queue: &Mutex<Queue<'a>>) -> Option<Vec<Claimed<'a>>> {
+        let width = self.encoder.config().hidden;
+        let (from, ids, rows) = {
+            let mut queue = lock(queue);
+            if queue.failed.is_some() || queue.is_stopped || queue.next == job.ids.len() {
+                return None;
+            }
+            let from = queue.next;
+            let ids = &job.ids[from..job.ids.len().min(from + CLAIM)];
+            queue.next += ids.len();
+            let (rows, rest) = std::mem::take(&mut queue.rest).split_at_mut(ids.len() * width);
+            queue.rest = rest;
+            (from, ids, rows)
+        };
+        let mut claimed = Vec::with_capacity(ids.len());
+        for ((at, &id), row) in (from..).zip(ids).zip(rows.chunks_exact_mut(width)) {
+            match job.texts.tokens(id) {
+                Ok(tokens) => claimed.push(Claimed { tokens, row }),
                 Err(error) => {
-                    queue.failed = Some(error);
+                    let failed = &mut lock(queue).failed;
+                    // Positions before this one were all claimed, so the first failure is told
+                    // whichever thread comes to its own first.
+                    if failed.as_ref().is_none_or(|(first, _)| at < *first) {
+                        *failed = Some((at, error));
+                    }
                     return None;
                 }
             }
         }
-        let rest = std::mem::take(&mut queue.rest);
-        let (out, rest) = rest.split_at_mut(tokens.len() * self.encoder.config().hidden);
-        queue.rest = rest;
-        Some(Taken { tokens, out })
+        Some(claimed)
+    }
+}
+
+fn lock<'q, 'a>(queue: &'q Mutex<Queue<'a>>) -> MutexGuard<'q, Queue<'a>> {
+    queue.lock().expect("no thread panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+    use std::time::Duration;
+
+    use cotenant_transformer::random::{mix, unit};
+    use cotenant_transformer::{
+        EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm, Pooling, Precision,
+    };
+
+    use super::*;
+
+    const VOCAB: usize = 50;
+
+    fn embedder(threads: usize, chunk_tokens: usize) -> Embedder {
+        let (hidden, intermediate, positions) = (16, 24, 40);
+        let config = EncoderConfig {
+            hidden,
+            layers: 1,
+            heads: 2,
+            intermediate,
+            vocab: VOCAB,
+            positions,
+            token_types: 1,
+            norm_eps: 1e-12,
+            position_offset: 0,
+        };
+        let draw = |seed: u64, len: usize| -> Vec<f32> {
+            (0..len as u64).map(|at| unit(mix(&[seed, at])) - 0.5).collect()
+        };
+        let linear = |seed, inputs, outputs| Linear {
+            weight: draw(seed, inputs * outputs),
+            bias: draw(seed + 1, outputs),
+            inputs,
+            outputs,
+        };
+        let norm = || Norm { gain: vec![1.0; hidden], bias: vec![0.0; hidden] };
+        let layer = LayerWeights {
+            query: linear(10, hidden, hidden),
+            key: linear(20, hidden, hidden),
+            value: linear(30, hidden, hidden),
+            attention_output: linear(40, hidden, hidden),
+            attention_norm: norm(),
+            intermediate: linear(50, hidden, intermediate),
+            output: linear(60, intermediate, hidden),
+            output_norm: norm(),
+        };
+        let weights = EncoderWeights {
+            words: draw(1, VOCAB * hidden),
+            positions: draw(2, positions * hidden),
+            token_types: draw(3, hidden),
+            norm: norm(),
+            layers: vec![layer],
+        };
+        let cpu = Cpu::new(Precision::F32).expect("every processor has f32");
+        let encoder = Encoder::new(cpu, config, weights, Pooling::Mean, true);
+        Embedder { encoder: Arc::new(encoder), threads, chunk_tokens }
+    }
+
+    fn text(id: u32) -> Arc<[u32]> {
+        let length = 1 + mix(&[id.into()]) % 30;
+        (0..length).map(|at| (mix(&[id.into(), at]) % VOCAB as u64) as u32).collect()
+    }
+
+    /// Texts of unequal lengths; some cannot be had.
+    struct Table {
+        bad: Vec<u32>,
+    }
+
+    impl Texts for Table {
+        fn tokens(&self, id: u32) -> Result<Arc<[u32]>, TextError> {
+            match self.bad.contains(&id) {
+                true => Err(TextError { reason: format!("text {id} is bad") }),
+                false => Ok(text(id)),
+            }
+        }
+
+        fn key(&self, id: u32) -> u64 {
+            id.into()
+        }
+    }
+
+    fn go_on(_: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn threads_and_chunks_change_neither_bits_nor_order() {
+        let ids: Vec<u32> = (0..300).map(|at| (at * 7) % 211).collect();
+        let good = Table { bad: Vec::new() };
+        let one_by_one: Vec<f32> = ids
+            .iter()
+            .flat_map(|&id| embedder(1, 1).embed(&good, &[id], None, &go_on).unwrap().values)
+            .collect();
+        for (threads, chunk_tokens) in [(1, 1), (1, 64), (2, 64), (5, 20), (3, 10_000)] {
+            let embedder = embedder(threads, chunk_tokens);
+            let done = Mutex::new(0);
+            let on_done = |by| {
+                *done.lock().unwrap() += by;
+                ControlFlow::Continue(())
+            };
+            let found = embedder.embed(&good, &ids, None, &on_done).unwrap();
+            assert!(found.values == one_by_one, "{threads} threads, {chunk_tokens} tokens");
+            assert_eq!(*done.lock().unwrap(), ids.len());
+        }
+        assert!(embedder(2, 64).embed(&good, &[], None, &go_on).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_first_bad_text_is_told_by_any_number_of_threads() {
+        let ids: Vec<u32> = (0..200).collect();
+        let table = Table { bad: vec![150, 43, 41, 199] };
+        for threads in [1, 4] {
+            let error = embedder(threads, 64).embed(&table, &ids, None, &go_on).unwrap_err();
+            assert_eq!(error, NotEmbedded::Text(TextError { reason: "text 41 is bad".into() }));
+        }
+    }
+
+    #[test]
+    fn who_is_asked_to_stop_stops_after_the_chunks_under_way() {
+        let ids: Vec<u32> = (0..10_000).collect();
+        let done = Mutex::new(0);
+        let on_done = |by| {
+            *done.lock().unwrap() += by;
+            ControlFlow::Break(())
+        };
+        let table = Table { bad: Vec::new() };
+        let error = embedder(2, 64).embed(&table, &ids, None, &on_done).unwrap_err();
+        assert_eq!(error, NotEmbedded::Stopped);
+        assert!(*done.lock().unwrap() < 200, "{done:?}");
+    }
+
+    /// Gives a text only while another thread asks for one too.
+    struct Together {
+        asking: Mutex<usize>,
+        changed: Condvar,
+    }
+
+    impl Texts for Together {
+        fn tokens(&self, id: u32) -> Result<Arc<[u32]>, TextError> {
+            let mut asking = self.asking.lock().unwrap();
+            *asking += 1;
+            self.changed.notify_all();
+            let patience = Duration::from_secs(20);
+            // Once two threads were here at the same time, everybody goes through.
+            let waited = self.changed.wait_timeout_while(asking, patience, |asking| *asking < 2);
+            match waited.unwrap().1.timed_out() {
+                true => Err(TextError { reason: "nobody else came".into() }),
+                false => Ok(text(id)),
+            }
+        }
+
+        fn key(&self, id: u32) -> u64 {
+            id.into()
+        }
+    }
+
+    #[test]
+    fn no_thread_waits_for_the_tokens_of_another() {
+        let ids: Vec<u32> = (0..64).collect();
+        let table = Together { asking: Mutex::new(0), changed: Condvar::new() };
+        assert_eq!(embedder(2, 64).embed(&table, &ids, None, &go_on).err(), None);
     }
 }

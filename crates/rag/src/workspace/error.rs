@@ -18,7 +18,7 @@ pub enum WorkspaceError {
         path: PathBuf,
     },
     /// The operating system refused.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}\nhint: name a workspace file that you may read", path.display())]
     Io {
         /// What was read.
         path: PathBuf,
@@ -26,7 +26,11 @@ pub enum WorkspaceError {
         source: io::Error,
     },
     /// A file too large to be a workspace, or not text.
-    #[error("{} is not a workspace: {problem}", path.display())]
+    #[error(
+        "{} is not a workspace: {problem}\n\
+         hint: a workspace is a small TOML file in UTF-8; name that file, or save it as UTF-8",
+        path.display()
+    )]
     NotText {
         /// The file.
         path: PathBuf,
@@ -34,7 +38,10 @@ pub enum WorkspaceError {
         problem: String,
     },
     /// Not TOML.
-    #[error("{place}: {problem}")]
+    #[error(
+        "{place}: {problem}\n\
+         hint: a line is a key, = and a value; text stands in quotes, a table's name in [brackets]"
+    )]
     Syntax {
         /// Where.
         place: Place,
@@ -54,7 +61,7 @@ pub enum WorkspaceError {
         hint: String,
     },
     /// A value of the wrong type or out of its range.
-    #[error("{place}: {key} {problem}")]
+    #[error("{place}: {key} {problem}\nhint: {hint}")]
     Value {
         /// Where.
         place: Place,
@@ -62,6 +69,8 @@ pub enum WorkspaceError {
         key: String,
         /// What is wrong and what is accepted; continues after the key.
         problem: String,
+        /// What the key is for, or what to write.
+        hint: String,
     },
     /// Two keys that exclude each other.
     #[error("{place}: {second} and {first} exclude each other\nhint: keep one of them")]

@@ -19,6 +19,17 @@ pub(super) struct Key<T> {
     pub doc: &'static str,
 }
 
+impl<T> Key<T> {
+    /// What a person is told who wrote a value that is not accepted.
+    pub(super) fn meaning(&self, target: &T) -> String {
+        let default = (self.default)(target);
+        match default.starts_with('(') {
+            true => self.doc.to_owned(),
+            false => format!("{} Left out, it is {default}", self.doc),
+        }
+    }
+}
+
 /// What a key accepts, and how it is stored.
 pub(super) enum Kind<T> {
     /// A whole number in a range.

@@ -111,6 +111,7 @@ impl Reader<'_> {
             place: self.place(span.clone()),
             key: format!("[tenant.{name}]"),
             problem: format!("has no usable name: {error}"),
+            hint: "names are like science, eu-support or team_2".to_owned(),
         };
         let name: TenantName = name.parse().map_err(problem)?;
         let shown = format!("[tenant.{name}]");
@@ -123,7 +124,8 @@ impl Reader<'_> {
             return Err(WorkspaceError::Value {
                 place: self.place(span),
                 key: shown,
-                problem: "has no data\nhint: add data = \"FOLDER\"".to_owned(),
+                problem: "has no data".to_owned(),
+                hint: "add data = \"FOLDER\"".to_owned(),
             });
         }
         for target in &tenant.data {
@@ -152,6 +154,7 @@ impl Reader<'_> {
             problem: "must be the name, folder or hub id of a model, for example \
                       \"all-MiniLM-L6-v2\""
                 .to_owned(),
+            hint: "`cotenant model list` shows the names that are known".to_owned(),
         })?;
         let folder = self.resolve(base);
         Ok(if folder.is_dir() { folder.display().to_string() } else { base.to_owned() })
@@ -174,6 +177,7 @@ impl Reader<'_> {
                 place: self.place(value.span()),
                 key: name.to_owned(),
                 problem,
+                hint: key.meaning(target),
             })?;
         }
         Ok(())
@@ -244,6 +248,8 @@ impl Reader<'_> {
             place: self.place(span),
             key: name.to_owned(),
             problem: format!("must be a table, not {}", shown(value.get_ref())),
+            hint: "write its name in [brackets] on a line, and its keys on the lines below"
+                .to_owned(),
         })
     }
 

@@ -98,7 +98,13 @@ fn bad_workspaces_say_where_and_what_to_do() {
     );
     check(&with("clip = 1.0"), &["did you mean \"clip_norm\"?"]);
     check(&with("zzz = 1"), &["hint: the keys are"]);
-    check(&with("rank = 0"), &["w.toml:5:8: rank must be a whole number from 1 to 1024, not 0"]);
+    check(
+        &with("rank = 0"),
+        &[
+            "w.toml:5:8: rank must be a whole number from 1 to 1024, not 0",
+            "hint: Rank of the adapter: more can learn more and costs more. Left out, it is 16",
+        ],
+    );
     check(&with("rank = \"8\""), &["not \"8\""]);
     check(&with("rank = 8.5"), &["not 8.5"]);
     check(&with("rank = -8"), &["not -8"]);

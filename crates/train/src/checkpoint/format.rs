@@ -23,7 +23,7 @@ use crate::tenant::Phase;
 /// First bytes of every checkpoint.
 pub(super) const MAGIC: &[u8; 8] = b"COTCKPT\0";
 /// Changes whenever the meaning of the bytes does.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Sections of numbers of a tenant.
 pub(super) const SECTIONS: usize = 6;
 const HASH_SEED: u64 = 0x636B_7074;
@@ -56,6 +56,8 @@ pub(super) struct TenantMeta {
     pub(super) step_pairs: u64,
     pub(super) tokens: u64,
     pub(super) pairs: u64,
+    /// Steps and bits of every score.
+    pub(super) scores: Vec<(u64, u64)>,
     pub(super) best: Option<BestMeta>,
     pub(super) evaluations_in_vain: u32,
     pub(super) counter: Option<u64>,

@@ -19,7 +19,10 @@ pub(crate) use write::write;
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// The disk refused.
-    #[error("failed to {action} checkpoint {path}")]
+    #[error(
+        "failed to {action} checkpoint {path}\n\
+         hint: check that the file and its folder may be read and written"
+    )]
     Io {
         /// `read` or `write`.
         action: &'static str,

@@ -93,6 +93,7 @@ fn state(meta: &TenantMeta, numbers: [Vec<f32>; SECTIONS]) -> State {
         tokens: meta.tokens,
         pairs: meta.pairs,
         losses,
+        scores: meta.scores.iter().map(|&(step, bits)| (step, f64::from_bits(bits))).collect(),
         best,
         evaluations_in_vain: meta.evaluations_in_vain,
     }

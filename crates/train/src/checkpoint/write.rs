@@ -57,6 +57,7 @@ fn describe(tenant: &Tenant, counter: Option<u64>) -> TenantMeta {
         step_pairs: state.step_pairs,
         tokens: state.tokens,
         pairs: state.pairs,
+        scores: state.scores.iter().map(|&(step, score)| (step, score.to_bits())).collect(),
         best: state.best.as_ref().map(best),
         evaluations_in_vain: state.evaluations_in_vain,
         counter,

@@ -58,13 +58,16 @@ impl PrefixLimits {
 #[derive(Debug, Error)]
 pub enum LimitsError {
     /// A limit is 0.
-    #[error("{key} is 0, but must be at least 1")]
+    #[error("{key} is 0, but must be at least 1\nhint: raise {key}, or leave its default")]
     Zero {
         /// The limit.
         key: &'static str,
     },
     /// The cache folder cannot be used.
-    #[error("failed to open prefix cache folder {folder}")]
+    #[error(
+        "failed to open prefix cache folder {folder}\n\
+         hint: name a folder that you may write, or none to keep the cache in memory"
+    )]
     Folder {
         /// The folder.
         folder: PathBuf,

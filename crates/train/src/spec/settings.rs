@@ -134,7 +134,9 @@ pub enum SettingsError {
         name: String,
     },
     /// A number is outside of its range.
-    #[error("{key} is {value}, but must be {must}")]
+    #[error(
+        "{key} is {value}, but must be {must}\nhint: change {key} in the settings or in the data"
+    )]
     Range {
         /// The setting.
         key: &'static str,
@@ -171,7 +173,10 @@ pub enum SettingsError {
     #[error("failed to lay out the adapter")]
     Adapter(#[from] SpecError),
     /// The adapter to begin with does not fit the model.
-    #[error("adapter to begin with does not fit the model: {reason}")]
+    #[error(
+        "adapter to begin with does not fit the model: {reason}\n\
+         hint: begin with an adapter that was trained on this base model, or with none"
+    )]
     BeginAdapter {
         /// What does not fit.
         reason: String,
@@ -247,5 +252,48 @@ impl Settings {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::io::ErrorKind;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::checkpoint::CheckpointError;
+    use crate::spec::LimitsError;
+
+    /// The error, or what caused it, says what to do.
+    #[track_caller]
+    fn check(error: &(dyn Error + 'static)) {
+        let chain = std::iter::successors(Some(error), |&error| error.source());
+        let chain: Vec<String> = chain.map(ToString::to_string).collect();
+        let mut lines = chain.iter().flat_map(|message| message.lines());
+        assert!(lines.any(|line| line.starts_with("hint: ")), "{chain:?}");
+    }
+
+    #[test]
+    fn every_error_ends_with_what_to_do() {
+        let (path, text) = (|| PathBuf::from("run/checkpoint"), || "text".to_owned());
+        let io = || ErrorKind::PermissionDenied.into();
+        let wrong = SettingsError::WrongExample { index: 0, found: "a", loss: "b", wanted: "c" };
+        let errors: [Box<dyn Error>; 13] = [
+            Box::new(SettingsError::NameTaken { name: text() }),
+            Box::new(SettingsError::Range { key: "batch", value: text(), must: "at least 1" }),
+            Box::new(SettingsError::NoExamples),
+            Box::new(SettingsError::NothingToCompare),
+            Box::new(wrong),
+            Box::new(SettingsError::Adapter(SpecError::NoTargets)),
+            Box::new(SettingsError::BeginAdapter { reason: text() }),
+            Box::new(LimitsError::Zero { key: "threads" }),
+            Box::new(LimitsError::Folder { folder: path(), source: io() }),
+            Box::new(CheckpointError::Io { action: "read", path: path(), source: io() }),
+            Box::new(CheckpointError::Damaged { path: path(), reason: text() }),
+            Box::new(CheckpointError::Version { path: path(), found: 9, supported: 1 }),
+            Box::new(CheckpointError::Differs { path: path(), difference: text() }),
+        ];
+        errors.iter().for_each(|error| check(&**error));
     }
 }

@@ -165,6 +165,7 @@ impl Tenant {
     /// Compares a score with the best so far and goes on, or stops.
     pub(crate) fn on_score(&mut self, id: TenantId, score: f64) -> Vec<Event> {
         let state = &mut self.state;
+        state.scores.push((state.step, score));
         let improved = match &state.best {
             Some(best) => score > best.score,
             None => true,
@@ -207,7 +208,7 @@ impl Tenant {
 
     /// How far it is.
     pub(crate) fn progress(&self) -> Progress {
-        let State { step, tokens, pairs, losses, best, phase, .. } = &self.state;
+        let State { step, tokens, pairs, losses, scores, best, phase, .. } = &self.state;
         Progress {
             name: self.name.clone(),
             step: *step,
@@ -216,6 +217,7 @@ impl Tenant {
             pairs: *pairs,
             tokens: *tokens,
             losses: losses.clone(),
+            scores: scores.clone(),
             best: best.as_ref().map(|best| (best.step, best.score)),
             finished: match phase {
                 Phase::Training | Phase::AwaitingScore => None,

@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) pairs: u64,
     /// The loss of each step.
     pub(crate) losses: Vec<f32>,
+    /// Every score that was reported, with the steps taken when the adapter was judged.
+    pub(crate) scores: Vec<(u64, f64)>,
     /// The best adapter, where scores are reported.
     pub(crate) best: Option<Best>,
     /// Evaluations since the best one.
@@ -81,6 +83,7 @@ impl State {
             tokens: 0,
             pairs: 0,
             losses: Vec::new(),
+            scores: Vec::new(),
             best: None,
             evaluations_in_vain: 0,
         }

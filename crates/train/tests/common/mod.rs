@@ -207,6 +207,7 @@ pub fn round(trainer: &mut Trainer<Cpu>) -> Vec<Event> {
 pub struct Ended {
     pub adapter: Vec<u32>,
     pub losses: Vec<u32>,
+    pub scores: Vec<(u64, u64)>,
     pub best: Option<(u64, u64)>,
     pub reason: String,
 }
@@ -215,6 +216,12 @@ pub fn ended(outcome: &Outcome) -> Ended {
     Ended {
         adapter: outcome.adapter.values.iter().map(|value| value.to_bits()).collect(),
         losses: outcome.progress.losses.iter().map(|loss| loss.to_bits()).collect(),
+        scores: outcome
+            .progress
+            .scores
+            .iter()
+            .map(|(step, score)| (*step, score.to_bits()))
+            .collect(),
         best: outcome.progress.best.map(|(step, score)| (step, score.to_bits())),
         reason: outcome.reason.to_string(),
     }

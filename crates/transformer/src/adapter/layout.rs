@@ -102,7 +102,10 @@ pub struct LoraSpec {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SpecError {
     /// Rank 0 adapts nothing.
-    #[error("rank must be at least 1 and at most {max}, not {rank}")]
+    #[error(
+        "rank must be at least 1 and at most {max}, not {rank}\n\
+         hint: set rank to a number in that range, such as 8 or 16 where it allows them"
+    )]
     Rank {
         /// The rank asked for.
         rank: usize,
@@ -111,11 +114,17 @@ pub enum SpecError {
     },
     /// No linear layer was named.
     #[error(
-        "targets is empty; name at least one of query, key, value, attention_output, intermediate, output"
+        "no linear layer is named to adapt\n\
+         hint: name in targets at least one of query, key, value, attention_output, intermediate, \
+         output, and no empty list of layers"
     )]
     NoTargets,
     /// A layer that the model does not have.
-    #[error("layer {layer} does not exist: the model has layers 0..{layers}")]
+    #[error(
+        "layer {layer} does not exist: the model has {layers} layers\n\
+         hint: layers count from 0, so the last one is {}; top_layers takes 1 to {layers}",
+        layers.saturating_sub(1)
+    )]
     Layer {
         /// The layer asked for, or the count of a `top` choice.
         layer: usize,

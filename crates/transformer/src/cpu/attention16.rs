@@ -6,7 +6,7 @@
 //! is as small as a head.
 
 use super::attention::{Heads, softmax, softmax_backward};
-use super::bf16::Bf16Isa;
+use super::bf16::Avx512Bf16;
 use super::lanes::LANES;
 use super::pairs16::{
     Floats, PairProduct, along_columns, along_columns_turned, along_rows, along_rows_turned,
@@ -26,7 +26,7 @@ pub(super) struct HeadScratch16 {
 
 /// As [`attention::forward`](super::attention::forward).
 pub(super) fn forward(
-    isa: Bf16Isa,
+    isa: Avx512Bf16,
     heads: Heads,
     qkv: &[f32],
     scratch: &mut HeadScratch16,
@@ -46,7 +46,7 @@ pub(super) fn forward(
 
 /// As [`attention::backward`](super::attention::backward).
 pub(super) fn backward(
-    isa: Bf16Isa,
+    isa: Avx512Bf16,
     heads: Heads,
     qkv: &[f32],
     d_context: &[f32],
@@ -81,7 +81,7 @@ pub(super) fn backward(
 
 /// One head of one text.
 struct Head<'a> {
-    isa: Bf16Isa,
+    isa: Avx512Bf16,
     heads: Heads,
     /// From the head's queries on.
     qkv: &'a [f32],
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn agrees_with_f32_in_any_shape() {
-        let Some(isa) = Bf16Isa::detect() else {
+        let Some(isa) = Avx512Bf16::detect() else {
             eprintln!("skipped: this processor has no AVX512-BF16");
             return;
         };

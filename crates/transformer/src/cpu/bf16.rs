@@ -1,18 +1,74 @@
-//! Products with frozen weights in bf16, summed in f32, by AVX512-BF16.
+//! Products with frozen weights in bf16, summed in f32, by AMX or AVX512-BF16.
 //!
-//! Panels as in [`panels`](super::panels), but each step takes two values of `k` at once
-//! (`vdpbf16ps`), so a panel's row holds pairs. An element is still one chain over `k` from first to
-//! last, and rows stay independent of their neighbours.
+//! Panels as in [`panels`](super::panels), but `k` comes in pairs, as both instruction sets take it:
+//! `vdpbf16ps` one pair of a row at once, [`amx`](super::amx) sixteen pairs of sixteen rows. Within
+//! one of them an element is a chain over `k` in a fixed order and rows stay independent of their
+//! neighbours; between the two, last bits differ.
 
 use super::lanes::{Isa, LANES, kernel};
 use super::panels::{Operands, PANEL};
 use crate::backend::Target;
 
-/// Proof that the processor has AVX512-BF16, beside what it has for f32.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx::Amx;
+
+/// Proof that the processor has bf16 products, beside what it has for f32.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bf16Isa(Isa);
+pub(super) struct Bf16Isa {
+    isa: Isa,
+    unit: Unit,
+}
+
+/// What multiplies.
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx(Amx),
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
 
 impl Bf16Isa {
+    /// The proof of the fastest, if the processor has any.
+    pub(super) fn detect() -> Option<Self> {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if let Some(amx) = Amx::detect(Isa::detect()) {
+            return Some(amx.into());
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx512) = Avx512Bf16::detect() {
+            return Some(Self { isa: avx512.floats(), unit: Unit::Avx512 });
+        }
+        None
+    }
+
+    /// Everything that can be tested here: AVX512-BF16 where the processor has it, and AMX, by
+    /// emulation where it has not.
+    #[cfg(test)]
+    pub(super) fn every() -> Vec<Self> {
+        let mut every: Vec<Self> = Vec::new();
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        every.push(Amx::detect_or_emulate(Isa::detect()).into());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx512) = Avx512Bf16::detect() {
+            every.push(Self { isa: avx512.floats(), unit: Unit::Avx512 });
+        }
+        every
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+impl From<Amx> for Bf16Isa {
+    fn from(amx: Amx) -> Self {
+        Self { isa: amx.isa, unit: Unit::Amx(amx) }
+    }
+}
+
+/// Proof that the processor has AVX512-BF16, beside AVX-512 for f32.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512Bf16(Isa);
+
+impl Avx512Bf16 {
     /// The proof, if the processor has it.
     pub(super) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
@@ -28,10 +84,24 @@ impl Bf16Isa {
     }
 }
 
-/// A right-hand matrix `[k, n]` in panels of bf16 pairs: `[panel][k / 2][column][2]`.
+/// Sixteen pairs: a vector register, or a row of an AMX tile. Aligned, so that no load takes two
+/// cache lines.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Line(pub(super) [u16; 2 * LANES]);
+
+impl Line {
+    pub(super) const ZERO: Self = Self([0; 2 * LANES]);
+}
+
+/// Rows of the left-hand side come in multiples of this, the last ones zero: the rows of a tile.
+pub(super) const ROWS: usize = 16;
+
+/// A right-hand matrix `[k, n]` in panels of bf16 pairs: `[panel][k / 2][column][2]`, where `k` is
+/// padded with zeros to whole [`Line`]s of a left-hand row.
 #[derive(Clone, Debug)]
 pub(super) struct Panels16 {
-    values: Vec<u16>,
+    lines: Vec<Line>,
     k: usize,
     n: usize,
 }
@@ -39,31 +109,53 @@ pub(super) struct Panels16 {
 impl Panels16 {
     /// Lays out and rounds the matrix whose element `(p, j)` is `at(p, j)`.
     pub(super) fn new(k: usize, n: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let pairs = k.div_ceil(2);
-        let mut values = vec![0; n.div_ceil(PANEL) * pairs * 2 * PANEL];
-        for (panel, values) in values.chunks_exact_mut(pairs * 2 * PANEL).enumerate() {
-            for (pair, row) in values.chunks_exact_mut(2 * PANEL).enumerate() {
-                for (j, value) in (panel * PANEL..n).zip(row.chunks_exact_mut(2)) {
+        let pairs = k.div_ceil(2 * LANES) * LANES;
+        let mut lines = vec![Line::ZERO; n.div_ceil(PANEL) * pairs * 2];
+        for (panel, lines) in lines.chunks_exact_mut(pairs * 2).enumerate() {
+            for (pair, row) in lines.chunks_exact_mut(2).enumerate() {
+                let values = row.iter_mut().flat_map(|line| line.0.chunks_exact_mut(2));
+                for (j, value) in (panel * PANEL..n).zip(values) {
                     for (p, value) in (2 * pair..k).zip(value) {
                         *value = round(at(p, j));
                     }
                 }
             }
         }
-        Self { values, k, n }
+        Self { lines, k, n }
     }
 
     /// As [`Panels::multiply`](super::panels::Panels::multiply); `rounded` is scratch for `x`.
-    pub(super) fn multiply(&self, isa: Bf16Isa, rounded: &mut Vec<u16>, operands: Operands<'_>) {
+    pub(super) fn multiply(&self, bf16: Bf16Isa, rounded: &mut Vec<Line>, operands: Operands<'_>) {
         operands.check(self.k, self.n);
-        let width = self.k.next_multiple_of(2);
-        rounded.resize(operands.x.len() / self.k * width, 0);
-        round_rows(isa.0, operands.x, self.k, rounded);
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Bf16Isa` proves the instructions; the check above bounds rows and columns.
-        unsafe {
-            avx512::multiply(self, rounded, operands);
+        let rows = operands.x.len() / self.k;
+        rounded.resize(rows.next_multiple_of(ROWS) * self.row_lines(), Line::ZERO);
+        round_rows(bf16.isa, operands.x, self.k, rounded);
+        match bf16.unit {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Unit::Amx(amx) => amx.multiply(self, rounded, operands),
+            // SAFETY: the value proves the instructions; the check above bounds rows and columns.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Avx512 => unsafe { avx512::multiply(self, rounded, operands) },
         }
+    }
+
+    /// Columns of the matrix.
+    pub(super) fn columns(&self) -> usize {
+        self.n
+    }
+
+    /// Lines of one left-hand row.
+    pub(super) fn row_lines(&self) -> usize {
+        self.k.div_ceil(2 * LANES)
+    }
+
+    /// The panels from left to right, each two lines a pair.
+    pub(super) fn panels(&self) -> impl Iterator<Item = &[Line]> {
+        self.lines.chunks_exact(self.panel_lines())
+    }
+
+    fn panel_lines(&self) -> usize {
+        self.row_lines() * LANES * 2
     }
 }
 
@@ -76,14 +168,21 @@ fn round(value: f32) -> u16 {
 }
 
 kernel! {
-    fn round_rows(x: &[f32], k: usize, rounded: &mut [u16]) {
-        let width = k.next_multiple_of(2);
-        for (x, rounded) in x.chunks_exact(k).zip(rounded.chunks_exact_mut(width)) {
-            for (rounded, &x) in rounded.iter_mut().zip(x) {
-                *rounded = round(x);
+    /// Rounds rows of `k` values into whole lines; what is over, at a row's end or of rows, is zero.
+    fn round_rows(x: &[f32], k: usize, rounded: &mut [Line]) {
+        let mut rows = x.chunks_exact(k);
+        for lines in rounded.chunks_exact_mut(k.div_ceil(2 * LANES)) {
+            let (whole, rest) = rows.next().unwrap_or_default().as_chunks::<{ 2 * LANES }>();
+            for (line, x) in lines.iter_mut().zip(whole) {
+                for (rounded, &x) in line.0.iter_mut().zip(x) {
+                    *rounded = round(x);
+                }
             }
-            if width > k {
-                rounded[k] = 0;
+            for line in &mut lines[whole.len()..] {
+                *line = Line::ZERO;
+                for (rounded, &x) in line.0.iter_mut().zip(rest) {
+                    *rounded = round(x);
+                }
             }
         }
     }
@@ -96,7 +195,7 @@ mod avx512 {
         _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
     };
 
-    use super::{LANES, Operands, PANEL, Panels16, Target};
+    use super::{LANES, Line, Operands, PANEL, Panels16, Target};
 
     /// Rows of a tile: 12 × 2 sums, two vectors of the panel and one factor.
     const TILE_ROWS: usize = 12;
@@ -106,6 +205,8 @@ mod avx512 {
 
     struct Tile<'a> {
         panels: &'a Panels16,
+        /// Without the zeros that both sides end with. (A count known to be a multiple of sixteen
+        /// made the compiler keep sums in memory, for a quarter of the speed.)
         pairs: usize,
         panel: usize,
         x: *const u16,
@@ -116,18 +217,18 @@ mod avx512 {
 
     /// # Safety
     /// The processor has AVX512-BF16, the operands passed their check, and `x` is their rows rounded,
-    /// each padded to an even number of values.
+    /// each [`Panels16::row_lines`].
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) unsafe fn multiply(panels: &Panels16, x: &[u16], operands: Operands<'_>) {
+    pub(super) unsafe fn multiply(panels: &Panels16, x: &[Line], operands: Operands<'_>) {
         let Operands { bias, y, target, .. } = operands;
         let pairs = panels.k.div_ceil(2);
         let rows = (BLOCK_BYTES / (4 * pairs)).max(TILE_ROWS);
-        for (x, y) in x.chunks(rows * 2 * pairs).zip(y.chunks_mut(rows * panels.n)) {
-            let m = x.len() / (2 * pairs);
+        for (x, y) in x.chunks(rows * panels.row_lines()).zip(y.chunks_mut(rows * panels.n)) {
+            let m = y.len() / panels.n;
             for panel in 0..panels.n.div_ceil(PANEL) {
-                let (x, y) = (x.as_ptr(), y.as_mut_ptr());
+                let (x, y) = (x.as_ptr().cast(), y.as_mut_ptr());
                 let tile = Tile { panels, pairs, panel, x, y, bias, target };
-                // SAFETY: `i + R <= m` in each call, and `m` counts the rows of both slices.
+                // SAFETY: `i + R <= m` in each call, and both slices have `m` rows.
                 unsafe {
                     let mut i = 0;
                     while i + TILE_ROWS <= m {
@@ -159,20 +260,20 @@ mod avx512 {
     unsafe fn run<const R: usize>(tile: &Tile<'_>, i: usize) {
         let Tile { pairs, .. } = *tile;
         let mut sums: [[__m512; 2]; R] = [[_mm512_setzero_ps(); 2]; R];
-        let from = tile.panel * pairs * 2 * PANEL;
-        let panel = tile.panels.values[from..from + pairs * 2 * PANEL].as_ptr();
+        let (width, lines) = (tile.panels.row_lines() * 2 * LANES, tile.panels.panel_lines());
+        let panel = tile.panels.lines[tile.panel * lines..][..lines].as_ptr().cast::<u16>();
         for p in 0..pairs {
-            // SAFETY: the panel holds `pairs` rows of `2 * PANEL` values, and each row of `x`
-            // `2 * pairs`; pairs of u16 need no alignment beyond what the unaligned loads give.
+            // SAFETY: the panel holds at least `pairs` rows of `2 * PANEL` values, and each row of `x`
+            // `width`, which is no less than `2 * pairs`; the loads need no alignment.
             let (row, x) = unsafe {
                 let at = panel.add(p * 2 * PANEL);
                 let first = _mm512_loadu_si512(at.cast());
                 let second = _mm512_loadu_si512(at.add(2 * LANES).cast());
-                ([pair(first), pair(second)], tile.x.add(i * 2 * pairs + 2 * p))
+                ([pair(first), pair(second)], tile.x.add(i * width + 2 * p))
             };
             for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: as above.
-                let value = unsafe { x.add(r * 2 * pairs).cast::<i32>().read_unaligned() };
+                let value = unsafe { x.add(r * width).cast::<i32>().read_unaligned() };
                 let factor = pair(_mm512_set1_epi32(value));
                 sums[0] = _mm512_dpbf16_ps(sums[0], factor, row[0]);
                 sums[1] = _mm512_dpbf16_ps(sums[1], factor, row[1]);
@@ -228,29 +329,86 @@ mod tests {
         f64::from(f32::from_bits(u32::from(value) << 16))
     }
 
+    fn every() -> Vec<Bf16Isa> {
+        let (every, own) = (Bf16Isa::every(), Bf16Isa::detect());
+        eprintln!("tested: {every:?}; the processor's own best, and not emulated: {own:?}");
+        every
+    }
+
+    /// What lies around a result.
+    const UNTOUCHED: f32 = -12345.0;
+
+    /// `x · w + bias`, then added once more without the bias.
+    fn check_product(bf16: Bf16Isa, m: usize, k: usize, n: usize) {
+        let (x, w, bias) = (random(m * k, 1), random(k * n, 2), random(n, 3));
+        let panels = Panels16::new(k, n, |p, j| w[p * n + j]);
+        let around = 3 * PANEL;
+        let mut y = vec![UNTOUCHED; around + m * n + around];
+        // What an earlier product leaves in the scratch: here, no number at all.
+        let mut scratch = vec![Line([0x7FC0; 2 * LANES]); 100];
+        for (bias, target) in [(&bias[..], Target::Replace), (&[], Target::Add)] {
+            let y = &mut y[around..around + m * n];
+            panels.multiply(bf16, &mut scratch, Operands { x: &x, bias, y, target });
+        }
+        let outside = y[..around].iter().chain(&y[around + m * n..]);
+        assert!(outside.into_iter().all(|y| *y == UNTOUCHED), "{m}x{k}x{n} writes outside");
+        let x: Vec<f64> = x.into_iter().map(|x| widen(round(x))).collect();
+        let w: Vec<f64> = w.into_iter().map(|w| widen(round(w))).collect();
+        for (i, y) in y[around..around + m * n].iter().enumerate() {
+            let sum: f64 = (0..k).map(|p| x[i / n * k + p] * w[p * n + i % n]).sum();
+            let expected = 2.0 * sum + f64::from(bias[i % n]);
+            let error = (f64::from(*y) - expected).abs();
+            assert!(
+                error < 1e-4_f64.max(2e-8 * k as f64),
+                "{bf16:?} {m}x{k}x{n} at {i}: {y}, not {expected}"
+            );
+        }
+    }
+
     #[test]
     fn agrees_with_a_naive_product_of_the_rounded_factors() {
-        let Some(bf16) = Bf16Isa::detect() else {
-            eprintln!("skipped: this processor has no AVX512-BF16");
-            return;
-        };
-        for (m, k, n) in [(1, 3, 2), (2, 40, 33), (13, 32, 40), (29, 384, 96), (5, 7, 100)] {
-            let (x, w, bias) = (random(m * k, 1), random(k * n, 2), random(n, 3));
+        for bf16 in every() {
+            for (m, k, n) in [(1, 3, 2), (2, 40, 33), (13, 32, 40), (29, 384, 96), (5, 7, 100)] {
+                check_product(bf16, m, k, n);
+            }
+            for m in 0..=70 {
+                check_product(bf16, m, 40, 33);
+            }
+            for k in [1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 95, 96, 97, 1152] {
+                check_product(bf16, 19, k, 34);
+            }
+            for n in [1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 96] {
+                check_product(bf16, 35, 70, n);
+            }
+            // More rows than stay in the cache.
+            check_product(bf16, 70, 16384, 2);
+        }
+    }
+
+    #[test]
+    fn rows_do_not_depend_on_their_neighbours() {
+        for (bf16, (k, n)) in every()
+            .into_iter()
+            .flat_map(|bf16| [(384, 96), (70, 40), (32, 32)].map(|shape| (bf16, shape)))
+        {
+            let m = 70;
+            let (mut x, w) = (random(m * k, 3), random(k * n, 4));
+            // Not even on one that is no number.
+            x[20 * k..21 * k].fill(f32::NAN);
             let panels = Panels16::new(k, n, |p, j| w[p * n + j]);
-            let (mut y, mut scratch) = (vec![9.0; m * n], Vec::new());
-            let operands = Operands { x: &x, bias: &bias, y: &mut y, target: Target::Replace };
-            panels.multiply(bf16, &mut scratch, operands);
-            let operands = Operands { x: &x, bias: &[], y: &mut y, target: Target::Add };
-            panels.multiply(bf16, &mut scratch, operands);
-            for (i, y) in y.iter().enumerate() {
-                let sum: f64 = (0..k)
-                    .map(|p| widen(round(x[i / n * k + p])) * widen(round(w[p * n + i % n])))
-                    .sum();
-                let expected = 2.0 * sum + f64::from(bias[i % n]);
-                assert!(
-                    (f64::from(*y) - expected).abs() < 1e-4,
-                    "{m}x{k}x{n}: {y}, not {expected}"
-                );
+            let product = |first: usize, rows: usize| {
+                let mut y = vec![0.0; rows * n];
+                let x = &x[first * k..(first + rows) * k];
+                let operands = Operands { x, bias: &[], y: &mut y, target: Target::Replace };
+                panels.multiply(bf16, &mut Vec::new(), operands);
+                y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let whole = product(0, m);
+            let numbers = whole.iter().filter(|bits| !f32::from_bits(**bits).is_nan()).count();
+            assert_eq!(numbers, (m - 1) * n, "{bf16:?}");
+            for (first, rows) in (1..m).map(|rows| (m - rows, rows)).chain((1..m).map(|r| (0, r))) {
+                let same = product(first, rows) == whole[first * n..(first + rows) * n];
+                assert!(same, "{bf16:?}: {rows} rows from {first} of {m}x{k}x{n} differ");
             }
         }
     }

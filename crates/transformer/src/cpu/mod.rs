@@ -4,6 +4,8 @@
 //! no barrier stands inside a layer.
 
 mod allocator;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod attention16;
@@ -28,7 +30,7 @@ use crate::packed::Packed;
 
 pub use self::allocator::keep_memory_flat;
 use self::attention::{HeadScratch, Heads};
-use self::bf16::{Bf16Isa, Panels16};
+use self::bf16::{Avx512Bf16, Bf16Isa, Line, Panels16};
 use self::lanes::Isa;
 use self::lora::{LoraScratch, Rows};
 use self::norm::Normalised;
@@ -39,23 +41,30 @@ use self::tables::Tables;
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu {
     isa: Isa,
-    /// Set where products run in bf16.
+    /// Set where products with frozen weights run in bf16.
     bf16: Option<Bf16Isa>,
+    /// Set where those of attention do.
+    heads16: Option<Avx512Bf16>,
 }
 
 /// The processor has no products in the precision asked for.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("this processor has no bf16 products (AVX512-BF16)\nhint: use precision f32 or auto")]
+#[error(
+    "this processor has no bf16 products (AMX or AVX512-BF16)\nhint: use precision f32 or auto"
+)]
 pub struct UnsupportedPrecision;
 
 impl Cpu {
     /// The processor in this precision.
     pub fn new(precision: Precision) -> Result<Self, UnsupportedPrecision> {
-        let bf16 = match precision {
-            Precision::F32 => None,
-            Precision::Bf16 => Some(Bf16Isa::detect().ok_or(UnsupportedPrecision)?),
-        };
-        Ok(Self { isa: Isa::detect(), bf16 })
+        Ok(match precision {
+            Precision::F32 => Self { isa: Isa::detect(), bf16: None, heads16: None },
+            Precision::Bf16 => Self::with_bf16(Bf16Isa::detect().ok_or(UnsupportedPrecision)?),
+        })
+    }
+
+    fn with_bf16(bf16: Bf16Isa) -> Self {
+        Self { isa: Isa::detect(), bf16: Some(bf16), heads16: Avx512Bf16::detect() }
     }
 
     /// The fastest precision that this processor has.
@@ -64,6 +73,12 @@ impl Cpu {
             Some(_) => Precision::Bf16,
             None => Precision::F32,
         }
+    }
+
+    /// One for each kind of bf16 product that can be tested here.
+    #[cfg(test)]
+    pub(crate) fn every_bf16() -> impl Iterator<Item = Self> {
+        Bf16Isa::every().into_iter().map(Self::with_bf16)
     }
 }
 
@@ -88,7 +103,7 @@ pub struct CpuWorkspace {
     #[cfg(target_arch = "x86_64")]
     head16: attention16::HeadScratch16,
     lora: LoraScratch,
-    rounded: Vec<u16>,
+    rounded: Vec<Line>,
 }
 
 impl Cpu {
@@ -231,7 +246,7 @@ impl Backend for Cpu {
         for text in scope.batch.offsets().windows(2) {
             let qkv = &qkv[text[0] * 3 * hidden..text[1] * 3 * hidden];
             let context = &mut context[text[0] * hidden..text[1] * hidden];
-            match self.bf16 {
+            match self.heads16 {
                 #[cfg(target_arch = "x86_64")]
                 Some(isa) => {
                     attention16::forward(isa, heads, qkv, &mut workspace.head16, context);
@@ -256,7 +271,7 @@ impl Backend for Cpu {
             let d_context = &d_context[text[0] * hidden..text[1] * hidden];
             let d_qkv = &mut d_qkv[wide.clone()];
             let qkv = &qkv[wide];
-            match self.bf16 {
+            match self.heads16 {
                 #[cfg(target_arch = "x86_64")]
                 Some(isa) => {
                     let scratch = &mut workspace.head16;

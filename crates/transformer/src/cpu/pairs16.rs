@@ -5,7 +5,7 @@
 //! `[pairs][columns]`. Every element is one chain over the pairs from first to last, so a row's
 //! result depends on neither its neighbours nor its place.
 
-use super::bf16::Bf16Isa;
+use super::bf16::Avx512Bf16;
 use super::lanes::LANES;
 
 /// A matrix of floats to be rounded: row `i < rows` begins at `i * row`.
@@ -38,7 +38,7 @@ pub(super) struct PairProduct<'a> {
 }
 
 /// Pairs along the columns: `to[i][p]` of `[rows][columns / 2]`, an odd last column paired with 0.
-pub(super) fn along_columns(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<u32>) {
+pub(super) fn along_columns(isa: Avx512Bf16, from: Floats<'_>, to: &mut Vec<u32>) {
     from.check();
     to.resize(from.rows * from.columns.div_ceil(2), 0);
     // SAFETY: `isa` proves the instructions, and both matrices lie within their slices.
@@ -47,7 +47,7 @@ pub(super) fn along_columns(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<u32>) {
 
 /// Pairs along the columns, transposed: `to[p][i]` of `[columns / 2][rows rounded up to a vector]`,
 /// zeros beyond the rows.
-pub(super) fn along_columns_turned(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<u32>) {
+pub(super) fn along_columns_turned(isa: Avx512Bf16, from: Floats<'_>, to: &mut Vec<u32>) {
     from.check();
     to.resize(from.columns.div_ceil(2) * from.rows.next_multiple_of(LANES), 0);
     // SAFETY: as above.
@@ -56,7 +56,7 @@ pub(super) fn along_columns_turned(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<
 
 /// Pairs along the rows: `to[p][j]` of `[rows / 2][columns rounded up to a vector]`, an odd last
 /// row paired with zeros, zeros beyond the columns.
-pub(super) fn along_rows(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<u32>) {
+pub(super) fn along_rows(isa: Avx512Bf16, from: Floats<'_>, to: &mut Vec<u32>) {
     from.check();
     to.resize(from.rows.div_ceil(2) * from.columns.next_multiple_of(LANES), 0);
     // SAFETY: as above.
@@ -64,7 +64,7 @@ pub(super) fn along_rows(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<u32>) {
 }
 
 /// Pairs along the rows, transposed: `to[j][p]` of `[columns][rows / 2]`.
-pub(super) fn along_rows_turned(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<u32>) {
+pub(super) fn along_rows_turned(isa: Avx512Bf16, from: Floats<'_>, to: &mut Vec<u32>) {
     from.check();
     to.resize(from.columns * from.rows.div_ceil(2), 0);
     // SAFETY: as above.
@@ -72,7 +72,7 @@ pub(super) fn along_rows_turned(isa: Bf16Isa, from: Floats<'_>, to: &mut Vec<u32
 }
 
 /// Writes `c = a · b`.
-pub(super) fn multiply(isa: Bf16Isa, product: PairProduct<'_>) {
+pub(super) fn multiply(isa: Avx512Bf16, product: PairProduct<'_>) {
     let PairProduct { m, n, pairs, a, b, b_row, ref c, c_row } = product;
     assert!(a.len() >= m * pairs);
     assert!(pairs == 0 || b.len() >= (pairs - 1) * b_row + n.next_multiple_of(LANES));
@@ -89,7 +89,7 @@ mod avx512 {
     };
 
     use super::super::transpose::avx512::{mask, turn};
-    use super::{Bf16Isa, Floats, LANES, PairProduct};
+    use super::{Avx512Bf16, Floats, LANES, PairProduct};
 
     /// Rows of a tile: 12 × 2 sums, two vectors of `b` and one factor.
     const TILE_ROWS: usize = 12;
@@ -109,7 +109,7 @@ mod avx512 {
     /// As for every function here: the isa is proof of the instructions, and the caller checked that
     /// the matrices lie within what the pointers may reach.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) unsafe fn along_columns(_: Bf16Isa, from: Floats<'_>, to: *mut u32) {
+    pub(super) unsafe fn along_columns(_: Avx512Bf16, from: Floats<'_>, to: *mut u32) {
         let pairs = from.columns.div_ceil(2);
         for i in 0..from.rows {
             for at in (0..from.columns).step_by(2 * LANES) {
@@ -125,7 +125,7 @@ mod avx512 {
     /// # Safety
     /// As [`along_columns`].
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) unsafe fn along_columns_turned(_: Bf16Isa, from: Floats<'_>, to: *mut u32) {
+    pub(super) unsafe fn along_columns_turned(_: Avx512Bf16, from: Floats<'_>, to: *mut u32) {
         let (pairs, width) = (from.columns.div_ceil(2), from.rows.next_multiple_of(LANES));
         for i in (0..from.rows).step_by(LANES) {
             for at in (0..from.columns).step_by(2 * LANES) {
@@ -145,7 +145,7 @@ mod avx512 {
     /// # Safety
     /// As [`along_columns`].
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) unsafe fn along_rows(_: Bf16Isa, from: Floats<'_>, to: *mut u32) {
+    pub(super) unsafe fn along_rows(_: Avx512Bf16, from: Floats<'_>, to: *mut u32) {
         let width = from.columns.next_multiple_of(LANES);
         for pair in 0..from.rows.div_ceil(2) {
             for at in (0..from.columns).step_by(LANES) {
@@ -158,7 +158,7 @@ mod avx512 {
     /// # Safety
     /// As [`along_columns`].
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) unsafe fn along_rows_turned(_: Bf16Isa, from: Floats<'_>, to: *mut u32) {
+    pub(super) unsafe fn along_rows_turned(_: Avx512Bf16, from: Floats<'_>, to: *mut u32) {
         let pairs = from.rows.div_ceil(2);
         for pair in (0..pairs).step_by(LANES) {
             for at in (0..from.columns).step_by(LANES) {
@@ -221,7 +221,7 @@ mod avx512 {
     /// # Safety
     /// As [`along_columns`].
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    pub(super) unsafe fn multiply(_: Bf16Isa, product: PairProduct<'_>) {
+    pub(super) unsafe fn multiply(_: Avx512Bf16, product: PairProduct<'_>) {
         let mut product = product;
         let (m, n) = (product.m, product.n);
         for j in (0..n).step_by(2 * LANES) {

@@ -77,7 +77,8 @@ kernel! {
         let m = x.len() / panels.k;
         for (at, panel) in panels.values.chunks_exact(panels.k * PANEL).enumerate() {
             let mut i = 0;
-            let mut rows = Rows { x, k: panels.k, panel, n: panels.n, column: at * PANEL, bias, target };
+            let place = Place { column: at * PANEL, bias, target };
+            let mut rows = Rows { x, k: panels.k, panel, n: panels.n, place };
             while i + TILE_ROWS <= m {
                 tile::<TILE_ROWS>(&mut rows, i, y);
                 i += TILE_ROWS;
@@ -105,9 +106,7 @@ struct Rows<'a> {
     k: usize,
     panel: &'a [f32],
     n: usize,
-    column: usize,
-    bias: &'a [f32],
-    target: Target,
+    place: Place<'a>,
 }
 
 #[inline(always)]
@@ -125,34 +124,45 @@ fn tile<const R: usize>(rows: &mut Rows<'_>, i: usize, y: &mut [f32]) {
         }
     }
     for (r, sums) in sums.into_iter().enumerate() {
-        finish(rows, sums, &mut y[(i + r) * rows.n..(i + r + 1) * rows.n]);
+        rows.place.finish(sums, &mut y[(i + r) * rows.n..(i + r + 1) * rows.n]);
     }
 }
 
-/// Adds bias or target and writes one row's part of a panel.
-#[inline(always)]
-fn finish(rows: &Rows<'_>, sums: [Lanes; 2], y: &mut [f32]) {
-    let end = y.len().min(rows.column + PANEL);
-    for (half, mut sum) in sums.into_iter().enumerate() {
-        let from = rows.column + half * LANES;
-        if from >= end {
-            continue;
-        }
-        let whole = from + LANES <= end;
-        let load = |values: &[f32]| {
-            if whole {
-                Lanes::load(&values[from..])
-            } else {
-                Lanes::load_part(&values[from..end], 0.0)
+/// Where a panel's sums go, and what is added to them.
+pub(super) struct Place<'a> {
+    /// First column of the panel.
+    pub column: usize,
+    /// `[n]`, or empty.
+    pub bias: &'a [f32],
+    pub target: Target,
+}
+
+impl Place<'_> {
+    /// Adds bias or target and writes one row's part of a panel.
+    #[inline(always)]
+    pub(super) fn finish(&self, sums: [Lanes; 2], y: &mut [f32]) {
+        let end = y.len().min(self.column + PANEL);
+        for (half, mut sum) in sums.into_iter().enumerate() {
+            let from = self.column + half * LANES;
+            if from >= end {
+                continue;
             }
-        };
-        if !rows.bias.is_empty() {
-            sum = sum + load(rows.bias);
+            let whole = from + LANES <= end;
+            let load = |values: &[f32]| {
+                if whole {
+                    Lanes::load(&values[from..])
+                } else {
+                    Lanes::load_part(&values[from..end], 0.0)
+                }
+            };
+            if !self.bias.is_empty() {
+                sum = sum + load(self.bias);
+            }
+            if self.target == Target::Add {
+                sum = load(y) + sum;
+            }
+            if whole { sum.store(&mut y[from..]) } else { sum.store_part(&mut y[from..end]) }
         }
-        if rows.target == Target::Add {
-            sum = load(y) + sum;
-        }
-        if whole { sum.store(&mut y[from..]) } else { sum.store_part(&mut y[from..end]) }
     }
 }
 

@@ -71,9 +71,13 @@ impl Case {
 }
 
 fn encoder(model: &str, pooling: Pooling, normalize: bool) -> Encoder<Cpu> {
+    let cpu = Cpu::new(Precision::F32).expect("every processor has f32");
+    encoder_on(cpu, model, pooling, normalize)
+}
+
+fn encoder_on(cpu: Cpu, model: &str, pooling: Pooling, normalize: bool) -> Encoder<Cpu> {
     let folder = ModelFolder::open(&golden(&format!("encoder/{model}"))).expect("a golden model");
     let weights = folder.weights().expect("golden weights");
-    let cpu = Cpu::new(Precision::F32).expect("every processor has f32");
     Encoder::new(cpu, folder.config().clone(), weights, pooling, normalize)
 }
 
@@ -166,13 +170,17 @@ fn pooling_and_adapters_are_pefts() {
     }
 }
 
-/// Checks the gradient of every low-rank matrix under the loss `prefix` of the case.
-fn check_gradients(model: &str, prefix: &str, d_out: &str) {
-    let (pooling, normalize) =
-        if prefix == "sum_cls" { (Pooling::Cls, false) } else { (Pooling::Mean, true) };
+/// Passes the gradient of every low-rank matrix under the loss `prefix` of the case to `check`, with
+/// its name.
+fn gradients(
+    encoder: &Encoder<Cpu>,
+    model: &str,
+    prefix: &str,
+    d_out: &str,
+    check: impl Fn(&Case, &str, &[f32]),
+) {
     let case = Case::open(&format!("encoder/{model}.case.safetensors"));
-    let encoder = encoder(model, pooling, normalize);
-    let adapter = adapter(&encoder, &format!("{model}-adapter"));
+    let adapter = adapter(encoder, &format!("{model}-adapter"));
     let batch = case.batch(Some(0));
     let (mut scratch, mut tape) = (Scratch::default(), Tape::default());
     let mut out = vec![0.0; batch.texts() * encoder.config().hidden];
@@ -184,10 +192,18 @@ fn check_gradients(model: &str, prefix: &str, d_out: &str) {
         let Site { layer, module } = entry.site;
         let key = format!("{prefix}.base_model.model.encoder.layer.{layer}.{}", module.path());
         for (matrix, range) in [("lora_A", &entry.a), ("lora_B", &entry.b)] {
-            let actual = &gradients[0][range.clone()];
-            case.check(&format!("{key}.{matrix}.weight"), actual, TOLERANCE_GRADIENT);
+            check(&case, &format!("{key}.{matrix}.weight"), &gradients[0][range.clone()]);
         }
     }
+}
+
+fn check_gradients(model: &str, prefix: &str, d_out: &str) {
+    let (pooling, normalize) =
+        if prefix == "sum_cls" { (Pooling::Cls, false) } else { (Pooling::Mean, true) };
+    let encoder = encoder(model, pooling, normalize);
+    gradients(&encoder, model, prefix, d_out, |case, name, actual| {
+        case.check(name, actual, TOLERANCE_GRADIENT);
+    });
 }
 
 #[test]
@@ -199,4 +215,35 @@ fn every_gradient_is_pytorchs() {
     check_gradients("bert-tiny", "sum_cls", "d_out");
     check_gradients("bert-tiny", "mnrl_negative", "mnrl_negative.d_out");
     check_gradients("bert-tiny", "mnrl_symmetric", "mnrl_symmetric.d_out");
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// Every kind of bf16 product that this machine has or emulates.
+#[test]
+fn embeddings_and_gradients_in_bf16_are_near_pytorchs() {
+    for (cpu, model) in
+        Cpu::every_bf16().flat_map(|cpu| ["bert-tiny", "roberta-tiny"].map(|model| (cpu, model)))
+    {
+        let case = Case::open(&format!("encoder/{model}.case.safetensors"));
+        let encoder = encoder_on(cpu, model, Pooling::Mean, true);
+        let adapter = adapter(&encoder, &format!("{model}-adapter"));
+        let hidden = encoder.config().hidden;
+        for (name, adapter) in [("forward", None), ("adapted", Some(&adapter))] {
+            let expected = case.floats(&format!("{name}.mean_normalized"));
+            let actual = embed(&encoder, &case, adapter);
+            let texts = expected.chunks_exact(hidden).zip(actual.chunks_exact(hidden));
+            for (at, (expected, actual)) in texts.enumerate() {
+                let cosine = cosine(expected, actual);
+                assert!(cosine >= 0.999, "{cpu:?}: {model} {name} of text {at}: {cosine}");
+            }
+        }
+        gradients(&encoder, model, "mnrl", "mnrl.d_out", |case, name, actual| {
+            let cosine = cosine(&case.floats(name), actual);
+            assert!(cosine >= 0.999, "{cpu:?}: {model} {name}: {cosine}");
+        });
+    }
 }

@@ -12,7 +12,7 @@ use super::json::abridged;
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// The system refused to read or write.
-    #[error("failed to {action} {}", path.display())]
+    #[error("failed to {action} {}\nhint: check that the path is right, that you may use it and that the disk has room", path.display())]
     Io {
         /// What was tried: `read`, `write`, `create`...
         action: &'static str,
@@ -31,7 +31,7 @@ pub enum ModelError {
         hint: String,
     },
     /// A file is larger than any honest file of its kind.
-    #[error("failed to read {}: it has {bytes} bytes, and at most {bytes_max} are read", path.display())]
+    #[error("failed to read {}: it has {bytes} bytes, and at most {bytes_max} are read\nhint: this is no such file of a model; check the path, or fetch the model again", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum ModelError {
         bytes_max: u64,
     },
     /// A file that must be JSON is not.
-    #[error("failed to parse {} as JSON", path.display())]
+    #[error("failed to parse {} as JSON\nhint: the file is damaged or another one; fetch or save it again", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum ModelError {
         source: serde_json::Error,
     },
     /// A field is missing, has the wrong type, or a value outside its limits.
-    #[error("failed to read {}: {field} is {found}, expected {expected}", path.display())]
+    #[error("failed to read {}: {field} is {found}, expected {expected}\nhint: set the field to that, or fetch or save the folder again with the library that made it", path.display())]
     Field {
         /// The file.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum ModelError {
         hint: &'static str,
     },
     /// The tokenizer cannot be loaded, or does not belong to the model.
-    #[error("failed to load tokenizer {}: {reason}", path.display())]
+    #[error("failed to load tokenizer {}: {reason}\nhint: take the tokenizer.json that belongs to the weights; fetch or save the model again", path.display())]
     Tokenizer {
         /// The file.
         path: PathBuf,
@@ -122,7 +122,9 @@ pub enum ModelError {
         reason: String,
     },
     /// A text cannot be tokenised.
-    #[error("failed to tokenise a text of {bytes} bytes: {reason}")]
+    #[error(
+        "failed to tokenise a text of {bytes} bytes: {reason}\nhint: allow more tokens, or use the tokenizer that belongs to the model"
+    )]
     Encode {
         /// Length of the text.
         bytes: usize,
@@ -161,4 +163,84 @@ fn shorten(names: &[String]) -> String {
         text.push_str(&format!("\n  and {} more", names.len() - NAMES_SHOWN));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SpecError, UnsupportedPrecision};
+
+    /// One of each; a new case does not compile in `name` until it stands here too.
+    fn every() -> Vec<ModelError> {
+        let (path, text) = (PathBuf::from("model/config.json"), || "text".to_owned());
+        let io = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let (field, found, expected) = (text(), text(), text());
+        let names = vec![text()];
+        let source = serde_json::from_str::<bool>("x").unwrap_err();
+        vec![
+            ModelError::Io { action: "read", path: path.clone(), source: io() },
+            ModelError::Missing { path: path.clone(), hint: text() },
+            ModelError::TooLarge { path: path.clone(), bytes: 2, bytes_max: 1 },
+            ModelError::Json { path: path.clone(), source },
+            ModelError::Field { path: path.clone(), field, found, expected },
+            ModelError::Unsupported {
+                path: path.clone(),
+                field: text(),
+                found: text(),
+                hint: text(),
+            },
+            ModelError::Header { path: path.clone(), reason: text() },
+            ModelError::Tensor {
+                path: path.clone(),
+                tensor: text(),
+                expected: text(),
+                found: text(),
+                hint: "do it",
+            },
+            ModelError::Unmatched { path: path.clone(), names, hint: "do it" },
+            ModelError::Pickle { path: path.clone(), hint: "do it" },
+            ModelError::Tokenizer { path: path.clone(), reason: text() },
+            ModelError::Encode { bytes: 1, reason: text() },
+            ModelError::Misfit { site: text(), adapter: text(), model: text() },
+            ModelError::Occupied { path, found: text() },
+        ]
+    }
+
+    fn name(error: &ModelError) -> &'static str {
+        match error {
+            ModelError::Io { .. } => "Io",
+            ModelError::Missing { .. } => "Missing",
+            ModelError::TooLarge { .. } => "TooLarge",
+            ModelError::Json { .. } => "Json",
+            ModelError::Field { .. } => "Field",
+            ModelError::Unsupported { .. } => "Unsupported",
+            ModelError::Header { .. } => "Header",
+            ModelError::Tensor { .. } => "Tensor",
+            ModelError::Unmatched { .. } => "Unmatched",
+            ModelError::Pickle { .. } => "Pickle",
+            ModelError::Tokenizer { .. } => "Tokenizer",
+            ModelError::Encode { .. } => "Encode",
+            ModelError::Misfit { .. } => "Misfit",
+            ModelError::Occupied { .. } => "Occupied",
+        }
+    }
+
+    #[track_caller]
+    fn check(error: &dyn std::error::Error) {
+        let message = error.to_string();
+        let last = message.lines().last().unwrap_or_default();
+        assert!(last.strip_prefix("hint: ").is_some_and(|hint| !hint.is_empty()), "{message}");
+    }
+
+    #[test]
+    fn every_error_ends_with_what_to_do() {
+        let errors = every();
+        errors.iter().for_each(|error| check(error));
+        let names: std::collections::BTreeSet<_> = errors.iter().map(name).collect();
+        assert_eq!(names.len(), errors.len(), "one of each: {names:?}");
+        check(&SpecError::Rank { rank: 0, max: 32 });
+        check(&SpecError::NoTargets);
+        check(&SpecError::Layer { layer: 7, layers: 6 });
+        check(&UnsupportedPrecision);
+    }
 }

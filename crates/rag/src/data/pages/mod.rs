@@ -15,6 +15,7 @@ mod walk;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use page::{Page, Section};
 use walk::{Format, PageFile};
@@ -41,7 +42,7 @@ const PAGES_MIN: usize = 8;
 /// Reads folders of pages into one data set.
 pub(super) fn read(
     folders: &[PathBuf],
-    options: &super::ReadOptions,
+    options: &super::ReadOptions<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Dataset, DataError> {
     let mut pages = Vec::new();
@@ -49,7 +50,10 @@ pub(super) fn read(
     for folder in folders {
         let prefix =
             if folders.len() > 1 { format!("{}/", base_name(folder)) } else { String::new() };
-        for file in walk::pages(folder, warnings)? {
+        for file in walk::pages(folder, options.stop, warnings)? {
+            if options.stop.load(Ordering::Relaxed) {
+                return Err(DataError::Stopped);
+            }
             match parse(&file)? {
                 Parsed::Page(page) => pages.push((format!("{prefix}{}", file.name), page)),
                 Parsed::Unusable(why) => skipped.push((why, file.path)),
@@ -263,7 +267,7 @@ fn draft(sections: Vec<Found>, name: String) -> Draft {
     let pages: HashSet<&str> = sections.iter().map(|section| section.page.as_str()).collect();
     let by_page = pages.len() >= PAGES_MIN;
     let mut draft = Draft { name, ..Draft::default() };
-    let mut ids: HashMap<String, usize> = HashMap::new();
+    let mut ids = Ids::default();
     for section in sections {
         let place = match section.anchor.as_str() {
             "" => section.page.clone(),
@@ -273,7 +277,7 @@ fn draft(sections: Vec<Found>, name: String) -> Draft {
         let mut documents = Vec::new();
         for text in section.passages {
             documents.push(draft.documents.len() as u32);
-            let (id, heading) = (unique(&mut ids, &place), section.heading.clone());
+            let (id, heading) = (ids.unique(&place), section.heading.clone());
             draft.documents.push(Document { id, title: String::new(), text, heading });
         }
         if section.is_remnant {
@@ -284,16 +288,34 @@ fn draft(sections: Vec<Found>, name: String) -> Draft {
         }
         draft.gains.push(documents.into_iter().map(|document| (document, 1)).collect());
         draft.keys.push(if by_page { section.page } else { section.query.clone() });
-        draft.queries.push(Query { id: format!("{query}:{place}"), text: section.query });
+        draft
+            .queries
+            .push(Query { id: ids.unique(&format!("{query}:{place}")), text: section.query });
     }
     draft
 }
 
-/// The place itself for its first passage, then `place~2` and so on.
-fn unique(ids: &mut HashMap<String, usize>, place: &str) -> String {
-    let count = ids.entry(place.to_owned()).or_insert(0);
-    *count += 1;
-    if *count == 1 { place.to_owned() } else { format!("{place}~{count}") }
+/// Ids that were made up so far, of queries and documents alike.
+#[derive(Default)]
+struct Ids {
+    taken: HashSet<String>,
+    /// How often each place was asked for.
+    asked: HashMap<String, usize>,
+}
+
+impl Ids {
+    /// The place itself for its first passage, then `place~2` and so on, past every id that a file
+    /// or an anchor has by its own name.
+    fn unique(&mut self, place: &str) -> String {
+        let asked = self.asked.entry(place.to_owned()).or_insert(0);
+        loop {
+            *asked += 1;
+            let id = if *asked == 1 { place.to_owned() } else { format!("{place}~{asked}") };
+            if self.taken.insert(id.clone()) {
+                return id;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs;
+use std::sync::atomic::AtomicBool;
 
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
 
 use super::page::{Block, Page};
-use super::{html, markdown, plain};
+use super::{Ids, html, markdown, plain};
 use crate::data::{Dataset, Loaded, ReadOptions, Warning, read};
 
 /// A page as an outline: headings, then blocks with their kind.
@@ -165,7 +166,8 @@ fn book(pages: usize, sections: usize) -> TempDir {
 }
 
 fn load(folder: &TempDir, passages_max: usize) -> Loaded {
-    let options = ReadOptions { name: "book".to_owned(), passages_max };
+    let stop = &AtomicBool::new(false);
+    let options = ReadOptions { name: "book".to_owned(), passages_max, stop };
     read(&[folder.path().to_owned()], &options).unwrap()
 }
 
@@ -196,6 +198,16 @@ fn whole_pages_are_held_out_and_everything_is_searched() {
     let notices = set.documents.iter().filter(|one| one.text.contains("notice"));
     assert!(notices.count() <= 4, "repeated blocks are kept on one page");
     assert_eq!(loaded, load(&folder, 10_000), "the same files give the same data");
+}
+
+#[test]
+fn made_up_ids_never_collide() {
+    let mut ids = Ids::default();
+    let places = ["a.md", "a.md~2", "a.md", "a.md", "0:a.md", "0:a.md", "a.md~2", "a.md~2~2"];
+    let made: Vec<String> = places.iter().map(|place| ids.unique(place)).collect();
+    let expected =
+        ["a.md", "a.md~2", "a.md~3", "a.md~4", "0:a.md", "0:a.md~2", "a.md~2~2", "a.md~2~2~2"];
+    assert_eq!(made, expected);
 }
 
 #[test]

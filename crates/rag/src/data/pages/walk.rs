@@ -1,6 +1,7 @@
 //! Which files of a folder are pages.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -58,12 +59,16 @@ pub(super) struct PageFile {
 /// The pages below a folder, ordered by name; hidden and build folders are left out.
 pub(super) fn pages(
     folder: &Path,
+    stop: &AtomicBool,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<PageFile>, DataError> {
     let mut files = Vec::new();
     let mut large: Option<(PathBuf, usize)> = None;
     let walk = WalkDir::new(folder).max_depth(DEPTH_MAX).into_iter();
     for entry in walk.filter_entry(|entry| entry.depth() == 0 || !is_ignored(entry)) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(DataError::Stopped);
+        }
         let entry = entry.map_err(|error| DataError::Io {
             path: error.path().unwrap_or(folder).to_owned(),
             source: error.into(),
@@ -136,7 +141,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "text").unwrap();
         }
-        let found = pages(folder.path(), &mut Vec::new()).unwrap();
+        let found = pages(folder.path(), &AtomicBool::new(false), &mut Vec::new()).unwrap();
         let found: Vec<_> = found.iter().map(|page| page.name.as_str()).collect();
         assert_eq!(found, ["a.txt", "a/z.html", "b.md"]);
         assert!(REPEATING.is_sorted(), "the search needs order");

@@ -1,7 +1,8 @@
 //! A run as it might be, for tests and for looking at.
 
 use crate::report::{
-    Apart, Cost, Example, Interval, Part, Phase, Point, RunReport, Scores, Separate, TenantReport,
+    AdapterReport, Apart, Cost, Example, Interval, Part, Phase, Point, RunReport, Scores, Separate,
+    TenantReport,
 };
 
 /// What differs between the tenants of [`run`].
@@ -64,9 +65,11 @@ fn tenant(seed: usize, sketch: &Sketch) -> TenantReport {
             high: mean + spread,
             p_value: sketch.p_value,
         },
-        adapter: format!("runs/demo/adapters/{}", sketch.name),
-        adapter_bytes: 298_000 + 1000 * seed as u64,
-        adapter_parameters: 73_728,
+        adapter: Some(AdapterReport {
+            folder: format!("runs/demo/adapters/{}", sketch.name),
+            bytes: 298_000 + 1000 * seed as u64,
+            parameters: 73_728,
+        }),
         ended: [
             "All epochs were done.",
             "nDCG@10 did not rise in 3 evaluations.",

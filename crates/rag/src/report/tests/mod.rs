@@ -60,7 +60,8 @@ fn texts(report: &mut RunReport) -> Vec<&mut String> {
     let mut texts = vec![title, run, base, precision, machine, date];
     for tenant in tenants {
         let TenantReport { name, adapter, ended, examples, .. } = tenant;
-        texts.extend([name, adapter, ended]);
+        texts.extend([name, ended]);
+        texts.extend(adapter.iter_mut().map(|adapter| &mut adapter.folder));
         texts.extend(examples.iter_mut().flat_map(|example| {
             [
                 &mut example.query,
@@ -153,6 +154,42 @@ fn nothing_to_tell_is_still_a_page() {
     let text = page_of(&report).text;
     assert!(text.contains("No tenant was trained in this run."), "{text}");
     assert!(!text.contains("Retrieval quality") && !text.contains("How to go on"), "{text}");
+}
+
+#[test]
+fn time_apart_is_called_the_same_where_it_is() {
+    let check = |seconds: f64, expected: &str| {
+        let mut report = fixture::run();
+        report.apart.estimated.wall_s = seconds;
+        let text = page_of(&report).text;
+        let sentence = format!("times the memory and {expected} (estimated).");
+        assert!(text.contains(&sentence), "{seconds} s: {text}");
+        assert!(text.contains("what sharing saves is memory"), "{text}");
+    };
+    check(93.4 * 1.02, "about the same time");
+    check(93.4 * 0.98, "about the same time");
+    check(93.4 * 1.5, "1.50 times the time");
+}
+
+#[test]
+fn a_tenant_without_an_adapter_is_shown_as_not_trained() {
+    let mut report = fixture::run();
+    let tenant = &mut report.tenants[0];
+    tenant.adapter = None;
+    tenant.after = Scores { ndcg10: f64::NAN, recall10: f64::NAN, mrr10: f64::NAN };
+    tenant.ended = "not trained: its data has no training example".to_owned();
+    report.apart.estimated.peak_rss_mib_each.truncate(2);
+    let text = page_of(&report).text;
+    for part in [
+        "2 tenants trained together",
+        "1 tenant was not trained and stays zero-shot",
+        "Not trained: its data has no training example.",
+        "cotenant search --run runs/demo --tenant book",
+        "cotenant export --run runs/demo --tenant cargo",
+        "eval --base all-MiniLM-L6-v2 --adapter runs/demo/adapters/cargo",
+    ] {
+        assert!(text.contains(part), "the page lacks {part:?}: {text}");
+    }
 }
 
 #[test]
