@@ -28,6 +28,8 @@ mod tenant;
 mod trainer;
 
 pub use checkpoint::CheckpointError;
+#[cfg(feature = "fuzzing")]
+pub use checkpoint::assemble_checkpoint;
 pub use estimate::{Demand, MemoryEstimate, estimate};
 pub use event::{Counters, Event, FinishReason, Outcome, Progress, TenantId};
 pub use loss::{CoSent, Embedded, LossBuffers, Mnrl, Ranking, Scored};

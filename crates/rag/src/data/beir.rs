@@ -48,8 +48,8 @@ pub(super) fn read(
     }
     let mut gains = vec![Vec::new(); queries.rows.len()];
     let train = train.unwrap_or_default();
-    for &(query, document, score) in train.iter().filter(|row| row.2 > 0) {
-        gains[query as usize].push((document, gain(score)));
+    for judged in judgements(&train).queries {
+        gains[judged.query as usize] = judged.gains;
     }
     let keys = queries.rows.iter().map(|(id, ..)| id.clone()).collect();
     let document = |(id, title, text)| Document { id, title, text, heading: String::new() };

@@ -111,6 +111,17 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Cuts a text to [`TEXT_BYTES_MAX`], between two characters; whether it was longer.
+pub(super) fn cut(text: &mut String) -> bool {
+    let is_longer = text.len() > TEXT_BYTES_MAX;
+    if is_longer {
+        let end = (0..=TEXT_BYTES_MAX).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.expect("0 is a boundary"));
+        text.shrink_to_fit();
+    }
+    is_longer
+}
+
 /// Cuts texts to [`TEXT_BYTES_MAX`] and counts what it cut and what was empty.
 pub(super) struct Cutter {
     path: PathBuf,
@@ -126,10 +137,7 @@ impl Cutter {
 
     /// The text, or its beginning if it is too long; ends between two characters.
     pub(super) fn keep(&mut self, mut text: String, line: usize) -> String {
-        if text.len() > TEXT_BYTES_MAX {
-            let end = (0..=TEXT_BYTES_MAX).rev().find(|&at| text.is_char_boundary(at));
-            text.truncate(end.expect("0 is a boundary"));
-            text.shrink_to_fit();
+        if cut(&mut text) {
             self.cut.get_or_insert((0, line)).0 += 1;
         }
         text

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use proptest::prelude::{any, proptest};
 use tempfile::TempDir;
 
 use super::lines::LINE_BYTES_MAX;
@@ -212,59 +211,6 @@ fn pairs_are_held_out_by_their_anchor() {
     assert_eq!((set.documents.len(), set.queries.len()), (400, 200));
     assert_eq!((set.test.len(), set.dev.len(), set.train.len()), (30, 26, 288));
     assert!(set.test.queries.iter().all(|judged| judged.gains.len() == 2));
-}
-
-/// Parts of valid files, which mutations cut, repeat and mix.
-const SEEDS: [&str; 6] = [
-    CORPUS,
-    TRAIN,
-    "{\"query\":\"a\",\"pos\":[\"p\"],\"neg\":[\"n\",\"\\u00e9\"]}\n",
-    "{\"s1\":\"a\",\"s2\":\"b\",\"score\":0.5}\n{\"s1\":\"c\",\"s2\":\"d\",\"score\":-1e3}\n",
-    "{\"anchor\":\"\\ud83d\\ude00\",\"positive\":\"é法\",\"negative_1\":\"{[]}\"}\n",
-    "# Title\n\n## Head\n\n<main><h2>x</h2><p>text</p></main>\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
-];
-
-/// A seed changed by a list of numbers: bytes flipped, cut out, doubled, moved from other seeds.
-fn mutate(seed: usize, changes: &[(u8, u16, u8)]) -> Vec<u8> {
-    let mut bytes = SEEDS[seed % SEEDS.len()].as_bytes().to_vec();
-    for &(kind, at, value) in changes {
-        let at = usize::from(at) % (bytes.len() + 1);
-        let end = (at + usize::from(value) % 17).min(bytes.len());
-        match kind % 5 {
-            0 if at < bytes.len() => bytes[at] ^= value,
-            1 => drop(bytes.drain(at..end)),
-            2 => {
-                let part = bytes[at..end].to_vec();
-                bytes.splice(at..at, part);
-            }
-            3 => {
-                let other = SEEDS[usize::from(value) % SEEDS.len()].as_bytes();
-                bytes.splice(at..at, other[..other.len() / 2].iter().copied());
-            }
-            _ => bytes.insert(at, b"{}[]\"\\:,\t\n<>#"[usize::from(value) % 13]),
-        }
-    }
-    bytes
-}
-
-proptest! {
-    #[test]
-    fn hostile_files_never_panic(
-        seed in any::<usize>(),
-        changes in proptest::collection::vec(any::<(u8, u16, u8)>(), 0..12),
-        place in 0usize..6,
-    ) {
-        let bytes = mutate(seed, &changes);
-        let (name, path) = [
-            ("corpus.jsonl", ""), ("queries.jsonl", ""), ("qrels/train.tsv", ""),
-            ("pairs.jsonl", "pairs.jsonl"), ("pages/a.html", "pages"), ("pages/a.md", "pages"),
-        ][place];
-        let folder = beir(&[(name, &bytes)]);
-        match load(&folder, path) {
-            Ok(loaded) => check_sound(&loaded),
-            Err(error) => assert!(error.to_string().len() < 4096, "{error}"),
-        }
-    }
 }
 
 /// Every id of a data set is within its tables.

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use cotenant_transformer::{LayerChoice, Module};
 use cotenant_types::Mebibytes;
-use proptest::prelude::{any, proptest};
 
 use super::config::{Limits, TenantConfig};
 use super::keys::tenant_keys;
@@ -190,49 +189,6 @@ fn the_reference_has_every_key() {
         assert_eq!(page.matches(&format!("\n| `{name}` |")).count(), 1, "{name}");
     }
     assert!(page.lines().all(|line| !line.ends_with(' ')), "no trailing spaces");
-}
-
-const FULL: &str = "base = \"m\"
-[limits]
-memory_mib = 1
-precision = \"auto\"
-[defaults]
-dropout = 0.1
-[tenant.a]
-data = [\"data\"]
-targets = [\"query\", \"output\"]
-layers = [0, 1]
-epochs = 2 # passes
-[tenant.b]
-data = \"data\"
-query_prefix = \"\"\"query: \"\"\"
-learning_rate = 5e-4
-";
-
-proptest! {
-    /// Cuts, flips and repeats parts of a valid workspace.
-    #[test]
-    fn hostile_workspaces_never_panic(
-        changes in proptest::collection::vec(any::<(u8, u16, u8)>(), 1..10),
-    ) {
-        let mut bytes = FULL.as_bytes().to_vec();
-        for (kind, at, value) in changes {
-            let at = usize::from(at) % (bytes.len() + 1);
-            let end = (at + usize::from(value) % 23).min(bytes.len());
-            match kind % 4 {
-                0 if at < bytes.len() => bytes[at] ^= value,
-                1 => drop(bytes.drain(at..end)),
-                2 => {
-                    let part = bytes[at..end].to_vec();
-                    bytes.splice(at..at, part);
-                }
-                _ => bytes.insert(at, b"[]{}=\"'.,#\n\\"[usize::from(value) % 12]),
-            }
-        }
-        if let Err(error) = parse(&String::from_utf8_lossy(&bytes)) {
-            assert!(error.to_string().len() < 8192, "{error}");
-        }
-    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! `format` says what is in it, `write` puts it in place so that no failure costs the file before,
 //! `read` checks that it is whole and belongs to this training.
 
+#[cfg(feature = "fuzzing")]
+mod assemble;
 mod format;
 mod read;
 mod write;
@@ -12,6 +14,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+#[cfg(feature = "fuzzing")]
+pub use assemble::assemble_checkpoint;
 pub(crate) use read::read;
 pub(crate) use write::write;
 

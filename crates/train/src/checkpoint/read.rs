@@ -17,6 +17,10 @@ use crate::plan::Cursor;
 use crate::spec::Settings;
 use crate::tenant::{Best, State, Tenant};
 
+/// More than any training counts, in steps, tokens or seconds; what goes on counting from less
+/// never overflows.
+const COUNT_MAX: u64 = 1 << 53;
+
 /// A whole checkpoint.
 #[derive(Debug)]
 pub(crate) struct Saved {
@@ -60,6 +64,7 @@ pub(crate) fn read(path: &Path) -> Result<Saved, CheckpointError> {
 fn sections(mut reader: SectionReader<impl Read>) -> Result<Saved, String> {
     let meta: Meta = serde_json::from_slice(&reader.bytes()?)
         .map_err(|error| format!("its description cannot be read: {error}"))?;
+    check_counts(&meta)?;
     let Meta { fingerprint, counters, tenants: metas } = meta;
     let mut tenants = BTreeMap::new();
     for meta in metas {
@@ -71,6 +76,23 @@ fn sections(mut reader: SectionReader<impl Read>) -> Result<Saved, String> {
     }
     reader.finish()?;
     Ok(Saved { fingerprint, counters, tenants })
+}
+
+fn check_counts(meta: &Meta) -> Result<(), String> {
+    let Counters { rounds, steps, tokens, pairs, chunks, chunks_recomputed, .. } = meta.counters;
+    let Counters { data_stall, planning, forward, loss, backward, optimizer, .. } = meta.counters;
+    let times = [data_stall, planning, forward, loss, backward, optimizer];
+    let of_tenants = meta.tenants.iter().flat_map(|tenant| {
+        let TenantMeta { adapter_step, optimizer_steps, .. } = *tenant;
+        let TenantMeta { step_tokens, step_pairs, tokens, pairs, .. } = *tenant;
+        [adapter_step, optimizer_steps, step_tokens, step_pairs, tokens, pairs]
+    });
+    let counts = [rounds, steps, tokens, pairs, chunks, chunks_recomputed];
+    let mut counts = counts.into_iter().chain(times.map(|time| time.as_secs())).chain(of_tenants);
+    match counts.find(|count| *count > COUNT_MAX) {
+        None => Ok(()),
+        Some(count) => Err(format!("it counts {count} of something, more than any training does")),
+    }
 }
 
 fn state(meta: &TenantMeta, numbers: [Vec<f32>; SECTIONS]) -> State {

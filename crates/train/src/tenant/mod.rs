@@ -89,6 +89,9 @@ impl Tenant {
             && state.best.as_ref().is_none_or(|best| best.values.len() == values)
             && state.losses.len() as u64 == state.step
             && state.step <= self.schedule.steps_total
+            // An epoch has a step at least, and all evaluations but the first come after one.
+            && u64::from(cursor.epoch) <= state.step
+            && u64::from(state.evaluations_in_vain) <= state.step
     }
 
     /// Puts back a state that the tenant accepts.

@@ -92,20 +92,6 @@ fn replay(original: &[u8], count: u64, mut read: impl FnMut(&[u8]) -> bool) {
 }
 
 #[test]
-fn headers_of_weights() {
-    let tiny = Tiny::new();
-    let whole = safetensors(&tensors(""));
-    let start = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    replay(&whole[8..start], 500, |header| {
-        let mut file = (header.len() as u64).to_le_bytes().to_vec();
-        file.extend_from_slice(header);
-        file.extend_from_slice(&whole[start..]);
-        tiny.bytes("model.safetensors", &file);
-        ModelFolder::open(tiny.path()).unwrap().weights().is_ok()
-    });
-}
-
-#[test]
 fn lengths_of_headers() {
     let tiny = Tiny::new();
     let whole = safetensors(&tensors(""));
@@ -165,16 +151,6 @@ fn modules_and_pooling() {
 }
 
 #[test]
-fn adapter_configurations() {
-    let folder = TempDir::new().unwrap();
-    write(folder.path(), &peft_config(), &matrices(""));
-    replay(peft_config().to_string().as_bytes(), 500, |bytes| {
-        fs::write(folder.path().join("adapter_config.json"), bytes).unwrap();
-        Adapter::load_peft(folder.path(), &shape()).is_ok()
-    });
-}
-
-#[test]
 fn every_adapter_field_with_every_kind_of_value() {
     let folder = TempDir::new().unwrap();
     write(folder.path(), &peft_config(), &matrices(""));
@@ -204,21 +180,6 @@ fn every_adapter_field_with_every_kind_of_value() {
             }
         }
     }
-}
-
-#[test]
-fn adapter_headers() {
-    let folder = TempDir::new().unwrap();
-    write(folder.path(), &peft_config(), &matrices(""));
-    let whole = safetensors(&matrices(""));
-    let start = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    replay(&whole[8..start], 500, |header| {
-        let mut file = (header.len() as u64).to_le_bytes().to_vec();
-        file.extend_from_slice(header);
-        file.extend_from_slice(&whole[start..]);
-        fs::write(folder.path().join("adapter_model.safetensors"), file).unwrap();
-        Adapter::load_peft(folder.path(), &shape()).is_ok()
-    });
 }
 
 #[test]

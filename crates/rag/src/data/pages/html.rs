@@ -46,55 +46,14 @@ const SKIPPED_CLASSES: &[&str] = &[
 /// Where the content of a page is looked for, best first.
 const ROOTS: &[&str] = &["main", "article", "[role=main]", "#content", ".content", "body"];
 
-/// Most elements that may be open at a time: a parser's time grows with the square of the depth.
-const DEPTH_MAX: usize = 400;
-
-/// Elements that have no content, or whose end tag may be left out.
-const UNCOUNTED: &[&str] = &[
-    "area", "base", "body", "br", "circle", "col", "dd", "dt", "ellipse", "embed", "head", "hr",
-    "html", "img", "input", "li", "line", "link", "meta", "option", "p", "path", "polygon",
-    "polyline", "rect", "source", "stop", "tbody", "td", "tfoot", "th", "thead", "tr", "track",
-    "use", "wbr",
-];
-
-/// Whether a page opens more elements within each other than any author would.
-pub(super) fn is_too_deep(text: &str) -> bool {
-    let mut depth = 0usize;
-    let mut rest = text;
-    while let Some(at) = rest.find('<') {
-        rest = &rest[at + 1..];
-        if let Some(comment) = rest.strip_prefix("!--") {
-            rest = comment.find("-->").map_or("", |end| &comment[end..]);
-            continue;
-        }
-        let (closes, tag) = rest.strip_prefix('/').map_or((false, rest), |tag| (true, tag));
-        let end = tag.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(tag.len());
-        let name = tag[..end].to_ascii_lowercase();
-        if name.is_empty() || UNCOUNTED.binary_search(&name.as_str()).is_ok() {
-            continue;
-        }
-        depth = if closes { depth.saturating_sub(1) } else { depth + 1 };
-        if depth > DEPTH_MAX {
-            return true;
-        }
-        if !closes && matches!(name.as_str(), "script" | "style" | "textarea" | "title") {
-            // Up to the end tag, markup is text here.
-            let end = format!("</{name}");
-            rest = tag.find(&end).map_or("", |at| &tag[at..]);
-        }
-    }
-    false
-}
-
-/// Parses a page; `None` if it only leads to another one.
-pub(super) fn parse(text: &str, file_title: &str) -> Option<Page> {
-    let document = Html::parse_document(text);
-    if find(&document, "meta[http-equiv=refresh]").is_some() {
+/// Reads a page; `None` if it only leads to another one.
+pub(super) fn read(document: &Html, file_title: &str) -> Option<Page> {
+    if find(document, "meta[http-equiv=refresh]").is_some() {
         return None;
     }
-    let root = ROOTS.iter().find_map(|root| find(&document, root))?;
+    let root = ROOTS.iter().find_map(|root| find(document, root))?;
     let mut reader = Reader::default();
-    if let Some(title) = find(&document, "title") {
+    if let Some(title) = find(document, "title") {
         let title: String = title
             .children()
             .filter_map(|node| node.value().as_text())

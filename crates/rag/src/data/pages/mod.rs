@@ -11,6 +11,7 @@ mod markdown;
 mod page;
 mod passage;
 mod plain;
+mod tree;
 mod walk;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use page::{Page, Section};
 use walk::{Format, PageFile};
 
 use super::error::{DataError, Warning};
+use super::lines::cut;
 use super::model::{Dataset, Document, Example, Query};
 use super::split::{Draft, stable_hash};
 
@@ -107,8 +109,10 @@ fn parse(file: &PageFile) -> Result<Parsed, DataError> {
     let Ok(text) = String::from_utf8(bytes) else { return Ok(Parsed::Unusable("not UTF-8")) };
     let title = file_title(&file.path);
     Ok(match file.format {
-        Format::Html if html::is_too_deep(&text) => Parsed::Unusable("nested too deeply"),
-        Format::Html => html::parse(&text, &title).map_or(Parsed::Redirect, Parsed::Page),
+        Format::Html => match tree::parse(&text) {
+            Some(document) => html::read(&document, &title).map_or(Parsed::Redirect, Parsed::Page),
+            None => Parsed::Unusable("nested too deeply"),
+        },
         Format::Markdown => Parsed::Page(markdown::parse(&text, &title)),
         Format::Plain if !plain::is_prose(&text) => Parsed::Unusable("data, not sentences"),
         Format::Plain => Parsed::Page(plain::parse(&text, &title)),
@@ -192,6 +196,10 @@ fn sections(pages: &[(String, Page)]) -> Vec<Found> {
         let first_of_page = found.len();
         for section in &page.sections {
             let mut passages = passage::cut(&section.blocks);
+            // Few words can be long ones, as pictures written into a page are.
+            for passage in &mut passages {
+                cut(passage);
+            }
             passages.retain(|text| {
                 known.insert(stable_hash("passage", &page::squeeze(text).to_lowercase()))
             });

@@ -9,8 +9,8 @@ use expect_test::{Expect, expect};
 use tempfile::TempDir;
 
 use super::page::{Block, Page};
-use super::{Ids, html, markdown, plain};
-use crate::data::{Dataset, Loaded, ReadOptions, Warning, read};
+use super::{Ids, html, markdown, plain, tree};
+use crate::data::{Dataset, Loaded, ReadOptions, TEXT_BYTES_MAX, Warning, read};
 
 /// A page as an outline: headings, then blocks with their kind.
 fn outline(page: &Page) -> String {
@@ -50,7 +50,7 @@ fn html_keeps_the_main_content() {
         <h3>Deeper</h3><blockquote><p>Note well.</p></blockquote>
         <div hidden>secret</div></main><footer>Copyright</footer></body></html>";
     check(
-        &html::parse(page, "file").unwrap(),
+        &html::read(&tree::parse(page).unwrap(), "file").unwrap(),
         expect![[r##"
             cargo x (The Cargo Book)
             # [] #x
@@ -68,23 +68,33 @@ fn html_keeps_the_main_content() {
         "##]],
     );
     let redirect = "<meta http-equiv=\"refresh\" content=\"0; URL=x.html\"><body>Go</body>";
-    assert_eq!(html::parse(redirect, "file"), None);
+    assert_eq!(html::read(&tree::parse(redirect).unwrap(), "file"), None);
 }
 
 #[test]
 fn only_absurd_pages_are_too_deep() {
-    let check = |text: &str, expected| assert_eq!(html::is_too_deep(text), expected, "{text:.80}");
+    let check = |text: &str, expected| {
+        assert_eq!(tree::parse(text).is_none(), expected, "{text:.80}");
+    };
     check(&"<div>".repeat(100_000), true);
-    check(&"<b class=x><p>".repeat(1000), true);
+    check(&"<div></x>".repeat(100_000), true);
+    check(&format!("<SCRIPT>1</SCRIPT>{}", "<div>".repeat(100_000)), true);
+    check(&format!("<!-->{}", "<div>".repeat(100_000)), true);
+    check(&format!("<svg>{}", "<path>".repeat(100_000)), true);
+    let opened: String = (0..300).map(|number| format!("<b a{number}>")).collect();
+    check(&format!("<p>{opened}{}", "<p>x".repeat(100_000)), true);
+    check(&"<b class=x><p>".repeat(1000), false);
     check(&"<div><p>text</div>".repeat(1000), false);
     check(&"<p>one<br><li>two<tr><td>".repeat(1000), false);
     check(&format!("<script>{}</script>", "'<div>'".repeat(1000)), false);
     check(&format!("<!-- {} -->", "<div>".repeat(1000)), false);
+    check(&format!("<title>{}</title>", "é".repeat(10_000)), false);
+    check("", false);
     check("<", false);
     check("</", false);
     check("<!--", false);
     check("a < b <é", false);
-    html::parse(&"<div>".repeat(400), "file").unwrap();
+    check(&"<div>".repeat(390), false);
 }
 
 #[test]
@@ -235,4 +245,22 @@ fn a_page_that_is_not_text_is_skipped_and_told() {
     let (first, files, why) = skipped.unwrap();
     assert!(first.ends_with("bad.md"));
     assert_eq!((files, why), (1, "not UTF-8"));
+}
+
+#[test]
+fn ids_differ_and_texts_are_bounded_whatever_a_page_holds() {
+    let folder = book(10, 2);
+    let section = |(anchor, heading): (&str, &str)| {
+        let words: String = (0..30).map(|word| format!("{heading}{word} ")).collect();
+        format!("<h2 id=\"{anchor}\">{heading}</h2><p>{words}")
+    };
+    let sections = [("x", "One"), ("x", "Two"), ("x~2", "Three"), ("y", "Four")].map(section);
+    let page = format!("{} {}", sections.concat(), "A".repeat(TEXT_BYTES_MAX));
+    fs::write(folder.path().join("page.html"), page).unwrap();
+    let set = load(&folder, 1000).dataset;
+    let on_page = set.documents.iter().filter(|document| document.id.starts_with("page.html"));
+    let ids: HashSet<&str> = on_page.clone().map(|document| &*document.id).collect();
+    assert!(ids.len() >= 4 && ids.len() == on_page.clone().count(), "{ids:?}");
+    assert!(on_page.clone().any(|document| document.text.len() == TEXT_BYTES_MAX));
+    assert!(on_page.clone().all(|document| document.text.len() <= TEXT_BYTES_MAX));
 }
