@@ -4,7 +4,7 @@
 //! caches, so nothing but queries, keys and values is ever kept. The backward pass computes the
 //! weights again (as FlashAttention does, arXiv:2205.14135) instead of reading them back.
 
-use super::lanes::{Isa, LANES, Lanes, kernel};
+use super::lanes::{Isa, LANES, Lanes, kernel, opaque};
 use super::norm::product;
 use super::small::{Shape, SmallProduct, View, small};
 use super::transpose::{Grid, transpose};
@@ -165,18 +165,20 @@ kernel! {
             row[n..].fill(f32::NEG_INFINITY);
             let (blocks, _) = row.as_chunks_mut::<LANES>();
             let mut largest = Lanes::splat(f32::NEG_INFINITY);
-            for block in blocks.iter() {
-                largest = largest.max(Lanes::load(block));
+            for at in 0..blocks.len() {
+                largest = largest.max(Lanes::load(&blocks[opaque(at)]));
             }
             let largest = Lanes::splat(largest.largest());
             let mut sum = Lanes::splat(0.0);
-            for block in blocks.iter_mut() {
+            for at in 0..blocks.len() {
+                let block = &mut blocks[opaque(at)];
                 let value = ((Lanes::load(block) - largest) * scale).exp();
                 sum = sum + value;
                 value.store(block);
             }
             let share = Lanes::splat(1.0 / sum.sum());
-            for block in blocks.iter_mut() {
+            for at in 0..blocks.len() {
+                let block = &mut blocks[opaque(at)];
                 (Lanes::load(block) * share).store(block);
             }
         }
@@ -192,9 +194,10 @@ kernel! {
             let mean = Lanes::splat(product(weights, slopes));
             let (weights, _) = weights.as_chunks::<LANES>();
             let (slopes, _) = slopes.as_chunks_mut::<LANES>();
-            for (weight, slope) in weights.iter().zip(slopes) {
-                let weight = Lanes::load(weight) * Lanes::splat(scale);
-                (weight * (Lanes::load(slope) - mean)).store(slope);
+            for at in 0..weights.len().min(slopes.len()) {
+                let at = opaque(at);
+                let weight = Lanes::load(&weights[at]) * Lanes::splat(scale);
+                (weight * (Lanes::load(&slopes[at]) - mean)).store(&mut slopes[at]);
             }
         }
     }

@@ -72,6 +72,21 @@ macro_rules! kernel {
 }
 pub(super) use kernel;
 
+/// The same number, of which the compiler no longer knows where it came from.
+///
+/// A short loop over vectors, whose body is lane by lane until the optimizer joins it, otherwise
+/// looks to the loop vectoriser like one over single values far apart: it gathers and scatters them,
+/// which took ten times as long in softmax's gradient.
+#[inline(always)]
+pub(super) fn opaque(number: usize) -> usize {
+    let mut number = number;
+    // SAFETY: no instruction is added; the register is only claimed to be changed.
+    unsafe {
+        std::arch::asm!("/* {0} */", inlateout(reg) number, options(pure, nomem, nostack, preserves_flags));
+    }
+    number
+}
+
 /// `Lanes` whose lane `i` is an expression of `i`. A loop and not `array::from_fn`, whose closure the
 /// compiler may leave outside of the function and so without its instruction set.
 macro_rules! lanes {
