@@ -7,7 +7,7 @@ use cotenant_transformer::{AdapterLayout, Backend, Encoder};
 use crate::loss::buffer_bytes;
 use crate::packing::{ChunkShape, PlanShape, pack};
 use crate::plan::{Course, Plan};
-use crate::round::{plan_tapes, tape_costs};
+use crate::round::plan_tapes;
 use crate::spec::{Example, Limits, Settings};
 
 /// What one tenant asks of memory at most.
@@ -172,11 +172,7 @@ fn plan_shape(demand: &Demand) -> PlanShape {
 
 /// Tapes that are kept, and those that threads run chunks again with.
 fn tape_bytes<B: Backend>(encoder: &Encoder<B>, chunks: &[ChunkShape], limits: &Limits) -> usize {
-    let plan = plan_tapes(encoder, chunks, limits);
-    let costs = tape_costs(encoder, chunks, limits.tokens_chunk);
-    let kept = plan.keeps.iter().zip(&costs).filter_map(|(keep, cost)| Some(cost.of((*keep)?)));
-    let again = plan.keeps.iter().filter(|keep| keep.is_none()).count().min(limits.threads);
-    kept.sum::<usize>() + again * plan.recompute_bytes
+    plan_tapes(encoder, chunks, limits).uses(limits.threads).iter().sum()
 }
 
 fn scratch_bytes<B: Backend>(

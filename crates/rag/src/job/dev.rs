@@ -5,15 +5,14 @@
 //! highest: the ones that decide nDCG@10. It comes from the dev part of train alone.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use cotenant_train::Texts;
 use cotenant_transformer::Adapter;
 
 use crate::bm25::Bm25;
 use crate::data::{Dataset, Judged, Judgements};
-use crate::retrieval::{Embedder, NotEmbedded, Pace, Vectors, measure};
+use crate::retrieval::{Embedder, NotEmbedded, Pace, Vectors, measure, unless};
 
 /// Most queries of a pool; of more, as many are taken at even distances.
 const QUERIES_MAX: usize = 200;
@@ -60,10 +59,7 @@ impl DevPool {
         (embedder, stop): (&Embedder, &AtomicBool),
         adapter: &Adapter,
     ) -> Result<f64, NotEmbedded> {
-        let on_done = |_| match stop.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
+        let on_done = |_| unless(stop);
         let queries = self.judgements.queries.iter();
         let queries: Vec<u32> = queries.map(|judged| dataset.query_text(judged.query)).collect();
         let documents: Vec<u32> =

@@ -1,6 +1,5 @@
 //! What every stage of a run works with: the model, the caches, who watches and who stops it.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +12,9 @@ use super::error::JobError;
 use super::observer::{Observer, RunEvent, Stage};
 use super::settings;
 use crate::data::{self, DataError, Dataset, Judgements, ReadOptions};
-use crate::retrieval::{Embedder, Measurement, NotEmbedded, Pace, VectorCache, Vectors, measure};
+use crate::retrieval::{
+    Embedder, Measurement, NotEmbedded, Pace, VectorCache, Vectors, measure, unless,
+};
 use crate::tokens::{TokenOptions, TokenStore};
 use crate::workspace::TenantConfig;
 
@@ -148,10 +149,7 @@ impl Workshop<'_> {
     ) -> Result<Vectors, JobError> {
         let on_done = |by| {
             self.advance(name, stage, by);
-            match self.is_stopped() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
+            unless(self.stop)
         };
         let embedded = self.embedder.embed(texts, ids, adapter, &on_done);
         embedded.map_err(|error| not_embedded(name, error))

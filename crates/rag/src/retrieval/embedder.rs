@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
@@ -35,6 +36,14 @@ pub enum NotEmbedded {
 
 /// Told of the texts that a thread has embedded; says whether to go on.
 pub type OnDone<'a> = &'a (dyn Fn(usize) -> ControlFlow<()> + Sync);
+
+/// To go on, unless somebody asked to stop.
+pub fn unless(stop: &AtomicBool) -> ControlFlow<()> {
+    match stop.load(Ordering::Relaxed) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
+}
 
 /// Texts on their way to vectors.
 struct Job<'a> {

@@ -6,7 +6,7 @@ mod measure;
 mod vectors;
 
 pub use cache::VectorCache;
-pub use embedder::{Embedder, NotEmbedded, OnDone};
+pub use embedder::{Embedder, NotEmbedded, OnDone, unless};
 pub use measure::{Measurement, Pace, Quality, measure};
 pub use vectors::Vectors;
 pub(crate) use vectors::dot;

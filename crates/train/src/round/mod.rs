@@ -184,7 +184,7 @@ impl<B: Backend> Engine<B> {
         );
         let cost = RoundCost {
             chunks: chunks.len(),
-            chunks_recomputed: tape_plan.keeps.iter().filter(|keep| keep.is_none()).count(),
+            chunks_recomputed: tape_plan.recomputed(),
             forward: forwarded - begun,
             loss: judged - forwarded,
             backward: judged.elapsed(),
@@ -198,13 +198,7 @@ impl<B: Backend> Engine<B> {
 
     /// Chunks of these shapes with the tapes that the plan gives them.
     fn set_up(&mut self, shapes: Vec<ChunkShape>, plan: &TapePlan) -> Vec<Chunk<B>> {
-        let costs = tape_costs(&self.encoder, &shapes, self.limits.tokens_chunk);
-        let kept = plan.keeps.iter().zip(&costs).filter_map(|(keep, cost)| Some(cost.of((*keep)?)));
-        let again = plan.keeps.iter().filter(|keep| keep.is_none()).count();
-        let again = again.min(self.workers.len());
-        let uses: Vec<usize> =
-            kept.chain(std::iter::repeat_n(plan.recompute_bytes, again)).collect();
-        let mut tapes = self.tapes.take(&uses).into_iter();
+        let mut tapes = self.tapes.take(&plan.uses(self.workers.len())).into_iter();
         let mut chunks = Vec::with_capacity(shapes.len());
         for (shape, keep) in shapes.into_iter().zip(&plan.keeps) {
             let tape = keep.and_then(|_| tapes.next());
@@ -279,17 +273,17 @@ fn first_layer(adapter: &Adapter) -> usize {
     adapter.layout.first_layer().expect("a tenant's adapter is never empty")
 }
 
-/// What each chunk's tape would take.
+/// Which tapes a round of these chunks keeps.
 ///
 /// Tokens count in eighths of a chunk: a pool whose tapes came in every size would buy memory anew
 /// in each round, for the tokens of a batch are never the same twice.
-pub(crate) fn tape_costs<B: Backend>(
+pub(crate) fn plan_tapes<B: Backend>(
     encoder: &Encoder<B>,
     chunks: &[ChunkShape],
-    tokens_chunk: usize,
-) -> Vec<TapeCost> {
+    limits: &Limits,
+) -> TapePlan {
     let cost = |chunk: &ChunkShape| {
-        let tokens = chunk.tokens.next_multiple_of(tokens_chunk.div_ceil(8));
+        let tokens = chunk.tokens.next_multiple_of(limits.tokens_chunk.div_ceil(8));
         let bytes = |mode| encoder.tape_bytes(tokens, chunk.first_layer, mode);
         TapeCost {
             full: bytes(TapeMode::Full),
@@ -297,15 +291,6 @@ pub(crate) fn tape_costs<B: Backend>(
             lean: bytes(TapeMode::Lean),
         }
     };
-    chunks.iter().map(cost).collect()
-}
-
-/// Which tapes a round of these chunks keeps.
-pub(crate) fn plan_tapes<B: Backend>(
-    encoder: &Encoder<B>,
-    chunks: &[ChunkShape],
-    limits: &Limits,
-) -> TapePlan {
-    let costs = tape_costs(encoder, chunks, limits.tokens_chunk);
+    let costs: Vec<TapeCost> = chunks.iter().map(cost).collect();
     choose_tapes(&costs, limits.tape_bytes_max, limits.threads)
 }

@@ -15,6 +15,29 @@ pub(crate) struct TapePlan {
     pub(crate) recompute: TapeMode,
     /// Bytes of the largest tape used for that, one such tape a thread; 0 if all are kept.
     pub(crate) recompute_bytes: usize,
+    /// Bytes of each tape that is kept, in the order of the chunks.
+    kept_bytes: Vec<usize>,
+}
+
+impl TapePlan {
+    fn new(costs: &[TapeCost], keeps: Vec<Option<TapeMode>>, again: (TapeMode, usize)) -> Self {
+        let kept = keeps.iter().zip(costs).filter_map(|(keep, cost)| Some(cost.of((*keep)?)));
+        let kept_bytes = kept.collect();
+        let (recompute, recompute_bytes) = again;
+        Self { keeps, recompute, recompute_bytes, kept_bytes }
+    }
+
+    /// Chunks that are run a second time.
+    pub(crate) fn recomputed(&self) -> usize {
+        self.keeps.len() - self.kept_bytes.len()
+    }
+
+    /// Bytes of every tape of the round on so many threads: those that are kept, then those that
+    /// threads run chunks again with.
+    pub(crate) fn uses(&self, threads: usize) -> Vec<usize> {
+        let again = std::iter::repeat_n(self.recompute_bytes, self.recomputed().min(threads));
+        self.kept_bytes.iter().copied().chain(again).collect()
+    }
 }
 
 /// Bytes of a chunk's tape in each form.
@@ -56,7 +79,7 @@ pub(crate) fn choose(costs: &[TapeCost], bytes_max: usize, threads: usize) -> Ta
             }
         }
         let keeps = keeps.into_iter().map(Some).collect();
-        return TapePlan { keeps, recompute: TapeMode::Full, recompute_bytes: 0 };
+        return TapePlan::new(costs, keeps, (TapeMode::Full, 0));
     }
     let threads = threads.min(costs.len());
     let largest = |mode| costs.iter().map(|cost| cost.of(mode)).max().unwrap_or(0);
@@ -69,7 +92,8 @@ pub(crate) fn choose(costs: &[TapeCost], bytes_max: usize, threads: usize) -> Ta
         left -= if fits { cost.lean } else { 0 };
         fits.then_some(TapeMode::Lean)
     };
-    TapePlan { keeps: costs.iter().map(&mut keep).collect(), recompute, recompute_bytes }
+    let keeps = costs.iter().map(&mut keep).collect();
+    TapePlan::new(costs, keeps, (recompute, recompute_bytes))
 }
 
 /// Tapes that are used again from round to round.

@@ -189,12 +189,13 @@ kernel! {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
+pub(super) mod avx512 {
     use std::arch::x86_64::{
         __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_loadu_si512,
         _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
     };
 
+    use super::super::transpose::avx512::mask;
     use super::{LANES, Line, Operands, PANEL, Panels16, Target};
 
     /// Rows of a tile: 12 × 2 sums, two vectors of the panel and one factor.
@@ -304,13 +305,10 @@ mod avx512 {
         }
     }
 
-    /// One bit for each of the next sixteen columns that exist.
-    fn mask(columns: usize) -> u16 {
-        if columns >= LANES { u16::MAX } else { (1 << columns) - 1 }
-    }
-
+    /// A register of pairs, as products take it.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
-    fn pair(bits: __m512i) -> __m512bh {
+    pub(in crate::cpu) fn pair(bits: __m512i) -> __m512bh {
         // SAFETY: both are 512 bits without invalid values.
         unsafe { std::mem::transmute(bits) }
     }

@@ -88,6 +88,7 @@ mod avx512 {
         _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
     };
 
+    use super::super::bf16::avx512::pair;
     use super::super::transpose::avx512::{mask, turn};
     use super::{Avx512Bf16, Floats, LANES, PairProduct};
 
@@ -310,13 +311,6 @@ mod avx512 {
     unsafe fn store(to: *mut u32, values: __m512i) {
         // SAFETY: the caller's.
         unsafe { _mm512_mask_storeu_epi32(to.cast(), u16::MAX, values) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn pair(bits: __m512i) -> __m512bh {
-        // SAFETY: both are 512 bits without invalid values.
-        unsafe { std::mem::transmute(bits) }
     }
 
     #[inline]
