@@ -2,7 +2,8 @@
 //!
 //! Each type here is parsed once, where a value enters the program, and trusted afterwards. The
 //! crate knows no files, clocks or policy. Begin with [`TenantName`], then the amounts:
-//! [`Bytes`], [`Mebibytes`] and [`Share`].
+//! [`Bytes`], [`Mebibytes`] and [`Share`]; then what the pool is made of: a [`Card`], the
+//! [`JobTerms`] that ask for a share of one, and the [`Slice`] that a job gets.
 //!
 //! # Invariants
 //! - What is displayed parses back to the same value.
@@ -10,9 +11,25 @@
 //! - A value that exists is valid: there is no way to build a bad tenant name or share.
 
 mod bytes;
+mod card;
+mod id;
+mod job;
+mod mig;
+mod quota;
 mod share;
+mod slice;
 mod tenant;
+mod time;
 
 pub use bytes::{Bytes, Mebibytes, ParseBytesError};
+pub use card::{Card, CardKind, Rung, Site};
+pub use id::{CardId, Generation, JobId, LabelError, NodeName};
+pub use job::{
+    Ask, CardShare, Class, Idle, JobTerms, MemoryAsk, Near, Place, Policy, Preempt, Signal, Span,
+};
+pub use mig::{MigGeometry, MigPlace, MigProfile};
+pub use quota::Quota;
 pub use share::{ParseShareError, Share};
+pub use slice::{Amount, MemberSlices, Placement, Slice};
 pub use tenant::{TenantName, TenantNameError};
+pub use time::{Moment, Seconds};
