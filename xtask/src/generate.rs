@@ -16,8 +16,10 @@ pub(crate) struct Generated {
 }
 
 /// Every generated file.
-pub(crate) const GENERATED: [Generated; 1] =
-    [Generated { path: "docs/cli.md", make: command_line_reference }];
+pub(crate) const GENERATED: [Generated; 2] = [
+    Generated { path: "docs/cli.md", make: command_line_reference },
+    Generated { path: "docs/openapi.json", make: http_contract },
+];
 
 /// Writes every generated file.
 pub(crate) fn write(project: &Project) -> Result<(), String> {
@@ -28,6 +30,12 @@ pub(crate) fn write(project: &Project) -> Result<(), String> {
         println!("wrote {path}");
     }
     Ok(())
+}
+
+/// The routes and wire types of the pool, as OpenAPI.
+fn http_contract(_: &Project) -> Result<String, String> {
+    let text = serde_json::to_string_pretty(&cotenant_api::openapi());
+    text.map(|text| text + "\n").map_err(|error| format!("the contract is no JSON: {error}"))
 }
 
 /// Every command of the program, with the help that the program itself prints.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Mebibytes, Rung, Seconds, Share, TenantName};
+use crate::{Mebibytes, Moment, Rung, Seconds, Share, TenantName};
 
 /// Everything about a job that decides when and where it runs; not what it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub struct JobTerms {
     pub priority: i32,
     /// Longest time it may run at a stretch; without one it may run for ever.
     pub time_limit: Option<Seconds>,
+    /// When it must have ended; past it, it is stopped or never begun.
+    pub deadline: Option<Moment>,
     /// How often it is started again after it failed.
     pub retries: u32,
     /// How it is stopped in favour of another; without it, it never is.

@@ -1,0 +1,54 @@
+//! Job files: one request in TOML.
+
+use thiserror::Error;
+
+use crate::request::JobRequest;
+
+/// Largest job file.
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Why a text is no job file.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum FileError {
+    /// Too much of it.
+    #[error("has {0} bytes, more than {FILE_BYTES_MAX}")]
+    TooLarge(usize),
+    /// Not TOML, a key that nobody knows, or a value of the wrong kind.
+    #[error("{0}")]
+    Form(String),
+}
+
+/// Reads a job file; an unknown key is refused with a guess.
+pub fn parse_job(text: &str) -> Result<JobRequest, FileError> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(FileError::TooLarge(text.len()));
+    }
+    toml::from_str(text).map_err(|error| FileError::Form(with_guess(&error)))
+}
+
+/// The parser's words, which name the place, and the key that was probably meant.
+fn with_guess(error: &toml::de::Error) -> String {
+    let text = error.to_string().trim_end().to_owned();
+    let message = error.message();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(given) = quoted.next().filter(|_| message.starts_with("unknown field")) else {
+        return text;
+    };
+    let near = quoted.map(|key| (strsim::jaro_winkler(given, key), key));
+    match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((likeness, key)) if likeness > 0.8 => format!("{text}\ndid you mean `{key}`?"),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_refused_with_a_guess() {
+        let error = parse_job("comand = [\"true\"]").unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
+        assert!(error.ends_with("did you mean `command`?"), "{error}");
+    }
+}
