@@ -1,0 +1,274 @@
+//! What the pool knows: cards, tenants, and the jobs that have not ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cotenant_types::{
+    Amount, Card, CardId, Generation, JobId, JobTerms, Moment, NodeName, Placement, Quota,
+    TenantName,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Exit, Outcome};
+use crate::ledger::Ledger;
+
+/// Everything that decisions depend on. It is what its events made it: the same events give the
+/// same state.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    pub(crate) cards: BTreeMap<CardId, CardRecord>,
+    pub(crate) draining: BTreeSet<NodeName>,
+    pub(crate) tenants: BTreeMap<TenantName, Quota>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) last_job: JobId,
+    /// What is free on each card: follows from the rest.
+    #[serde(skip)]
+    pub(crate) ledger: Ledger,
+}
+
+/// A card, and whether it can be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardRecord {
+    /// The card.
+    pub card: Card,
+    /// Whether its machine no longer names it.
+    pub is_lost: bool,
+}
+
+/// A job that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// When and where it is to run.
+    pub terms: JobTerms,
+    /// When it came in.
+    pub submitted: Moment,
+    /// Starts so far.
+    pub generation: Generation,
+    /// Attempts left after failures.
+    pub retries_left: u32,
+    /// Where it is in its life.
+    pub phase: Phase,
+}
+
+/// Where a job is in its life.
+///
+/// ```text
+/// queued -> starting -> running -> (ended)
+///   ^          |           |
+///   |          v           v
+///   +------- stopping <----+        and from queued and stopping to (ended)
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It waits.
+    Queued {
+        /// It is not started before.
+        not_before: Moment,
+    },
+    /// It has slices, and its machines were told.
+    Starting {
+        /// What it holds.
+        held: Held,
+        /// Machines that have not answered.
+        silent: BTreeSet<NodeName>,
+        /// When they are told again.
+        again: Moment,
+    },
+    /// It runs on all its machines, or did until some of them ended well.
+    Running {
+        /// What it holds.
+        held: Held,
+        /// When all ran.
+        since: Moment,
+        /// When it last did some work.
+        busy: Moment,
+        /// When it loses its slice unless it works, if it was told.
+        notice: Option<Moment>,
+        /// Whether an online neighbour needs what it borrows.
+        is_squeezed: bool,
+        /// Whether it suffers from its neighbours itself.
+        is_pressed: bool,
+    },
+    /// It was told to end; its slices are its own until it has.
+    Stopping {
+        /// What it holds.
+        held: Held,
+        /// What then.
+        then: AfterStop,
+        /// When its machines are told again, or given up.
+        again: Moment,
+        /// When machines that do not answer are taken to be fenced; never, if they are there.
+        fenced: Moment,
+    },
+}
+
+/// What a job holds, and who of its machines is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its slices.
+    pub placement: Placement,
+    /// Machines whose part has ended, and how.
+    pub exits: BTreeMap<NodeName, Exit>,
+}
+
+/// What follows when a job that was told to end has done so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterStop {
+    /// It waits for its turn again; it is not its fault.
+    Requeue,
+    /// It failed: another attempt if one is left, else the end.
+    Retry(Outcome),
+    /// The end.
+    End(Outcome),
+}
+
+/// A job whose life is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedJob {
+    /// The job as it was last.
+    pub job: Job,
+    /// How its life ended.
+    pub outcome: Outcome,
+}
+
+impl State {
+    /// The state again after it was stored: what follows from the rest is worked out.
+    pub fn restored(mut self) -> Self {
+        self.rebuild_ledger();
+        self
+    }
+
+    /// The number that the next job gets.
+    pub fn next_job(&self) -> JobId {
+        JobId(self.last_job.0 + 1)
+    }
+
+    /// Jobs that have not ended, by number.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    /// A job, unless it has ended or never was.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// Every tenant's quota.
+    pub fn tenants(&self) -> &BTreeMap<TenantName, Quota> {
+        &self.tenants
+    }
+
+    /// Every card, by name.
+    pub fn cards(&self) -> impl Iterator<Item = &CardRecord> {
+        self.cards.values()
+    }
+
+    /// Whether an operator keeps new jobs away from a machine.
+    pub fn is_draining(&self, node: &NodeName) -> bool {
+        self.draining.contains(node)
+    }
+
+    /// All that usable cards have.
+    pub fn capacity(&self) -> Amount {
+        self.ledger.capacity()
+    }
+
+    /// What each tenant's own jobs hold; those that hold nothing are left out.
+    pub fn held(&self) -> BTreeMap<TenantName, Amount> {
+        let mut held: BTreeMap<TenantName, Amount> = BTreeMap::new();
+        for job in self.jobs.values() {
+            if let Some(placement) = job.placement() {
+                let amount = held.entry(job.terms.tenant.clone()).or_default();
+                *amount = amount.plus(placement.amount());
+            }
+        }
+        held
+    }
+
+    /// The moment at which something is due that only time brings about; never, if nothing is.
+    pub fn next_wake(&self) -> Moment {
+        self.jobs.values().map(Job::next_wake).min().unwrap_or(Moment::NEVER)
+    }
+
+    /// Works out anew what is free: after cards came or went.
+    pub(crate) fn rebuild_ledger(&mut self) {
+        let usable =
+            |record: &CardRecord| !record.is_lost && !self.draining.contains(&record.card.node);
+        let cards = self.cards.values().map(|record| (&record.card, usable(record)));
+        self.ledger = Ledger::new(cards);
+        for job in self.jobs.values() {
+            if let Some(placement) = job.placement() {
+                self.ledger.take(placement);
+            }
+        }
+    }
+}
+
+impl Job {
+    /// What it holds, if it holds anything.
+    pub fn placement(&self) -> Option<&Placement> {
+        self.held().map(|held| &held.placement)
+    }
+
+    /// What it holds and who is done, if it holds anything.
+    pub fn held(&self) -> Option<&Held> {
+        match &self.phase {
+            Phase::Queued { .. } => None,
+            Phase::Starting { held, .. }
+            | Phase::Running { held, .. }
+            | Phase::Stopping { held, .. } => Some(held),
+        }
+    }
+
+    /// The last moment at which it can still hold its slices, as far as anybody knows.
+    pub(crate) fn ends_by(&self) -> Moment {
+        match &self.phase {
+            Phase::Queued { .. } | Phase::Starting { .. } => Moment::NEVER,
+            Phase::Running { since, .. } => {
+                let limit = self.terms.time_limit.map_or(Moment::NEVER, |limit| since.after(limit));
+                limit.min(self.terms.deadline.unwrap_or(Moment::NEVER))
+            }
+            Phase::Stopping { again, .. } => *again,
+        }
+    }
+
+    fn next_wake(&self) -> Moment {
+        let deadline = self.terms.deadline.unwrap_or(Moment::NEVER);
+        match &self.phase {
+            Phase::Queued { not_before } => deadline.min(match not_before {
+                Moment(0) => Moment::NEVER,
+                later => *later,
+            }),
+            Phase::Starting { again, .. } => deadline.min(*again),
+            Phase::Running { busy, notice, .. } => {
+                let idle = match (self.terms.idle, notice) {
+                    (Some(_), Some(notice)) => *notice,
+                    (Some(idle), None) => busy.after(idle.after),
+                    (None, _) => Moment::NEVER,
+                };
+                self.ends_by().min(idle)
+            }
+            Phase::Stopping { again, fenced, .. } => *again.min(fenced),
+        }
+    }
+}
+
+impl Held {
+    /// Nothing has ended yet.
+    pub(crate) fn new(placement: Placement) -> Self {
+        Self { placement, exits: BTreeMap::new() }
+    }
+
+    /// The machines that it is spread over.
+    pub(crate) fn nodes(&self) -> BTreeSet<NodeName> {
+        self.placement.0.iter().map(|member| member.node.clone()).collect()
+    }
+
+    /// Machines whose part may still run.
+    pub(crate) fn nodes_left(&self) -> impl Iterator<Item = NodeName> {
+        self.nodes().into_iter().filter(|node| !self.exits.contains_key(node))
+    }
+}
