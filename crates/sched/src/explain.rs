@@ -13,10 +13,9 @@ pub(crate) fn cards(
     (members_placed, help): (u32, Vec<Help>),
 ) -> Reason {
     let counts = shortfall(ledger, need);
-    let name = |model: usize| ledger.catalog.models[model].clone();
     let mut lacks: Vec<ModelLack> = counts
         .iter()
-        .map(|(&(model, lack), &cards)| ModelLack { model: name(model), lack, cards })
+        .map(|(&(model, lack), &cards)| ModelLack { model: model.to_owned(), lack, cards })
         .collect();
     let lacking: u32 = counts.values().sum();
     let whole = ledger.catalog.cards.len() as u32 - lacking;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use cotenant_types::{Amount, Card, CardId, Mebibytes, NodeName, Placement, Share, Slice};
+use cotenant_types::{
+    Amount, Card, CardId, Mebibytes, MigGeometry, NodeName, Placement, Rung, Share, Slice,
+};
 
 use crate::mig::MigFree;
 
@@ -15,6 +17,8 @@ pub(crate) struct Ledger {
     pub(crate) catalog: Arc<Catalog>,
     free: Vec<Free>,
     nodes: Vec<NodeFree>,
+    /// Partitions of the cards in MIG mode that have any.
+    partitions: BTreeMap<usize, MigFree>,
 }
 
 /// What never changes while the cards stay the same.
@@ -22,17 +26,29 @@ pub(crate) struct Ledger {
 pub(crate) struct Catalog {
     pub(crate) cards: Vec<CardFacts>,
     pub(crate) nodes: Vec<NodeFacts>,
-    pub(crate) models: Vec<String>,
+    pub(crate) kinds: Vec<CardKindFacts>,
     pub(crate) racks: Vec<String>,
+    pub(crate) ids: Vec<CardId>,
     by_id: BTreeMap<CardId, usize>,
 }
 
+/// A card, in as few bytes as a search over thousands of them looks at.
 #[derive(Debug)]
 pub(crate) struct CardFacts {
-    pub(crate) card: Card,
-    pub(crate) node: usize,
-    pub(crate) model: usize,
+    pub(crate) node: u32,
+    pub(crate) kind: u32,
     pub(crate) is_usable: bool,
+    pub(crate) nvlink: u32,
+    pub(crate) numa: u32,
+}
+
+/// What cards have in common, so that it is compared with an ask once for all of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CardKindFacts {
+    pub(crate) model: String,
+    pub(crate) memory: Mebibytes,
+    pub(crate) rungs: Vec<Rung>,
+    pub(crate) mig: Option<MigGeometry>,
 }
 
 #[derive(Debug)]
@@ -53,7 +69,6 @@ pub(crate) struct Free {
     pub(crate) slices: u32,
     /// Whether one of them has the whole card.
     pub(crate) is_whole: bool,
-    pub(crate) mig: MigFree,
 }
 
 /// What is free on the cards of a node at best: enough to pass it by without a look at each.
@@ -70,7 +85,7 @@ impl Ledger {
         let mut cards: Vec<_> = cards.collect();
         cards.sort_by(|(a, _), (b, _)| (&a.node, a.index, &a.id).cmp(&(&b.node, b.index, &b.id)));
         let mut catalog = Catalog::default();
-        let (mut models, mut racks) = (BTreeMap::new(), BTreeMap::new());
+        let mut racks = BTreeMap::new();
         for (card, is_usable) in cards {
             let at = catalog.cards.len();
             let is_new = catalog.nodes.last().is_none_or(|node| node.name != card.node);
@@ -80,13 +95,18 @@ impl Ledger {
             }
             let node = catalog.nodes.len() - 1;
             catalog.nodes[node].cards.end = at + 1;
-            let model = number(&mut models, &mut catalog.models, &card.model);
             catalog.by_id.insert(card.id.clone(), at);
-            catalog.cards.push(CardFacts { card: card.clone(), node, model, is_usable });
+            catalog.ids.push(card.id.clone());
+            let kind = catalog.kind(card);
+            let (nvlink, numa) = (card.site.nvlink, card.site.numa);
+            let node = node as u32;
+            catalog.cards.push(CardFacts { node, kind, is_usable, nvlink, numa });
         }
-        let free = catalog.cards.iter().map(|facts| Free::of(&facts.card)).collect();
+        let memory = |facts: &CardFacts| catalog.kinds[facts.kind as usize].memory;
+        let free = catalog.cards.iter().map(|facts| Free::of(memory(facts))).collect();
         let nodes = vec![NodeFree::default(); catalog.nodes.len()];
-        let mut ledger = Self { catalog: Arc::new(catalog), free, nodes };
+        let partitions = BTreeMap::new();
+        let mut ledger = Self { catalog: Arc::new(catalog), free, nodes, partitions };
         for node in 0..ledger.nodes.len() {
             ledger.sum_up(node);
         }
@@ -98,7 +118,7 @@ impl Ledger {
         let usable = self.catalog.cards.iter().filter(|facts| facts.is_usable);
         let amount = |facts: &CardFacts| Amount {
             compute_milli: u64::from(Share::WHOLE.per_mille()),
-            memory: facts.card.memory,
+            memory: self.catalog.kind_of(facts).memory,
         };
         usable.map(amount).fold(Amount::default(), Amount::plus)
     }
@@ -111,17 +131,29 @@ impl Ledger {
         self.nodes[node]
     }
 
-    /// Whether the placement's slices are all free.
-    pub(crate) fn has_room(&self, placement: &Placement) -> bool {
-        let mut trial = self.clone();
-        placement.slices().all(|slice| {
-            let Some(&at) = trial.catalog.by_id.get(&slice.card) else { return false };
-            let fits = trial.catalog.cards[at].is_usable && trial.free[at].fits(slice);
-            if fits {
-                trial.take_slice(slice);
+    /// Takes the placement's slices if all are free, else none.
+    pub(crate) fn try_take(&mut self, placement: &Placement) -> bool {
+        for (taken, slice) in placement.slices().enumerate() {
+            let at = self.catalog.by_id.get(&slice.card);
+            let has_room = |&at: &usize| self.catalog.cards[at].is_usable && self.fits(at, slice);
+            if !at.is_some_and(has_room) {
+                placement.slices().take(taken).for_each(|slice| self.give_back_slice(slice));
+                return false;
             }
-            fits
-        })
+            self.take_slice(slice);
+        }
+        true
+    }
+
+    fn fits(&self, at: usize, slice: &Slice) -> bool {
+        let geometry = self.catalog.kind_of(&self.catalog.cards[at]).mig.as_ref();
+        self.free[at].fits(slice) && self.partitions(at).has_room(geometry, slice.mig.as_ref())
+    }
+
+    /// The partitions of a card in MIG mode.
+    pub(crate) fn partitions(&self, card: usize) -> &MigFree {
+        const NONE: &MigFree = &MigFree::NONE;
+        self.partitions.get(&card).unwrap_or(NONE)
     }
 
     pub(crate) fn take(&mut self, placement: &Placement) {
@@ -140,8 +172,11 @@ impl Ledger {
         free.compute -= i64::from(slice.compute.request.per_mille());
         free.slices += 1;
         free.is_whole |= slice.whole;
-        free.mig.take(self.catalog.cards[at].card.mig.as_ref(), slice.mig.as_ref());
-        self.sum_up(self.catalog.cards[at].node);
+        if slice.mig.is_some() {
+            let geometry = self.catalog.kind_of(&self.catalog.cards[at]).mig.as_ref();
+            self.partitions.entry(at).or_default().take(geometry, slice.mig.as_ref());
+        }
+        self.sum_up(self.catalog.cards[at].node as usize);
     }
 
     pub(crate) fn give_back_slice(&mut self, slice: &Slice) {
@@ -151,8 +186,11 @@ impl Ledger {
         free.compute += i64::from(slice.compute.request.per_mille());
         free.slices -= 1;
         free.is_whole &= !slice.whole;
-        free.mig.give_back(self.catalog.cards[at].card.mig.as_ref(), slice.mig.as_ref());
-        self.sum_up(self.catalog.cards[at].node);
+        if slice.mig.is_some() {
+            let geometry = self.catalog.kind_of(&self.catalog.cards[at]).mig.as_ref();
+            self.partitions.entry(at).or_default().give_back(geometry, slice.mig.as_ref());
+        }
+        self.sum_up(self.catalog.cards[at].node as usize);
     }
 
     /// What is free both here and there: what a job may take that stays for ever, when another has
@@ -160,8 +198,14 @@ impl Ledger {
     pub(crate) fn least(&self, other: &Ledger) -> Ledger {
         assert!(Arc::ptr_eq(&self.catalog, &other.catalog), "two ledgers of the same cards");
         let free = self.free.iter().zip(&other.free).map(|(here, there)| here.least(there));
-        let mut least =
-            Self { catalog: self.catalog.clone(), free: free.collect(), nodes: self.nodes.clone() };
+        let cut = self.partitions.keys().chain(other.partitions.keys());
+        let both = |&at: &usize| (at, self.partitions(at).least(other.partitions(at)));
+        let mut least = Self {
+            catalog: self.catalog.clone(),
+            free: free.collect(),
+            nodes: self.nodes.clone(),
+            partitions: cut.map(both).collect(),
+        };
         for node in 0..least.nodes.len() {
             least.sum_up(node);
         }
@@ -183,14 +227,36 @@ impl Ledger {
     }
 }
 
+impl Catalog {
+    /// What the card has in common with others.
+    pub(crate) fn kind_of(&self, facts: &CardFacts) -> &CardKindFacts {
+        &self.kinds[facts.kind as usize]
+    }
+
+    /// The number of the card's kind, which is a new one if no card before had the like.
+    fn kind(&mut self, card: &Card) -> u32 {
+        let kind = CardKindFacts {
+            model: card.model.clone(),
+            memory: card.memory,
+            rungs: card.rungs.clone(),
+            mig: card.mig.clone(),
+        };
+        let known = self.kinds.iter().rposition(|other| *other == kind);
+        let at = known.unwrap_or_else(|| {
+            self.kinds.push(kind);
+            self.kinds.len() - 1
+        });
+        at as u32
+    }
+}
+
 impl Free {
-    fn of(card: &Card) -> Self {
+    fn of(memory: Mebibytes) -> Self {
         Self {
-            memory: mib(card.memory),
+            memory: mib(memory),
             compute: i64::from(Share::WHOLE.per_mille()),
             slices: 0,
             is_whole: false,
-            mig: MigFree::default(),
         }
     }
 
@@ -207,7 +273,6 @@ impl Free {
             compute: self.compute.min(other.compute),
             slices: self.slices.max(other.slices),
             is_whole: self.is_whole || other.is_whole,
-            mig: self.mig.least(&other.mig),
         }
     }
 }

@@ -12,6 +12,22 @@ pub(crate) struct MigFree {
 }
 
 impl MigFree {
+    /// No partition.
+    pub(crate) const NONE: MigFree = MigFree { taken: 0, counts: Vec::new() };
+
+    /// Whether a partition could be made where it is to be; true where the card is not in MIG mode.
+    pub(crate) fn has_room(
+        &self,
+        geometry: Option<&MigGeometry>,
+        place: Option<&MigPlace>,
+    ) -> bool {
+        let Some(place) = place else { return true };
+        let Some((at, mask)) = locate(geometry, Some(place)) else { return false };
+        let profile = &geometry.expect("a located partition has a geometry").profiles[at];
+        let may_begin = profile.starts.contains(&place.start);
+        may_begin && self.taken & mask == 0 && self.count(at) < profile.count_max
+    }
+
     /// The partition that holds at least so much and leaves the most possible; none if there is no
     /// room for any.
     pub(crate) fn find<'a>(

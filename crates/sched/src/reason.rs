@@ -96,6 +96,8 @@ pub enum CardLack {
 pub enum Help {
     /// The job would fit an idle pool: it has to wait for others, or be preferred to them.
     OthersEnd,
+    /// The job would fit if lost cards came back and no machine were drained.
+    CardsReturn,
     /// Nothing that runs stands in its way: it asks for more than the pool's cards can ever give.
     AskLess,
 }

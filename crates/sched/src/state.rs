@@ -71,6 +71,8 @@ pub enum Phase {
     Starting {
         /// What it holds.
         held: Held,
+        /// When its machines were told.
+        since: Moment,
         /// Machines that have not answered.
         silent: BTreeSet<NodeName>,
         /// When they are told again.
@@ -225,12 +227,14 @@ impl Job {
 
     /// The last moment at which it can still hold its slices, as far as anybody knows.
     pub(crate) fn ends_by(&self) -> Moment {
+        let until = |begin: Moment| {
+            let limit = self.terms.time_limit.map_or(Moment::NEVER, |limit| begin.after(limit));
+            limit.min(self.terms.deadline.unwrap_or(Moment::NEVER))
+        };
         match &self.phase {
-            Phase::Queued { .. } | Phase::Starting { .. } => Moment::NEVER,
-            Phase::Running { since, .. } => {
-                let limit = self.terms.time_limit.map_or(Moment::NEVER, |limit| since.after(limit));
-                limit.min(self.terms.deadline.unwrap_or(Moment::NEVER))
-            }
+            Phase::Queued { .. } => Moment::NEVER,
+            Phase::Starting { since, .. } => until(*since),
+            Phase::Running { since, .. } => until(*since),
             Phase::Stopping { again, .. } => *again,
         }
     }

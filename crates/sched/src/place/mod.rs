@@ -3,12 +3,15 @@
 mod member;
 mod need;
 
+use std::collections::BTreeMap;
+
 use cotenant_types::{MemberSlices, Near, Placement};
 
 pub(crate) use member::shortfall;
 pub(crate) use need::Need;
 
 use crate::ledger::Ledger;
+use member::Cost;
 
 /// Slices for every member, or how many members had room.
 ///
@@ -46,12 +49,25 @@ fn place_within(ledger: &Ledger, need: &Need<'_>, rack: Option<usize>) -> Result
         let found = member::place(ledger, need, rack);
         return found.map(|found| Placement(vec![found])).ok_or(0);
     }
+    let count_max = member::count_max(ledger, need, rack);
+    if count_max < u64::from(members) {
+        return Err(count_max as u32);
+    }
     let mut trial = ledger.clone();
+    let mut offers: BTreeMap<(Cost, usize), Vec<usize>> = BTreeMap::new();
+    let offer = |trial: &Ledger, node: usize| {
+        let (cost, cards) = member::offer(trial, need, (node, rack))?;
+        Some(((cost, node), cards))
+    };
+    offers.extend((0..ledger.catalog.nodes.len()).filter_map(|node| offer(&trial, node)));
     let mut placed: Vec<MemberSlices> = Vec::with_capacity(members as usize);
     for member in 0..members {
-        let Some(found) = member::place(&trial, need, rack) else { return Err(member) };
+        let Some(((_, node), cards)) = offers.pop_first() else { return Err(member) };
+        let found = member::slices(&trial, need, (node, cards));
         found.slices.iter().for_each(|slice| trial.take_slice(slice));
         placed.push(found);
+        // Only this node's cards are not what they were.
+        offers.extend(offer(&trial, node));
     }
     // Members of a node stand together, so that a machine is told of a run of numbers.
     placed.sort_by(|a, b| a.node.cmp(&b.node));

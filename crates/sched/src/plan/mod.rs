@@ -78,6 +78,9 @@ struct Planner<'a> {
     claim: Option<Claim>,
     /// Jobs that this plan tells to make room.
     evicted: BTreeSet<JobId>,
+    /// What will be free when all that go have gone, less what waiting jobs will get of it; none
+    /// until the first job has to hope.
+    hoped: Option<Ledger>,
     /// Asks that had no room, by whether they would have ended before the claim.
     failed: BTreeMap<(bool, &'a Ask), Arc<[Reason]>>,
     plan: Plan,
@@ -96,6 +99,7 @@ impl<'a> Planner<'a> {
             ledger: state.ledger.clone(),
             claim: None,
             evicted: BTreeSet::new(),
+            hoped: None,
             failed: BTreeMap::new(),
             plan: Plan::default(),
         }
@@ -140,7 +144,7 @@ impl<'a> Planner<'a> {
             return self.wait(job, reasons.clone());
         }
         let need = Need::new(ask, &self.ledger.catalog);
-        let least = need.amount_min(&self.ledger.catalog);
+        let least = need.amount_min();
         if let Some(reason) = self.over_quota(tenant, least) {
             return self.wait(job, [reason].into());
         }
@@ -154,8 +158,13 @@ impl<'a> Planner<'a> {
                 None => self.start(job, tenant, (placement, is_short)),
             },
             Err(members_placed) => {
-                let reasons = self.make_way(job, tenant, (&need, members_placed));
-                self.failed.insert((is_short, ask), reasons.clone());
+                let reasons = match self.make_way(job, tenant, (&need, members_placed)) {
+                    Ok(reasons) => {
+                        self.failed.insert((is_short, ask), reasons.clone());
+                        reasons
+                    }
+                    Err(reasons) => reasons,
+                };
                 self.wait(job, reasons);
             }
         }
@@ -172,39 +181,58 @@ impl<'a> Planner<'a> {
         if let Some(claim) = &mut self.claim {
             claim.taken(&placement, is_short);
         }
+        if let Some(hoped) = &mut self.hoped {
+            hoped.take(&placement);
+        }
         self.tree.take(tenant, placement.amount());
         self.plan.starts.push(Start { job: job.id, placement });
     }
 
-    /// Why the job has no room; others may be told to make some, and a claim is kept for it if it
-    /// is the first.
+    /// Why the job has no room, which goes for all that ask for the same, or goes for it alone
+    /// (`Err`) because others make room for it. A claim is kept for it if it is the first.
     fn make_way(
         &mut self,
         job: &'a Job,
         tenant: usize,
         (need, members_placed): (&Need<'_>, u32),
-    ) -> Arc<[Reason]> {
+    ) -> Result<Arc<[Reason]>, Arc<[Reason]>> {
         if let Some(claim) = &self.claim
             && place(&self.ledger, need).is_ok()
         {
-            return [Reason::Reserved { job: claim.job, at: claim.at }].into();
+            return Ok([Reason::Reserved { job: claim.job, at: claim.at }].into());
         }
-        let going = self.going();
-        let mut making_room = match place(&self.without(&going), need).is_ok() {
-            true => going,
-            false => self.preempt(job, tenant, need),
-        };
-        making_room.retain(|id| self.state.jobs[id].placement().is_some());
+        if let Some(victims) = self.room_being_made(job, tenant, need) {
+            return Err([Reason::MakingRoom { victims }].into());
+        }
         if self.claim.is_none() {
             self.claim = claim::find(self, job, need);
         }
-        if !making_room.is_empty() {
-            return [Reason::MakingRoom { victims: making_room.into_iter().collect() }].into();
+        let help = match () {
+            () if place(&self.idle_pool(), need).is_ok() => Help::OthersEnd,
+            () if place(&self.whole_pool(), need).is_ok() => Help::CardsReturn,
+            () => Help::AskLess,
+        };
+        Ok([crate::explain::cards(&self.ledger, need, (members_placed, vec![help]))].into())
+    }
+
+    /// Jobs that make room for this one: those that go already, if that is enough, or others that
+    /// are told now. What it will get counts as its own from here on, so that the next job does not
+    /// hope for the same.
+    fn room_being_made(&mut self, job: &Job, tenant: usize, need: &Need<'_>) -> Option<Vec<JobId>> {
+        if self.hoped.is_none() {
+            self.hoped = Some(self.without(&self.going()));
         }
-        let others_end = place(&self.idle_pool(), need).is_ok();
-        let help = vec![if others_end { Help::OthersEnd } else { Help::AskLess }];
-        let reason = crate::explain::cards(&self.ledger, need, (members_placed, help));
-        [reason].into()
+        let hoped = self.hoped.as_ref().expect("it was just worked out");
+        let (victims, placement) = match place(hoped, need) {
+            Ok(placement) => (self.going().into_iter().collect(), placement),
+            Err(_) => self.preempt(job, tenant, need)?,
+        };
+        self.tree.take(tenant, placement.amount());
+        self.hoped.as_mut().expect("it was worked out").take(&placement);
+        if self.claim.is_none() {
+            self.claim = claim::find(self, job, need);
+        }
+        Some(victims)
     }
 
     /// Jobs that are on their way out, now or by this plan.
@@ -232,6 +260,11 @@ impl<'a> Planner<'a> {
         let started = self.plan.starts.iter().map(|start| &start.placement);
         held.chain(started).for_each(|placement| ledger.give_back(placement));
         ledger
+    }
+
+    /// The same if no card were lost and no machine drained.
+    fn whole_pool(&self) -> Ledger {
+        Ledger::new(self.state.cards.values().map(|record| (&record.card, true)))
     }
 
     fn wait(&mut self, job: &Job, reasons: Arc<[Reason]>) {

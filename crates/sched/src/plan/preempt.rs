@@ -1,9 +1,8 @@
 //! Which jobs make room for another: the fewest, and of those the youngest.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
-use cotenant_types::{Class, JobId, Moment};
+use cotenant_types::{Class, JobId, Moment, Placement};
 
 use super::{Planner, Preemption};
 use crate::ledger::Ledger;
@@ -14,20 +13,22 @@ use crate::state::{Job, Phase};
 const CANDIDATES_MAX: usize = 256;
 
 impl<'a> Planner<'a> {
-    /// Jobs that this one may push aside so that it fits; none if that would not be enough. They
-    /// are told by this plan.
-    pub(super) fn preempt(&mut self, job: &Job, tenant: usize, need: &Need<'_>) -> BTreeSet<JobId> {
-        let mut candidates: Vec<&'a Job> = self
-            .state
-            .jobs
-            .values()
-            .filter(|other| self.may_push(job, tenant, other, need))
-            .collect();
+    /// Jobs that this one pushes aside, and what it will then get; none if pushing all that it may
+    /// would not be enough. They are told by this plan.
+    pub(super) fn preempt(
+        &mut self,
+        job: &Job,
+        tenant: usize,
+        need: &Need<'_>,
+    ) -> Option<(Vec<JobId>, Placement)> {
+        let may_push = |other: &&Job| self.may_push(job, tenant, other, need);
+        let mut candidates: Vec<&'a Job> = self.state.jobs.values().filter(may_push).collect();
         candidates.sort_by_key(|other| Reverse((started(other), other.id)));
         candidates.truncate(CANDIDATES_MAX);
-        let base = self.without(&self.going());
-        let victims = fewest(&base, &candidates, need);
+        let hoped = self.hoped.as_mut().expect("a job hopes before it pushes");
+        let victims = fewest(hoped, &candidates, need)?;
         for victim in &victims {
+            release(hoped, victim);
             self.evicted.insert(victim.id);
             self.plan.preemptions.push(Preemption {
                 victim: victim.id,
@@ -35,7 +36,8 @@ impl<'a> Planner<'a> {
                 beneficiary: job.id,
             });
         }
-        victims.into_iter().map(|victim| victim.id).collect()
+        let placement = place(hoped, need).expect("the victims were found to be enough");
+        Some((victims.into_iter().map(|victim| victim.id).collect(), placement))
     }
 
     /// Within a tenant, online jobs push offline ones and higher priorities lower ones. Between
@@ -51,7 +53,7 @@ impl<'a> Planner<'a> {
         if other.terms.tenant == job.terms.tenant {
             return is_online || job.terms.priority > other.terms.priority;
         }
-        let is_owed = self.tree.is_owed(tenant, need.amount_min(&self.ledger.catalog));
+        let is_owed = self.tree.is_owed(tenant, need.amount_min());
         (is_online || is_owed) && self.tree.borrows(self.tree.find(&other.terms.tenant))
     }
 }
@@ -63,27 +65,26 @@ fn started(job: &Job) -> Moment {
     }
 }
 
-/// The smallest set of the candidates whose slices make room, from the youngest; empty if all of
+fn release(ledger: &mut Ledger, job: &Job) {
+    ledger.give_back(job.placement().expect("candidates run"));
+}
+
+/// The smallest set of the candidates whose slices make room, from the youngest; none if all of
 /// them do not.
 ///
 /// One victim is found exactly. Where more are needed, all are let go and then kept again one by
 /// one, the oldest first, as long as there is room: no victim is pushed in vain.
-fn fewest<'a>(base: &Ledger, candidates: &[&'a Job], need: &Need<'_>) -> Vec<&'a Job> {
-    let release = |ledger: &mut Ledger, job: &Job| {
-        ledger.give_back(job.placement().expect("candidates run"));
-    };
+fn fewest<'a>(base: &Ledger, candidates: &[&'a Job], need: &Need<'_>) -> Option<Vec<&'a Job>> {
     let mut all = base.clone();
     candidates.iter().for_each(|job| release(&mut all, job));
-    if place(&all, need).is_err() {
-        return Vec::new();
-    }
+    place(&all, need).ok()?;
     let alone = candidates.iter().find(|job| {
         let mut trial = base.clone();
         release(&mut trial, job);
         place(&trial, need).is_ok()
     });
     if let Some(job) = alone {
-        return vec![job];
+        return Some(vec![job]);
     }
     let mut victims = Vec::new();
     for &job in candidates.iter().rev() {
@@ -94,5 +95,5 @@ fn fewest<'a>(base: &Ledger, candidates: &[&'a Job], need: &Need<'_>) -> Vec<&'a
             victims.push(job);
         }
     }
-    victims
+    Some(victims)
 }

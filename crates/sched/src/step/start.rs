@@ -24,15 +24,15 @@ impl Step<'_> {
     fn place(&mut self, Start { job: id, placement }: Start) {
         let Some(job) = self.state.jobs.get_mut(&id) else { return };
         let waits = matches!(job.phase, Phase::Queued { not_before } if not_before <= self.now);
-        if !waits || !self.state.ledger.has_room(&placement) {
+        if !waits || !self.state.ledger.try_take(&placement) {
             self.effects.wants_plan = true;
             return;
         }
-        self.state.ledger.take(&placement);
         job.generation = job.generation.next();
         let held = Held::new(placement);
         let silent = held.nodes();
-        job.phase = Phase::Starting { silent, held, again: self.now.after_ms(ANSWER_MS) };
+        let (since, again) = (self.now, self.now.after_ms(ANSWER_MS));
+        job.phase = Phase::Starting { held, since, silent, again };
         self.touch(id);
         self.say(News::JobPlaced(id));
         self.order_start(id);

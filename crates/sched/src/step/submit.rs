@@ -126,9 +126,8 @@ impl Step<'_> {
     ) -> Result<(), String> {
         let ledger = &mut self.state.ledger;
         ledger.give_back(old);
-        let has_room = ledger.has_room(&new);
-        ledger.take(if has_room { &new } else { old });
-        if !has_room {
+        if !ledger.try_take(&new) {
+            ledger.take(old);
             let cards: Vec<&str> = new.slices().map(|slice| slice.card.as_str()).collect();
             return Err(format!("there is too little left on {}", cards.join(", ")));
         }
