@@ -1,0 +1,39 @@
+//! Finds, meters and slices cards: NVIDIA cards through NVML, the CPU as a card, simulated cards.
+//!
+//! The crate never knows tenants, jobs or policy: it is told what to do with which card, and says
+//! what a card has, what it is doing, and why it refuses. It prints nothing, and nothing here runs
+//! in the background. Begin with [`CardsSpec`] and [`discover`], which give an [`Inventory`]; then
+//! [`Meter`] for what cards are doing, [`Cgroups`] for holding processes to a slice of a CPU card,
+//! [`environment()`] for telling a process of its slices, and [`SimulatedCards`] for a pool without
+//! any hardware.
+//!
+//! # Invariants
+//! - A machine without a GPU, driver or control groups is no error: it has a CPU card, and a note
+//!   for people says what is missing.
+//! - A card offers a rung only if what the rung needs was found for that card.
+//! - Simulated cards know no clock and no chance: the same calls give the same answers.
+//! - Partitions of a card never overlap, and there are never more than the card allows.
+//! - Control groups are made only below the group that this process is in, in a folder `cotenant`.
+//! - Every wait has an end.
+
+mod cgroup;
+mod environment;
+mod inventory;
+mod meter;
+mod nvidia;
+mod processor;
+mod rungs;
+mod simulated;
+mod spec;
+
+pub use cgroup::{Capability, CgroupError, Cgroups, CpuLimits, Group, GroupUse, Version};
+pub use environment::{EnvironmentError, Held, OWNED_VARIABLES, environment};
+pub use inventory::{DiscoverError, Inventory, discover};
+pub use meter::{CardUse, Health, Meter, ProcessUse, Reading};
+pub use processor::NoMemory;
+pub use rungs::{Capabilities, rungs};
+pub use simulated::{
+    CardFault, Model, PoolError, PoolFileError, SimulatedCards, SimulatedError, SimulatedGroup,
+    SimulatedNodes, SimulatedPool, UnknownModel,
+};
+pub use spec::{CardsSpec, ParseCardsError};
