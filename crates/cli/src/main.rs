@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Command::Search(search) => commands::search::run(&search, &console),
         Command::Export(export) => commands::export::run(&export, &console),
         Command::Model(model) => commands::model::run(&model, &console),
+        Command::Up(up) => commands::up::run(&up, &console),
+        Command::Internal(internal) => commands::internal::run(&internal),
     };
     match ended {
         Ok(code) => code,

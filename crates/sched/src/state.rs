@@ -137,10 +137,28 @@ pub struct EndedJob {
 }
 
 impl State {
-    /// The state again after it was stored: what follows from the rest is worked out.
-    pub fn restored(mut self) -> Self {
-        self.rebuild_ledger();
-        self
+    /// The state again after its parts were stored; what follows from them is worked out.
+    pub fn from_parts(
+        jobs: Vec<Job>,
+        cards: Vec<CardRecord>,
+        tenants: BTreeMap<TenantName, Quota>,
+        (draining, last_job): (Vec<NodeName>, JobId),
+    ) -> Self {
+        let mut state = Self {
+            cards: cards.into_iter().map(|record| (record.card.id.clone(), record)).collect(),
+            draining: draining.into_iter().collect(),
+            tenants,
+            jobs: jobs.into_iter().map(|job| (job.id, job)).collect(),
+            last_job,
+            ledger: Ledger::default(),
+        };
+        state.rebuild_ledger();
+        state
+    }
+
+    /// The last job that came in.
+    pub fn last_job(&self) -> JobId {
+        self.last_job
     }
 
     /// The number that the next job gets.

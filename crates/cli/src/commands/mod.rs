@@ -4,9 +4,11 @@ pub(crate) mod demo;
 pub(crate) mod estimate;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod internal;
 pub(crate) mod model;
 pub(crate) mod search;
 pub(crate) mod train;
+pub(crate) mod up;
 
 mod apart;
 mod base;

@@ -1,0 +1,34 @@
+//! Carries out what was decided: starts, stops and limits jobs, and says what became of them.
+
+mod folder;
+mod local;
+mod member;
+mod supervise;
+
+use cotenant_api::JobRequest;
+use cotenant_sched::{Command, Event, Run};
+
+pub(crate) use folder::RunFolder;
+pub(crate) use local::LocalExecutor;
+pub use member::run_member;
+pub use supervise::{InternalError, supervise};
+
+/// What a start needs beside the command.
+pub(crate) struct Errand {
+    pub(crate) command: Command,
+    /// What the job runs; with starts alone.
+    pub(crate) request: Option<Box<JobRequest>>,
+}
+
+/// Somewhere that jobs run. It makes no choices, and may be told anything twice.
+pub(crate) trait Executor: Send {
+    /// Carries out a command; what becomes of it is told later, as events.
+    fn carry_out(&mut self, errand: Errand);
+
+    /// After a restart: takes over what still runs. Events say what ended meanwhile; what is given
+    /// back still runs.
+    fn adopt(&mut self) -> Vec<Run>;
+}
+
+/// Where an executor tells what became of things.
+pub(crate) type Tell = Box<dyn Fn(Event) + Send + Sync>;

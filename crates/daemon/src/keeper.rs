@@ -1,0 +1,372 @@
+//! The thread that owns the state: takes in events, commits what they changed, then lets it be
+//! done.
+//!
+//! Whatever waits is taken in together and committed at once, so that many submissions share one
+//! sync of the disk. Whoever sent an event is answered only after that.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use cotenant_api::JobRequest;
+use cotenant_sched::{Command, Effects, Event, Plan, Refusal, State, plan, step};
+use cotenant_types::{JobId, JobTerms, Moment, TenantName};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::executor::Errand;
+use crate::live::Live;
+use crate::store::{Change, NewJob, Store, StoreError};
+use crate::words;
+
+/// Most messages that are committed together.
+const BATCH_MAX: usize = 256;
+/// Longest time between two looks at the clock.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+/// Shortest time between two plans, so that a long queue does not hold up answers.
+const PLAN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Something for the loop.
+pub(crate) enum Message {
+    /// Something happened, and somebody may wait until it is committed.
+    Event(Event, Option<Reply<()>>),
+    /// Somebody submits a job.
+    Submit(Box<Submission>, Reply<JobId>),
+    /// A tenant is to have another token, with this hash.
+    Token(TenantName, String, Reply<()>),
+    /// The daemon ends.
+    End,
+}
+
+/// A job that somebody submits.
+pub(crate) struct Submission {
+    pub(crate) name: String,
+    pub(crate) terms: JobTerms,
+    pub(crate) request: JobRequest,
+    pub(crate) key: Option<String>,
+}
+
+/// Where the answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, NotDone>>;
+
+/// Why something was not done.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum NotDone {
+    /// It cannot be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It could not be written down.
+    #[error("{0}")]
+    NotKept(String),
+}
+
+/// The loop and what it works with.
+pub(crate) struct Keeper {
+    pub(crate) state: State,
+    pub(crate) store: Store,
+    pub(crate) live: Arc<Live>,
+    pub(crate) errands: Sender<Errand>,
+    pub(crate) wants_plan: bool,
+    pub(crate) planned: Instant,
+    /// What machines said and could not be written down: taken in again.
+    pub(crate) again: Vec<Event>,
+}
+
+/// An answer that is given once the batch is committed.
+type Answer = Box<dyn FnOnce(Result<(), NotDone>)>;
+
+/// What a batch leads to once it is committed.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    commands: Vec<Command>,
+    answers: Vec<Answer>,
+    /// What nobody sends again if it is not written down.
+    told_once: Vec<Event>,
+}
+
+impl Keeper {
+    /// Takes in messages until the end.
+    pub(crate) fn run(mut self, inbox: &Receiver<Message>) {
+        loop {
+            let first = match inbox.recv_timeout(self.patience()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut is_last = false;
+            let mut batch = Batch::default();
+            let now = now();
+            for event in std::mem::take(&mut self.again) {
+                self.take(now, Message::Event(event, None), &mut batch);
+            }
+            let rest = std::iter::from_fn(|| inbox.try_recv().ok());
+            for message in first.into_iter().chain(rest).take(BATCH_MAX) {
+                is_last |= matches!(message, Message::End);
+                self.take(now, message, &mut batch);
+            }
+            if self.state.next_wake() <= now {
+                self.event(now, Event::Ticked, &mut batch).expect("time is never refused");
+            }
+            self.conclude(now, batch);
+            if is_last {
+                return;
+            }
+            self.plan_if_due();
+        }
+    }
+
+    /// How long to wait for a message.
+    fn patience(&self) -> Duration {
+        let wake = Duration::from_millis(self.state.next_wake() - now()).min(LOOK_MAX);
+        match self.wants_plan {
+            true => wake.min(PLAN_PAUSE.saturating_sub(self.planned.elapsed())),
+            false => wake,
+        }
+    }
+
+    fn plan_if_due(&mut self) {
+        if !self.wants_plan || self.planned.elapsed() < PLAN_PAUSE {
+            return;
+        }
+        let now = now();
+        let proposed: Plan = plan(&self.state, now);
+        self.live.set_waits(proposed.waits.clone());
+        self.wants_plan = !proposed.is_empty();
+        self.planned = Instant::now();
+        if !proposed.is_empty() {
+            let mut batch = Batch::default();
+            let taken = self.event(now, Event::Planned(proposed), &mut batch);
+            taken.expect("plans are never refused");
+            self.conclude(now, batch);
+        }
+    }
+
+    fn take(&mut self, now: Moment, message: Message, batch: &mut Batch) {
+        match message {
+            Message::Event(event, reply) => {
+                if reply.is_none() {
+                    batch.told_once.push(event.clone());
+                }
+                let answer = self.event(now, event, batch);
+                reply.into_iter().for_each(|reply| batch.answer(reply, answer.clone()));
+            }
+            Message::Submit(submission, reply) => {
+                let answer = self.submit(now, *submission, batch);
+                batch.answer(reply, answer);
+            }
+            Message::Token(tenant, hash, reply) => {
+                let is_known = tenant.as_str() == crate::http::OPERATOR
+                    || self.state.tenants().contains_key(&tenant);
+                let answer = match is_known {
+                    true => {
+                        batch.changes.push(Change::Token(tenant.to_string(), hash));
+                        Ok(())
+                    }
+                    false => Err(Refusal::UnknownTenant(tenant).into()),
+                };
+                batch.answer(reply, answer);
+            }
+            Message::End => {}
+        }
+    }
+
+    fn submit(
+        &mut self,
+        now: Moment,
+        submission: Submission,
+        batch: &mut Batch,
+    ) -> Result<JobId, NotDone> {
+        let Submission { name, terms, request, key } = submission;
+        if let Some(key) = &key
+            && let Some(job) = self.known_key(&terms.tenant, key, batch)?
+        {
+            return Ok(job);
+        }
+        let job = self.state.next_job();
+        let asks = words::asks(&terms.ask);
+        let kind = if request.train.is_some() { "train" } else { "command" };
+        // The row comes before all that refers to it.
+        let at = batch.changes.len();
+        self.event(now, Event::JobSubmitted { job, terms }, batch)?;
+        let record = self.state.job(job).expect("it was just taken in").clone();
+        let new = NewJob { job: record, name, kind, asks, request, key };
+        batch.changes.insert(at, Change::Submitted(Box::new(new)));
+        Ok(job)
+    }
+
+    /// The job that was submitted with the key, before or in this batch.
+    fn known_key(
+        &self,
+        tenant: &TenantName,
+        key: &str,
+        batch: &Batch,
+    ) -> Result<Option<JobId>, NotDone> {
+        let in_batch = batch.changes.iter().find_map(|change| match change {
+            Change::Submitted(new)
+                if new.key.as_deref() == Some(key) && new.job.terms.tenant == *tenant =>
+            {
+                Some(new.job.id)
+            }
+            _ => None,
+        });
+        match in_batch {
+            Some(job) => Ok(Some(job)),
+            None => {
+                self.store.job_of_key(tenant, key).map_err(|error| NotDone::NotKept(told(&error)))
+            }
+        }
+    }
+
+    fn event(&mut self, now: Moment, event: Event, batch: &mut Batch) -> Result<(), NotDone> {
+        let changed = ChangedOutright::of(&event);
+        let effects = step(&mut self.state, now, event)?;
+        self.wants_plan |= effects.wants_plan;
+        batch.changes.extend(changed.changes(&self.state));
+        self.keep(effects, batch);
+        Ok(())
+    }
+
+    fn keep(&self, effects: Effects, batch: &mut Batch) {
+        for id in effects.touched {
+            let job = self.state.job(id).expect("touched jobs are alive").clone();
+            batch.changes.push(Change::Job(Box::new(job)));
+        }
+        let ended = effects.ended;
+        let tenant_of = |news: &cotenant_sched::News| {
+            let job = words::job_of(news)?;
+            let alive = self.state.job(job);
+            let job = alive
+                .or_else(|| ended.iter().map(|ended| &ended.job).find(|ended| ended.id == job));
+            job.map(|job| job.terms.tenant.clone())
+        };
+        let lines = effects
+            .news
+            .iter()
+            .map(|news| Change::Line(words::line(news, tenant_of(news).as_ref(), &self.state)));
+        let lines: Vec<Change> = lines.collect();
+        for ended in ended {
+            batch.changes.push(Change::Ended(Box::new(ended.job), ended.outcome));
+        }
+        batch.changes.extend(lines);
+        batch.commands.extend(effects.commands);
+    }
+
+    /// Commits a batch, tells who waits, and sends the commands on their way.
+    fn conclude(&mut self, now: Moment, batch: Batch) {
+        let Batch { changes, commands, answers, told_once } = batch;
+        let kept = match changes.is_empty() {
+            true => Ok(()),
+            false => self.store.commit(now, &changes),
+        };
+        if let Err(error) = kept {
+            // Nothing of the batch has happened.
+            self.again = told_once;
+            let why = NotDone::NotKept(told(&error));
+            answers.into_iter().for_each(|answer| answer(Err(why.clone())));
+            if let Ok(state) = self.store.load() {
+                self.state = state;
+            }
+            return;
+        }
+        answers.into_iter().for_each(|answer| answer(Ok(())));
+        self.live.seq.send_replace(self.store.last_seq());
+        for command in commands {
+            let request = match &command {
+                Command::Start { run, .. } => self.store.request(run.job).ok().map(Box::new),
+                Command::Stop { .. }
+                | Command::Kill { .. }
+                | Command::SetLimits { .. }
+                | Command::GiveNotice { .. } => None,
+            };
+            // Without its request a start is told again later; without an executor all ends.
+            if request.is_some() || !matches!(command, Command::Start { .. }) {
+                let _ = self.errands.send(Errand { command, request });
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, NotDone>) {
+        match answer {
+            Ok(value) => self.answers.push(Box::new(|kept| {
+                // Whoever asked may have gone.
+                let _ = reply.send(kept.map(|()| value));
+            })),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// What an event changes that the effects of a step do not list.
+enum ChangedOutright {
+    Nothing,
+    Tenant(TenantName),
+    Cards(cotenant_types::NodeName),
+    Drain(cotenant_types::NodeName, bool),
+    Asks(JobId),
+    Exit(JobId, String),
+}
+
+impl ChangedOutright {
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::TenantSet { tenant, .. } => Self::Tenant(tenant.clone()),
+            Event::CardsReported { node, .. } | Event::NodeLost { node } => {
+                Self::Cards(node.clone())
+            }
+            Event::DrainSet { node, is_draining } => Self::Drain(node.clone(), *is_draining),
+            Event::ResizeRequested { job, .. } => Self::Asks(*job),
+            Event::Exited { run, exit } => {
+                Self::Exit(run.job, format!("on {} it {exit}", run.node))
+            }
+            Event::StartFailed { run, why } => Self::Exit(run.job, why.clone()),
+            Event::JobSubmitted { .. }
+            | Event::CancelRequested { .. }
+            | Event::Started { .. }
+            | Event::RunsReported { .. }
+            | Event::JobBusy { .. }
+            | Event::PressureSet { .. }
+            | Event::Planned(_)
+            | Event::Ticked => Self::Nothing,
+        }
+    }
+
+    fn changes(self, state: &State) -> Option<Change> {
+        match self {
+            Self::Nothing => None,
+            Self::Tenant(name) => {
+                let quota = state.tenants()[&name].clone();
+                Some(Change::Tenant(name, quota))
+            }
+            Self::Cards(node) => {
+                let records = state.cards().filter(|record| record.card.node == node);
+                Some(Change::Cards(records.cloned().collect()))
+            }
+            Self::Drain(node, is_draining) => Some(Change::Drain(node, is_draining)),
+            Self::Asks(job) => {
+                let asks = words::asks(&state.job(job)?.terms.ask);
+                Some(Change::Asks(job, asks))
+            }
+            Self::Exit(job, text) => Some(Change::Exit(job, text)),
+        }
+    }
+}
+
+/// An error with its causes, for people.
+pub(crate) fn told(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// The clock of the machine.
+pub(crate) fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
