@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::executor::Errand;
 use crate::live::Live;
+use crate::outright::ChangedOutright;
 use crate::store::{Change, NewJob, Store, StoreError};
 use crate::words;
 
@@ -94,26 +95,33 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut is_last = false;
-            let mut batch = Batch::default();
-            let now = now();
-            for event in std::mem::take(&mut self.again) {
-                self.take(now, Message::Event(event, None), &mut batch);
-            }
             let rest = std::iter::from_fn(|| inbox.try_recv().ok());
-            for message in first.into_iter().chain(rest).take(BATCH_MAX) {
-                is_last |= matches!(message, Message::End);
-                self.take(now, message, &mut batch);
-            }
-            if self.state.next_wake() <= now {
-                self.event(now, Event::Ticked, &mut batch).expect("time is never refused");
-            }
-            self.conclude(now, batch);
+            let messages: Vec<Message> = first.into_iter().chain(rest).take(BATCH_MAX).collect();
+            let is_last = messages.iter().any(|message| matches!(message, Message::End));
+            self.take_in(now(), messages);
             if is_last {
                 return;
             }
-            self.plan_if_due();
+            if self.wants_plan && self.planned.elapsed() >= PLAN_PAUSE {
+                self.plan(now());
+                self.planned = Instant::now();
+            }
         }
+    }
+
+    /// Takes in messages together, and what time brought about.
+    pub(crate) fn take_in(&mut self, now: Moment, messages: Vec<Message>) {
+        let mut batch = Batch::default();
+        for event in std::mem::take(&mut self.again) {
+            self.take(now, Message::Event(event, None), &mut batch);
+        }
+        for message in messages {
+            self.take(now, message, &mut batch);
+        }
+        if self.state.next_wake() <= now {
+            self.event(now, Event::Ticked, &mut batch).expect("time is never refused");
+        }
+        self.conclude(now, batch);
     }
 
     /// How long to wait for a message.
@@ -125,15 +133,11 @@ impl Keeper {
         }
     }
 
-    fn plan_if_due(&mut self) {
-        if !self.wants_plan || self.planned.elapsed() < PLAN_PAUSE {
-            return;
-        }
-        let now = now();
+    /// Makes a plan and carries it out.
+    pub(crate) fn plan(&mut self, now: Moment) {
         let proposed: Plan = plan(&self.state, now);
         self.live.set_waits(proposed.waits.clone());
         self.wants_plan = !proposed.is_empty();
-        self.planned = Instant::now();
         if !proposed.is_empty() {
             let mut batch = Batch::default();
             let taken = self.event(now, Event::Planned(proposed), &mut batch);
@@ -295,61 +299,6 @@ impl Batch {
                 let _ = reply.send(kept.map(|()| value));
             })),
             Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-}
-
-/// What an event changes that the effects of a step do not list.
-enum ChangedOutright {
-    Nothing,
-    Tenant(TenantName),
-    Cards(cotenant_types::NodeName),
-    Drain(cotenant_types::NodeName, bool),
-    Asks(JobId),
-    Exit(JobId, String),
-}
-
-impl ChangedOutright {
-    fn of(event: &Event) -> Self {
-        match event {
-            Event::TenantSet { tenant, .. } => Self::Tenant(tenant.clone()),
-            Event::CardsReported { node, .. } | Event::NodeLost { node } => {
-                Self::Cards(node.clone())
-            }
-            Event::DrainSet { node, is_draining } => Self::Drain(node.clone(), *is_draining),
-            Event::ResizeRequested { job, .. } => Self::Asks(*job),
-            Event::Exited { run, exit } => {
-                Self::Exit(run.job, format!("on {} it {exit}", run.node))
-            }
-            Event::StartFailed { run, why } => Self::Exit(run.job, why.clone()),
-            Event::JobSubmitted { .. }
-            | Event::CancelRequested { .. }
-            | Event::Started { .. }
-            | Event::RunsReported { .. }
-            | Event::JobBusy { .. }
-            | Event::PressureSet { .. }
-            | Event::Planned(_)
-            | Event::Ticked => Self::Nothing,
-        }
-    }
-
-    fn changes(self, state: &State) -> Option<Change> {
-        match self {
-            Self::Nothing => None,
-            Self::Tenant(name) => {
-                let quota = state.tenants()[&name].clone();
-                Some(Change::Tenant(name, quota))
-            }
-            Self::Cards(node) => {
-                let records = state.cards().filter(|record| record.card.node == node);
-                Some(Change::Cards(records.cloned().collect()))
-            }
-            Self::Drain(node, is_draining) => Some(Change::Drain(node, is_draining)),
-            Self::Asks(job) => {
-                let asks = words::asks(&state.job(job)?.terms.ask);
-                Some(Change::Asks(job, asks))
-            }
-            Self::Exit(job, text) => Some(Change::Exit(job, text)),
         }
     }
 }

@@ -15,6 +15,9 @@ mod http;
 mod keeper;
 mod live;
 mod meter;
+mod outright;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod up;
 mod words;

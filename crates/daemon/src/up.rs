@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover};
-use cotenant_sched::{Event, Run};
+use cotenant_sched::{Event, Job, Run};
 use cotenant_types::{Card, NodeName, Quota};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -39,7 +39,7 @@ pub struct Config {
 #[derive(Debug, Error)]
 pub enum UpError {
     /// The folder cannot be used.
-    #[error("failed to use the folder {folder}")]
+    #[error("use the folder {folder}")]
     Folder {
         /// Which.
         folder: PathBuf,
@@ -47,16 +47,18 @@ pub enum UpError {
         source: io::Error,
     },
     /// Another daemon uses it.
-    #[error("another daemon keeps its pool in {0}; end it with: cotenant down")]
+    #[error(
+        "take the folder {0}: another daemon keeps its pool there\nhint: end it with: cotenant down"
+    )]
     Taken(PathBuf),
     /// The store cannot be used.
-    #[error("failed to open the pool's store")]
+    #[error("open the pool's store")]
     Store(#[from] StoreError),
     /// There are no such cards.
-    #[error("failed to find the pool's cards")]
+    #[error("find the pool's cards")]
     Cards(#[from] DiscoverError),
     /// The address cannot be used.
-    #[error("failed to listen on {address}")]
+    #[error("listen on {address}")]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -65,12 +67,12 @@ pub enum UpError {
     },
     /// Everybody could reach it, and it knows nobody.
     #[error(
-        "{0} can be reached from other machines, and the pool has no operator token; start it on \
-         127.0.0.1 first and run: cotenant tenant token operator"
+        "listen on {0}: other machines can reach it, and the pool has no operator token\nhint: start \
+         it on 127.0.0.1 first and run: cotenant tenant token operator"
     )]
     NoTokens(SocketAddr),
     /// The machine gives no thread or timer.
-    #[error("failed to start a thread")]
+    #[error("start a thread")]
     Thread(#[source] io::Error),
 }
 
@@ -139,7 +141,8 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let teller = inbox.clone();
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
     let mut executor = LocalExecutor::new(runs.clone(), Arc::new(Mutex::new(known)), tell);
-    let alive = executor.adopt();
+    let held: Vec<Run> = state.jobs().flat_map(Job::runs).collect();
+    let alive = executor.adopt(&held);
     greet(&inbox, &state, (&cards, &alive));
     spawn("executor", move || carry_out(executor, &to_do))?;
     let live = Arc::new(Live::new(store.last_seq()));

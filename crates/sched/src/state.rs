@@ -8,7 +8,7 @@ use cotenant_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Exit, Outcome};
+use crate::event::{Exit, Outcome, Run};
 use crate::ledger::Ledger;
 
 /// Everything that decisions depend on. It is what its events made it: the same events give the
@@ -241,6 +241,12 @@ impl Job {
             | Phase::Running { held, .. }
             | Phase::Stopping { held, .. } => Some(held),
         }
+    }
+
+    /// Its parts that may still run.
+    pub fn runs(&self) -> Vec<Run> {
+        let run = |node| Run { job: self.id, generation: self.generation, node };
+        self.held().map(|held| held.nodes_left().map(run).collect()).unwrap_or_default()
     }
 
     /// The last moment at which it can still hold its slices, as far as anybody knows.

@@ -233,7 +233,12 @@ impl Executor for LocalExecutor {
         }
     }
 
-    fn adopt(&mut self) -> Vec<Run> {
+    fn adopt(&mut self, held: &[Run]) -> Vec<Run> {
+        for run in held {
+            if let Some(exit) = RunFolder::of(&self.runs, run).read_exit() {
+                (self.tell)(Event::Exited { run: run.clone(), exit });
+            }
+        }
         let mut alive = Vec::new();
         for folder in folder::all(&self.runs) {
             let Ok(file) = folder.read_run() else { continue };

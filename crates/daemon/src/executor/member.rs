@@ -19,7 +19,7 @@ pub fn run_member(folder: &Path, number: u32, supervisor: u32) -> InternalError 
         Ok(mut command) => {
             let program = command.get_program().to_string_lossy().into_owned();
             let source = command.exec();
-            InternalError::new(format!("failed to start {program}"), source)
+            InternalError::new(format!("start {program}"), source)
         }
         Err(error) => error,
     }
@@ -27,23 +27,25 @@ pub fn run_member(folder: &Path, number: u32, supervisor: u32) -> InternalError 
 
 fn prepare(folder: &Path, number: u32, supervisor: u32) -> Result<Command, InternalError> {
     let bind = |source: rustix::io::Errno| {
-        InternalError::new("failed to bind to the supervisor".to_owned(), source.into())
+        InternalError::new("bind to the supervisor".to_owned(), source.into())
     };
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(bind)?;
     let is_orphan = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get().unsigned_abs());
     if is_orphan != Some(supervisor) {
-        return Err(InternalError::of("the supervisor is gone"));
+        return Err(InternalError::of("start a member: its supervisor is gone"));
     }
     let run = RunFolder::at(folder).read_run();
-    let run =
-        run.map_err(|error| InternalError::new("failed to read run.json".to_owned(), error))?;
+    let run = run.map_err(|error| InternalError::new("read run.json".to_owned(), error))?;
     let member = run.members.into_iter().find(|member| member.number == number);
-    let member = member.ok_or_else(|| InternalError::of("there is no such member"))?;
+    let member =
+        member.ok_or_else(|| InternalError::of("start a member: there is none of this number"))?;
     if let Some(name) = &member.group {
         join(name)?;
     }
-    let (program, arguments) =
-        run.program.split_first().ok_or_else(|| InternalError::of("there is no program"))?;
+    let (program, arguments) = run
+        .program
+        .split_first()
+        .ok_or_else(|| InternalError::of("start a member: it has no program"))?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&run.folder).env_clear().envs(&member.env);
     Ok(command)
@@ -51,11 +53,11 @@ fn prepare(folder: &Path, number: u32, supervisor: u32) -> Result<Command, Inter
 
 fn join(name: &str) -> Result<(), InternalError> {
     let failed = |error: cotenant_device::CgroupError| {
-        let what = format!("failed to join control group {name}");
+        let what = format!("join control group {name}");
         InternalError::new(what, std::io::Error::other(error))
     };
     let groups = Cgroups::open().map_err(failed)?;
     let group = groups.find(name).map_err(failed)?;
-    let group = group.ok_or_else(|| InternalError::of("the control group is gone"))?;
+    let group = group.ok_or_else(|| InternalError::of("join a control group: it is gone"))?;
     group.add(std::process::id()).map_err(failed)
 }

@@ -25,9 +25,9 @@ pub(crate) trait Executor: Send {
     /// Carries out a command; what becomes of it is told later, as events.
     fn carry_out(&mut self, errand: Errand);
 
-    /// After a restart: takes over what still runs. Events say what ended meanwhile; what is given
-    /// back still runs.
-    fn adopt(&mut self) -> Vec<Run>;
+    /// After a restart: takes over what still runs. Events say what ended meanwhile of the runs that
+    /// are held to be alive; what is given back still runs.
+    fn adopt(&mut self, held: &[Run]) -> Vec<Run>;
 }
 
 /// Where an executor tells what became of things.

@@ -50,10 +50,8 @@ impl InternalError {
 /// listens.
 pub fn supervise(folder: &Path) -> Result<(), InternalError> {
     let folder = RunFolder::at(folder);
-    let failed = |what: &str| {
-        let what = format!("failed to {what}");
-        move |error: io::Error| InternalError::new(what.clone(), error)
-    };
+    let failed =
+        |what: &'static str| move |error: io::Error| InternalError::new(what.to_owned(), error);
     let lock = folder.lock_file().map_err(failed("open the lock"))?;
     lock.lock().map_err(failed("take the lock"))?;
     if folder.read_exit().is_some() {

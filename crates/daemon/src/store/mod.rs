@@ -66,7 +66,7 @@ create table if not exists keys (
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// SQLite says no.
-    #[error("failed to {doing} {path}")]
+    #[error("{doing} {path}")]
     Sqlite {
         /// What was being done.
         doing: &'static str,
@@ -76,7 +76,9 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// A later version wrote it.
-    #[error("{path} has form {form}, and this program knows up to {FORM}; use a newer program")]
+    #[error(
+        "read {path}: it has form {form}, and this program knows up to {FORM}; use a newer program"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -84,7 +86,7 @@ pub enum StoreError {
         form: i64,
     },
     /// Something in it is not what this program wrote.
-    #[error("{path} holds a {what} that cannot be read")]
+    #[error("read a {what} of {path}")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -126,6 +128,20 @@ impl Store {
     /// The last event's place in the log.
     pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq
+    }
+
+    /// Makes the disk full, or gives it room again.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, is_full: bool) {
+        let pages = if is_full { 1 } else { 1 << 30 };
+        self.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    /// Whether a job is among those whose life is over.
+    #[cfg(test)]
+    pub(crate) fn has_ended(&self, job: cotenant_types::JobId) -> bool {
+        let query = "select exists (select 1 from jobs where id = ? and state = 'ended')";
+        self.connection.query_row(query, [job.0 as i64], |row| row.get(0)).unwrap()
     }
 
     fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + use<> {

@@ -4,7 +4,7 @@
 use cotenant_types::{JobId, Moment, Preempt, Seconds, Signal};
 
 use super::Step;
-use super::start::{ANSWER_MS, backoff, run_of};
+use super::start::{ANSWER_MS, backoff};
 use crate::event::{Command, Exit, News, Outcome, Refusal};
 use crate::state::{AfterStop, Job, Phase};
 
@@ -51,8 +51,7 @@ impl Step<'_> {
     pub(super) fn order_stop(&mut self, id: JobId) {
         let job = &self.state.jobs[&id];
         let Preempt { signal, grace } = stop_of(job);
-        let held = job.held().expect("a job that stops holds something");
-        let runs: Vec<_> = held.nodes_left().map(|node| run_of(job, &node)).collect();
+        let runs = job.runs();
         self.effects.commands.extend(runs.into_iter().map(|run| Command::Stop {
             run,
             signal,

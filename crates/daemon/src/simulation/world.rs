@@ -1,0 +1,441 @@
+//! A pool, its machines, its people, and what goes wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
+
+use cotenant_api::JobRequest;
+use cotenant_sched::{Event, Help, Job, Phase, Reason, State};
+use cotenant_types::{
+    Amount, Ask, Card, CardKind, CardShare, Class, Idle, JobId, JobTerms, Mebibytes, MemoryAsk,
+    Moment, Near, NodeName, Place, Policy, Preempt, Quota, Rung, Seconds, Share, Signal, Site,
+    Span,
+};
+use tokio::sync::oneshot;
+
+use super::check;
+use super::dice::Dice;
+use super::machines::{Chance, Machines};
+use crate::executor::Errand;
+use crate::keeper::{Keeper, Message, Submission};
+use crate::live::Live;
+use crate::store::Store;
+
+const NODES: u64 = 3;
+const STEPS: u32 = 150;
+/// Steps without faults after which everything must have ended.
+const QUIET_STEPS: u32 = 4000;
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    StartFails,
+    AnswerLost,
+    AnswerTwice,
+    ExitLost,
+    CardFallsOff,
+    NodeCutOff,
+    ClockJumps,
+    DiskFull,
+    DiesBeforeCommands,
+    DiesAfterCommands,
+}
+
+impl Fault {
+    pub(super) const ALL: [Fault; 10] = [
+        Fault::StartFails,
+        Fault::AnswerLost,
+        Fault::AnswerTwice,
+        Fault::ExitLost,
+        Fault::CardFallsOff,
+        Fault::NodeCutOff,
+        Fault::ClockJumps,
+        Fault::DiskFull,
+        Fault::DiesBeforeCommands,
+        Fault::DiesAfterCommands,
+    ];
+}
+
+/// Everything.
+pub(super) struct World {
+    dice: Dice,
+    keeper: Option<Keeper>,
+    errands: Receiver<Errand>,
+    machines: Machines,
+    /// Since when each machine is cut off.
+    cut_since: BTreeMap<NodeName, Moment>,
+    lost_cards: BTreeSet<(NodeName, u32)>,
+    now: Moment,
+    /// How often each fault happens in a thousand chances; some never do in a run.
+    odds: BTreeMap<Fault, u64>,
+    acknowledged: BTreeSet<JobId>,
+    pub(super) fired: BTreeMap<Fault, u32>,
+    pub(super) log: String,
+}
+
+impl World {
+    pub(super) fn new(mut dice: Dice) -> Self {
+        let mut odds = BTreeMap::new();
+        for fault in Fault::ALL {
+            let often = *dice.pick(&[0, 20, 100]);
+            odds.insert(fault, often);
+        }
+        let store = Store::open(Path::new(":memory:")).unwrap();
+        let (keeper, errands) = keeper(State::default(), store);
+        let mut world = Self {
+            dice,
+            keeper: Some(keeper),
+            errands,
+            machines: Machines::default(),
+            cut_since: BTreeMap::new(),
+            lost_cards: BTreeSet::new(),
+            now: Moment(1_000_000),
+            odds,
+            acknowledged: BTreeSet::new(),
+            fired: BTreeMap::new(),
+            log: String::new(),
+        };
+        let limit = Some(Amount { compute_milli: 4_000, memory: Mebibytes(300_000) });
+        let guaranteed = Amount { compute_milli: 2_000, memory: Mebibytes(100_000) };
+        let parent = Some("a".parse().unwrap());
+        let tenants = [
+            ("a", Quota { guaranteed, ..Quota::default() }),
+            ("b", Quota { limit, weight: 2, ..Quota::default() }),
+            ("c", Quota { parent, ..Quota::default() }),
+        ];
+        let set = |(name, quota): (&str, Quota)| Event::TenantSet {
+            tenant: name.parse().unwrap(),
+            quota,
+        };
+        world.tell(tenants.map(set).to_vec());
+        world.report_cards();
+        world
+    }
+
+    /// Lives for a while with faults, then without until everything has ended.
+    pub(super) fn run(&mut self) {
+        for _ in 0..STEPS {
+            self.step();
+        }
+        self.odds.clear();
+        self.cut_since.clear();
+        self.machines.cut_off.clear();
+        self.lost_cards.clear();
+        self.full_disk(false);
+        self.report_cards();
+        let undrain = |node| Event::DrainSet { node, is_draining: false };
+        self.tell((0..NODES).map(node).map(undrain).collect());
+        for _ in 0..QUIET_STEPS {
+            self.work();
+            if self.state().jobs().all(|job| self.is_hopeless(job)) {
+                return;
+            }
+        }
+        let left: Vec<_> = self.state().jobs().filter(|job| !self.is_hopeless(job)).collect();
+        panic!("these never end: {left:#?}, {:#?}", self.keeper.as_ref().unwrap().live.waits());
+    }
+
+    /// Whether a job waits for what can never be, and is told so.
+    fn is_hopeless(&self, job: &Job) -> bool {
+        let waits = self.keeper.as_ref().unwrap().live.waits();
+        let reasons = waits.get(&job.id).filter(|_| matches!(job.phase, Phase::Queued { .. }));
+        reasons.into_iter().flat_map(|reasons| reasons.iter()).any(|reason| match reason {
+            Reason::Cards { help, .. } => help.contains(&Help::AskLess),
+            Reason::Quota { wanted, limit, .. } => !wanted.is_within(*limit),
+            Reason::NoCards
+            | Reason::Reserved { .. }
+            | Reason::MakingRoom { .. }
+            | Reason::Backoff { .. } => false,
+        })
+    }
+
+    fn step(&mut self) {
+        match self.dice.below(10) {
+            0..=3 => self.submit(),
+            4 => self.pester(),
+            _ => {}
+        }
+        if self.strikes(Fault::ClockJumps) {
+            let by = self.dice.below(100_000);
+            self.now = Moment((self.now.0 + self.dice.below(100_000)).saturating_sub(by));
+        }
+        if self.strikes(Fault::CardFallsOff) {
+            let card = (node(self.dice.below(NODES)), self.dice.below(3) as u32);
+            if !self.lost_cards.remove(&card) {
+                self.lost_cards.insert(card);
+            }
+            self.report_cards();
+        }
+        if self.strikes(Fault::NodeCutOff) {
+            let node = node(self.dice.below(NODES));
+            self.machines.cut_off.insert(node.clone());
+            self.cut_since.entry(node).or_insert(self.now);
+        }
+        let is_full = self.strikes(Fault::DiskFull);
+        self.full_disk(is_full);
+        self.work();
+        self.full_disk(false);
+    }
+
+    /// Time goes by, machines work and speak, the keeper listens and plans, commands are heard.
+    fn work(&mut self) {
+        self.now = self.now.after_ms(1 + self.dice.below(15_000));
+        self.mend_nodes();
+        let said = self.with_machines(|machines, now, chance| machines.pass_time(now, chance));
+        self.tell(said);
+        if self.dice.happens(150) {
+            self.ask_for_reports();
+        }
+        let now = self.now;
+        self.keeper().plan_until_quiet(now);
+        if self.strikes(Fault::DiesBeforeCommands) {
+            while self.errands.try_recv().is_ok() {}
+            return self.die();
+        }
+        while let Ok(errand) = self.errands.try_recv() {
+            writeln!(self.log, "{} {:?}", self.now.0, errand.command).unwrap();
+            let command = &errand.command;
+            let said =
+                self.with_machines(|machines, now, chance| machines.hear(now, command, chance));
+            self.tell(said);
+        }
+        if self.strikes(Fault::DiesAfterCommands) {
+            self.die();
+        }
+        self.check();
+    }
+
+    fn check(&mut self) {
+        let keeper = self.keeper.as_ref().unwrap();
+        check::state(&keeper.state);
+        check::runs(self.machines.alive());
+        check::stored(&keeper.state, &keeper.store.load().unwrap());
+        for id in &self.acknowledged {
+            let alive = keeper.state.job(*id).is_some();
+            assert!(alive != keeper.store.has_ended(*id), "job {id} is lost, or in two states");
+        }
+    }
+
+    /// The daemon dies, and another takes over from the disk.
+    fn die(&mut self) {
+        let Keeper { store, .. } = self.keeper.take().unwrap();
+        let state = store.load().unwrap();
+        let (keeper, errands) = keeper(state, store);
+        (self.keeper, self.errands) = (Some(keeper), errands);
+        writeln!(self.log, "{} died", self.now.0).unwrap();
+        self.report_cards();
+        self.ask_for_reports();
+    }
+
+    /// Machines that were cut off for a while are lost; later they come back, without what their
+    /// workers ended when the lease was over.
+    fn mend_nodes(&mut self) {
+        for (node, since) in self.cut_since.clone() {
+            let away = self.now - since;
+            if away > 150_000 {
+                self.machines.lose_lease(&node);
+                self.cut_since.remove(&node);
+                self.machines.cut_off.remove(&node);
+                self.report_cards();
+                self.ask_for_reports();
+            } else if away > 20_000 {
+                // Workers end themselves before the slices are given to others.
+                if away > 40_000 {
+                    self.machines.lose_lease(&node);
+                }
+                self.tell(vec![Event::NodeLost { node }]);
+            }
+        }
+    }
+
+    fn ask_for_reports(&mut self) {
+        let held: Vec<_> = self.state().jobs().flat_map(Job::runs).collect();
+        let nodes = (0..NODES).map(node);
+        let said = nodes.flat_map(|node| self.machines.report(&node, &held)).collect();
+        self.tell(said);
+    }
+
+    fn report_cards(&mut self) {
+        let said = (0..NODES).map(node).filter(|node| !self.machines.cut_off.contains(node));
+        let said = said.map(|node| {
+            let lost = |index: &u32| !self.lost_cards.contains(&(node.clone(), *index));
+            let cards = (0..3).filter(lost).map(|index| card(&node, index)).collect();
+            Event::CardsReported { node: node.clone(), cards }
+        });
+        let said = said.collect();
+        self.tell(said);
+    }
+
+    fn submit(&mut self) {
+        let terms = self.terms();
+        let request = JobRequest { command: vec!["true".to_owned()], ..JobRequest::default() };
+        let key = self.dice.happens(300).then(|| format!("key-{}", self.dice.below(20)));
+        let submission = Submission { name: "job".to_owned(), terms, request, key };
+        let (reply, mut answer) = oneshot::channel();
+        let now = self.now;
+        self.keeper().take_in(now, vec![Message::Submit(Box::new(submission), reply)]);
+        if let Ok(Ok(job)) = answer.try_recv() {
+            writeln!(self.log, "{} submitted {job}", self.now.0).unwrap();
+            self.acknowledged.insert(job);
+        }
+    }
+
+    /// Somebody cancels, resizes, complains or drains.
+    fn pester(&mut self) {
+        let jobs: Vec<JobId> = self.state().jobs().map(|job| job.id).collect();
+        if jobs.is_empty() {
+            return;
+        }
+        let job = *self.dice.pick(&jobs);
+        let event = match self.dice.below(5) {
+            0 => Event::CancelRequested { job },
+            1 => Event::PressureSet { job, is_high: self.dice.happens(500) },
+            2 => Event::JobBusy { job },
+            3 => {
+                let members = self.state().job(job).unwrap().terms.ask.members;
+                let cards = self.state().job(job).unwrap().terms.ask.cards;
+                let share = self.share();
+                let old = self.state().job(job).unwrap().terms.ask.clone();
+                Event::ResizeRequested { job, ask: Ask { members, cards, share, ..old } }
+            }
+            _ => {
+                let is_draining = self.dice.happens(300);
+                Event::DrainSet { node: node(self.dice.below(NODES)), is_draining }
+            }
+        };
+        let (reply, _answer) = oneshot::channel();
+        let now = self.now;
+        self.keeper().take_in(now, vec![Message::Event(event, Some(reply))]);
+    }
+
+    fn terms(&mut self) -> JobTerms {
+        let dice = &mut self.dice;
+        let class = if dice.happens(300) { Class::Online } else { Class::Offline };
+        let is_soft = class == Class::Offline && dice.happens(600);
+        let mut sometimes =
+            |per_mille, upto| dice.happens(per_mille).then(|| Seconds(1 + dice.below(upto) as u32));
+        let (time_limit, deadline) = (sometimes(400, 100), sometimes(100, 300));
+        let idle = sometimes(100, 60).map(|after| Idle { after, notice: Seconds(10) });
+        let share = self.share();
+        let dice = &mut self.dice;
+        JobTerms {
+            tenant: dice.pick(&["a", "b", "c"]).parse().unwrap(),
+            ask: Ask {
+                members: *dice.pick(&[1, 1, 1, 2, 3]),
+                cards: *dice.pick(&[1, 1, 2]),
+                share,
+                policy: *dice.pick(&[Policy::Fixed, Policy::Burst, Policy::Contend]),
+                place: *dice.pick(&[Place::Binpack, Place::Spread]),
+                same: *dice.pick(&[None, None, Some(Near::Nvlink), Some(Near::Rack)]),
+                models: Vec::new(),
+                rung_min: None,
+            },
+            class,
+            priority: dice.below(3) as i32,
+            time_limit,
+            deadline: deadline.map(|wait| self.now.after(wait)),
+            retries: dice.below(3) as u32,
+            preempt: is_soft.then_some(Preempt { signal: Signal::Term, grace: Seconds(5) }),
+            idle,
+        }
+    }
+
+    fn share(&mut self) -> CardShare {
+        if self.dice.happens(200) {
+            return CardShare::Whole;
+        }
+        let memory = MemoryAsk::Mib(Mebibytes(1_000 * (1 + self.dice.below(60))));
+        let compute = Share::from_per_mille(50 * (1 + self.dice.below(15) as u32)).unwrap();
+        CardShare::Part {
+            memory: Span { request: memory, limit: memory },
+            compute: Span { request: compute, limit: compute },
+        }
+    }
+
+    /// Events that machines send; what cannot be written down is taken in again by the keeper.
+    fn tell(&mut self, said: Vec<Event>) {
+        for event in &said {
+            writeln!(self.log, "{} {event:?}", self.now.0).unwrap();
+        }
+        let now = self.now;
+        let messages = said.into_iter().map(|event| Message::Event(event, None)).collect();
+        self.keeper().take_in(now, messages);
+    }
+
+    fn with_machines<T>(&mut self, act: impl FnOnce(&mut Machines, Moment, Chance<'_>) -> T) -> T {
+        let (odds, fired) = (&self.odds, &mut self.fired);
+        let mut faults = |fault: Fault, dice: &mut Dice| {
+            let strikes = odds.get(&fault).is_some_and(|&odds| dice.happens(odds));
+            *fired.entry(fault).or_default() += u32::from(strikes);
+            strikes
+        };
+        act(&mut self.machines, self.now, (&mut self.dice, &mut faults))
+    }
+
+    fn strikes(&mut self, fault: Fault) -> bool {
+        self.with_machines(|_, _, (dice, faults)| faults(fault, dice))
+    }
+
+    fn full_disk(&mut self, is_full: bool) {
+        self.keeper().store.limit_pages(is_full);
+    }
+
+    fn keeper(&mut self) -> &mut Keeper {
+        self.keeper.as_mut().unwrap()
+    }
+
+    fn state(&self) -> &State {
+        &self.keeper.as_ref().unwrap().state
+    }
+}
+
+impl Keeper {
+    /// Plans until nothing more comes of it; every job that still waits then has a reason.
+    fn plan_until_quiet(&mut self, now: Moment) {
+        for _ in 0..100 {
+            self.plan(now);
+            if !self.wants_plan {
+                break;
+            }
+        }
+        if self.wants_plan {
+            // What is planned cannot be written down, so it was taken back.
+            return;
+        }
+        let waits = self.live.waits();
+        for job in self.state.jobs() {
+            let waits_now = matches!(job.phase, Phase::Queued { .. });
+            assert!(!waits_now || waits.contains_key(&job.id), "job {} waits for nothing", job.id);
+        }
+    }
+}
+
+fn keeper(state: State, store: Store) -> (Keeper, Receiver<Errand>) {
+    let (errands, received) = mpsc::channel();
+    let live = Arc::new(Live::new(store.last_seq()));
+    let planned = Instant::now();
+    let again = Vec::new();
+    (Keeper { state, store, live, errands, wants_plan: true, planned, again }, received)
+}
+
+fn node(at: u64) -> NodeName {
+    format!("n{at}").parse().unwrap()
+}
+
+fn card(node: &NodeName, index: u32) -> Card {
+    Card {
+        id: format!("{node}-{index}").parse().unwrap(),
+        node: node.clone(),
+        index,
+        kind: CardKind::Sim,
+        model: "H100".to_owned(),
+        memory: Mebibytes(80_000),
+        cores: 0,
+        site: Site { nvlink: index / 2, numa: 0, rack: "r".to_owned() },
+        rungs: vec![Rung::Mps],
+        mig: None,
+    }
+}
