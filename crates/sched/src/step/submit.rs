@@ -1,11 +1,13 @@
 //! What people ask for: tenants, jobs, and other amounts for a job.
 
 use cotenant_types::{
-    Ask, CardShare, JobId, JobTerms, MemoryAsk, Moment, Placement, Quota, Slice, Span, TenantName,
+    Amount, Ask, CardShare, JobId, JobTerms, MemoryAsk, Moment, Placement, Quota, Slice, Span,
+    TenantName,
 };
 
 use super::Step;
 use crate::event::{News, Refusal};
+use crate::fair::Tree;
 use crate::state::{Job, Phase};
 
 /// Most jobs that have not ended.
@@ -85,6 +87,7 @@ impl Step<'_> {
             Phase::Running { held, is_squeezed, .. } => {
                 let (old, is_squeezed) = (held.placement.clone(), *is_squeezed);
                 let new = self.resized(&old, &ask).map_err(|why| no(&why))?;
+                self.check_quota(id, (&old, &new)).map_err(|why| no(&why))?;
                 self.swap(id, (&old, new), is_squeezed).map_err(|why| no(&why))?;
             }
         }
@@ -115,6 +118,22 @@ impl Step<'_> {
             slice.compute = compute;
         }
         Ok(new)
+    }
+
+    /// Whether nobody would hold more than it may if the job held something else.
+    fn check_quota(&self, id: JobId, (old, new): (&Placement, &Placement)) -> Result<(), String> {
+        let mut tree = Tree::new(&self.state.tenants, self.state.capacity());
+        for (tenant, amount) in self.state.held() {
+            tree.take(tree.find(&tenant), amount);
+        }
+        let tenant = tree.find(&self.state.jobs[&id].terms.tenant);
+        let more = new.amount().minus(old.amount());
+        match tree.over_quota(tenant, more) {
+            Some(over) if more != Amount::default() => {
+                Err(format!("tenant {} would hold more than its limit", over.tenant))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Exchanges what a job holds, if there is room for what it is to hold.
