@@ -32,7 +32,7 @@ pub struct Client {
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody answers.
-    #[error("failed to reach the pool at {address}")]
+    #[error("reach the pool at {address}")]
     Reach {
         /// Where it was thought to be.
         address: String,
@@ -274,8 +274,12 @@ fn job_path(route: Route, id: u64) -> String {
     route.path().replace("{id}", &id.to_string())
 }
 
-/// A tenant's name that needs escaping is none, so it is sent as it is; the pool refuses it.
+/// The path of a tenant's route. A name that has to be escaped is no tenant's, but the pool says so.
 fn tenant_path(route: Route, name: &str) -> String {
-    let plain = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
-    route.path().replace("{name}", &name.chars().filter(plain).collect::<String>())
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let escaped = name.bytes().map(|byte| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    route.path().replace("{name}", &escaped.collect::<String>())
 }

@@ -1,10 +1,11 @@
 //! Every command and flag, once: help and the reference in `docs/cli.md` come from here.
 
-use std::net::SocketAddr;
+pub(crate) mod job;
+pub(crate) mod pool;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use cotenant_daemon::CardsSpec;
 
 /// Train, measure and search many tenants' embedding adapters on one shared encoder
 ///
@@ -64,30 +65,11 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Fetch and list base models
     Model(ModelArgs),
-    /// Start the pool of this machine's cards
-    ///
-    /// Finds the cards, takes jobs over HTTP and from `cotenant job submit`, places them on slices,
-    /// runs them, and shows all that on a dashboard, whose address it prints. Everything is kept in
-    /// one folder. On Ctrl-C the daemon ends; jobs that run go on, and the next one takes them over.
-    #[command(verbatim_doc_comment)]
-    Up(UpArgs),
+    #[command(flatten)]
+    Pool(pool::PoolCommand),
     /// What the daemon starts for a job
     #[command(subcommand, hide = true)]
     Internal(InternalCommand),
-}
-
-/// Arguments of `up`.
-#[derive(Debug, Args)]
-pub(crate) struct UpArgs {
-    /// Cards: auto, cpu, sim:8xH100 (8 simulated cards), sim:4x8xH100 (on 4 nodes) or sim:FILE
-    #[arg(long, default_value = "auto")]
-    pub cards: CardsSpec,
-    /// Where to listen; an address that other machines can reach needs an operator token first
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
-    pub listen: SocketAddr,
-    /// Where everything is kept [default: $COTENANT_STATE, else cotenant in the user's state folder]
-    #[arg(long, value_name = "FOLDER")]
-    pub state: Option<PathBuf>,
 }
 
 /// The processes of a job that are the pool's own.
@@ -373,12 +355,10 @@ mod tests {
                         assert_eq!(export.run, PathBuf::from(run));
                         "export"
                     }
-                    Command::Demo(_)
-                    | Command::Train(_)
-                    | Command::Estimate(_)
-                    | Command::Up(_)
-                    | Command::Internal(_) => "other",
-                    Command::Model(_) => "model",
+                    Command::Demo(_) | Command::Train(_) | Command::Estimate(_) => "other",
+                    Command::Model(_) | Command::Pool(_) | Command::Internal(_) => {
+                        "neither of them"
+                    }
                 });
             }
             assert_eq!(kinds, ["search", "eval", "export", "export"], "{commands:?}");

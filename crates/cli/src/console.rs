@@ -5,6 +5,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::words::{plain_json, printable};
+
 /// How the user wants to be talked to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Console {
@@ -14,25 +16,50 @@ pub(crate) struct Console {
     pub quiet: bool,
 }
 
+/// Whoever stdout goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// It took what was written.
+    Reads,
+    /// It wants no more.
+    IsGone,
+}
+
 impl Console {
-    /// Prints data: one JSON object, or the text for people. A reader that has gone away, as
-    /// `head` does, has what it wanted.
+    /// Prints data: one JSON object, or the text for people. Control characters in it are spelt
+    /// out. A reader that has gone away, as `head` does, has what it wanted.
     pub(crate) fn data(
         &self,
         value: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<(), String> {
+        self.more_data(value, text).map(|_| ())
+    }
+
+    /// Prints a part of data that goes on, and says whether anybody still reads.
+    pub(crate) fn more_data(
+        &self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<Reader, String> {
         let data = if self.json {
-            serde_json::to_string(value).expect("results have string keys")
+            let json = serde_json::to_string(value).expect("results have string keys");
+            plain_json(&json).into_owned()
         } else {
-            text()
+            printable(&text()).into_owned()
         };
+        self.raw(format!("{data}\n").as_bytes())
+    }
+
+    /// Writes bytes to stdout as they are, and says whether anybody still reads.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<Reader, String> {
         let mut stdout = io::stdout().lock();
-        match writeln!(stdout, "{data}").and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(Reader::Reads),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::IsGone),
+            Err(error) => {
                 Err(format!("write to stdout: {error}\nhint: check where stdout is sent to"))
             }
-            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -55,9 +82,9 @@ impl Console {
     }
 }
 
-/// Writes a line to stderr; where that fails there is nobody to tell.
+/// Writes lines to stderr, control characters spelt out; where that fails there is nobody to tell.
 fn to_stderr(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
 /// An error and its causes as a person reads them: what failed, why, what to try.

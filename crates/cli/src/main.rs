@@ -1,13 +1,15 @@
 //! The `cotenant` program: commands over the library crates, and nothing else.
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 a tenant's
-//! training failed while others finished, 130 stopped by a signal, to go on later.
+//! training failed while others finished, 130 stopped by a signal, to go on later. Waiting for a job
+//! ends with 0 only if the job succeeded.
 
 mod args;
 mod commands;
 mod console;
 mod progress;
 mod table;
+mod words;
 
 use std::process::ExitCode;
 
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Command::Search(search) => commands::search::run(&search, &console),
         Command::Export(export) => commands::export::run(&export, &console),
         Command::Model(model) => commands::model::run(&model, &console),
-        Command::Up(up) => commands::up::run(&up, &console),
+        Command::Pool(pool) => commands::pool::run(&pool, &console),
         Command::Internal(internal) => commands::internal::run(&internal),
     };
     match ended {

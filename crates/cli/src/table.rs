@@ -1,20 +1,47 @@
-//! A table for a terminal: the first column to the left, numbers to the right.
+//! A table for a terminal: words to the left, numbers to the right.
 
-/// Lays out rows below a header; every row has as many cells.
+use console::measure_text_width;
+
+use crate::words::plain;
+
+/// To which side of its column a cell goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Lays out rows below a header, the first column to the left and the others to the right; every
+/// row has as many cells.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
-    let all: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
+    let side = |at| if at == 0 { Side::Left } else { Side::Right };
+    let columns: Vec<_> = header.iter().enumerate().map(|(at, name)| (*name, side(at))).collect();
+    table_of(&columns, rows)
+}
+
+/// Lays out rows below named columns; every row has as many cells.
+pub(crate) fn table_of(columns: &[(&str, Side)], rows: &[Vec<String>]) -> String {
+    let header: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(&header)
+        .chain(rows)
+        .map(|row| row.iter().map(|cell| plain(cell).into_owned()).collect())
+        .collect();
     let width =
-        |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        |column: usize| all.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| match at {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
+        let cells = row.iter().zip(&widths).zip(columns).map(|((cell, &width), &(_, side))| {
+            let gap = " ".repeat(width - measure_text_width(cell));
+            match side {
+                Side::Left => format!("{cell}{gap}"),
+                Side::Right => format!("{gap}{cell}"),
+            }
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    all.into_iter().map(line).collect::<Vec<_>>().join("\n")
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Four decimals, or a dash for what was not measured.
@@ -32,6 +59,18 @@ mod tests {
         assert_eq!(
             table(&["tenant", "nDCG@10"], &rows),
             "tenant   nDCG@10\nscience   0.5000\né              –"
+        );
+    }
+
+    #[test]
+    fn wide_and_hostile_names_keep_the_columns() {
+        let rows = vec![
+            vec!["1".into(), "法律".into(), "x".into()],
+            vec!["20".into(), "a\n\x1b".into(), "y".into()],
+        ];
+        assert_eq!(
+            table_of(&[("id", Side::Right), ("name", Side::Left), ("z", Side::Left)], &rows),
+            "id  name       z\n 1  法律       x\n20  a\\n\\u{1b}  y"
         );
     }
 }

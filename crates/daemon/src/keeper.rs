@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::executor::Errand;
+use crate::fail_at::Point;
 use crate::live::Live;
 use crate::outright::ChangedOutright;
 use crate::store::{Change, NewJob, Store, StoreError};
@@ -261,7 +262,10 @@ impl Keeper {
         let Batch { changes, commands, answers, told_once } = batch;
         let kept = match changes.is_empty() {
             true => Ok(()),
-            false => self.store.commit(now, &changes),
+            false => {
+                Point::BeforeCommit.pass();
+                self.store.commit(now, &changes)
+            }
         };
         if let Err(error) = kept {
             // Nothing of the batch has happened.
@@ -273,7 +277,14 @@ impl Keeper {
             }
             return;
         }
+        if !changes.is_empty() {
+            Point::AfterCommit.pass();
+        }
+        let had_answers = !answers.is_empty();
         answers.into_iter().for_each(|answer| answer(Ok(())));
+        if had_answers {
+            Point::AfterAnswers.pass();
+        }
         self.live.seq.send_replace(self.store.last_seq());
         for command in commands {
             let request = match &command {

@@ -11,6 +11,7 @@
 //! - Nothing of one tenant's is shown to another.
 
 mod executor;
+mod fail_at;
 mod http;
 mod keeper;
 mod live;

@@ -6,9 +6,9 @@ pub(crate) mod eval;
 pub(crate) mod export;
 pub(crate) mod internal;
 pub(crate) mod model;
+pub(crate) mod pool;
 pub(crate) mod search;
 pub(crate) mod train;
-pub(crate) mod up;
 
 mod apart;
 mod base;

@@ -15,6 +15,7 @@ use super::{Ended, apart, base};
 use crate::console::Console;
 use crate::progress::Bars;
 use crate::table::{score, table};
+use crate::words;
 
 /// Exit code of a run that a signal stopped.
 const STOPPED: u8 = 130;
@@ -45,7 +46,7 @@ pub(super) fn run(order: &Order<'_>, console: &Console) -> Ended {
         folder: folder.clone(),
         resume: order.resume,
         cache: Some(cache.clone()),
-        date: today(),
+        date: words::day(words::now_ms()),
         stop: &stop,
         observer: &bars,
     };
@@ -143,17 +144,4 @@ fn text(results: &RunResults) -> String {
         results.pairs_per_s,
         results.data_stall_pct,
     )
-}
-
-/// The day in UTC, by Howard Hinnant's `civil_from_days`.
-fn today() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let days = now.map_or(0, |since| since.as_secs() / 86_400) as i64 + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day:02}", year_of_era + era * 400 + carry)
 }

@@ -15,6 +15,7 @@ use cotenant_types::{Card, CardId, CardKind, MemberSlices, Policy, Rung};
 
 use super::folder::{self, MARK, MemberFile, RunFile, RunFolder, StopFile};
 use super::{Errand, Executor, Tell, supervise};
+use crate::fail_at::Point;
 
 /// What a job inherits of the daemon's environment; all else is its own or its slice's.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "USER", "TMPDIR"];
@@ -49,12 +50,17 @@ impl LocalExecutor {
             Ok(false) => {}
             Err(error) => return self.not_started(run, &error.to_string()),
         }
+        Point::AfterRunFolder.pass();
         let prepared = self.prepare(run, &folder, (first, members, all), request);
+        Point::AfterRunFile.pass();
         let spawned = prepared.and_then(|()| {
             spawn(&folder).map_err(|error| format!("failed to start its supervisor: {error}"))
         });
         match spawned {
-            Ok(supervisor) => self.watch(run.clone(), folder, Some(supervisor)),
+            Ok(supervisor) => {
+                Point::AfterSupervisor.pass();
+                self.watch(run.clone(), folder, Some(supervisor));
+            }
             Err(why) => {
                 // Nothing was started, and nothing of this generation will be.
                 let _ = folder.write_exit(&Exit::Lost);
@@ -180,7 +186,11 @@ impl LocalExecutor {
                     tell(Exit::Lost);
                 }
             }
-            None => drop(folder.write_stop(stop)),
+            None => {
+                // If it cannot be written, it is asked again.
+                let _ = folder.write_stop(stop);
+                Point::AfterStopFile.pass();
+            }
         }
     }
 

@@ -1,19 +1,20 @@
 //! `cotenant up`
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cotenant_daemon::{Config, up};
 
 use super::Ended;
-use crate::args::UpArgs;
+use super::address::state_folder;
+use crate::args::pool::UpArgs;
 use crate::console::Console;
 
 /// Starts the pool, and keeps it up until it is told to end.
 pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
     let folder = match &arguments.state {
         Some(folder) => folder.clone(),
-        None => default_folder()?,
+        None => state_folder()
+            .ok_or("find a folder for the pool: HOME is not set\nhint: name one with --state")?,
     };
     let config = Config { folder, listen: arguments.listen, cards: arguments.cards.clone() };
     let pool = up(&config)?;
@@ -24,21 +25,4 @@ pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
     console.say("the dashboard is at this address; Ctrl-C ends the daemon, and jobs go on");
     pool.wait()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where a pool is kept unless somebody says where.
-fn default_folder() -> Result<PathBuf, String> {
-    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(folder) = named("COTENANT_STATE") {
-        return Ok(folder.into());
-    }
-    let state = match (named("XDG_STATE_HOME"), named("HOME")) {
-        (Some(state), _) => PathBuf::from(state),
-        (None, Some(home)) => PathBuf::from(home).join(".local").join("state"),
-        (None, None) => {
-            return Err("find a folder for the pool: HOME is not set\nhint: name one with --state"
-                .to_owned());
-        }
-    };
-    Ok(state.join("cotenant"))
 }

@@ -1,0 +1,134 @@
+//! A real daemon for tests: its own folder and port, ended with all that it left running.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cotenant_api::Client;
+use tempfile::TempDir;
+
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+const LOOK_EACH: Duration = Duration::from_millis(10);
+
+/// A daemon of `cotenant up`.
+pub(crate) struct Daemon {
+    folder: TempDir,
+    cards: String,
+    port: u16,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts one on a free port of this machine, and waits until it answers.
+    pub(crate) fn start(cards: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let child = spawn(folder.path(), (cards, port), None);
+        let daemon = Self { folder, cards: cards.to_owned(), port, child };
+        daemon.wait_for_answer();
+        daemon
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where it answers.
+    pub(crate) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.address(), None)
+    }
+
+    /// Kills it as a power cut would; what it started goes on.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended itself, which comes to the same.
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again after it ended, to abort at a named point if one is given.
+    pub(crate) fn start_again(&mut self, fail_at: Option<&str>) {
+        self.child = spawn(self.folder.path(), (&self.cards, self.port), fail_at);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until it answers.
+    pub(crate) fn wait_for_answer(&self) {
+        let client = self.client();
+        let deadline = Instant::now() + ANSWER_WAIT;
+        while client.pool().is_err() {
+            assert!(Instant::now() < deadline, "the daemon does not answer");
+            thread::sleep(LOOK_EACH);
+        }
+    }
+
+    /// Processes that carry the mark of one of its runs.
+    pub(crate) fn marked(&self) -> Vec<i32> {
+        let mark = format!("COTENANT_RUN={}", self.folder.path().display());
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let is_marked = |pid: &i32| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environ.split(|&byte| byte == 0).any(|it| it.starts_with(mark.as_bytes()))
+        };
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(is_marked).collect()
+    }
+
+    /// Supervisors of its runs.
+    pub(crate) fn supervisors(&self) -> Vec<i32> {
+        let folder = self.folder.path().display().to_string();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let supervises = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            line.contains("internal\0supervise") && line.contains(&folder)
+        };
+        pids.filter(supervises).collect()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for pid in self.supervisors().into_iter().chain(self.marked()) {
+            signal(pid, "KILL");
+        }
+    }
+}
+
+/// Sends a signal to a process that may be gone.
+pub(crate) fn signal(pid: i32, name: &str) {
+    let _ =
+        Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+fn spawn(folder: &Path, (cards, port): (&str, u16), fail_at: Option<&str>) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cotenant"));
+    command
+        .args(["up", "--cards", cards, "--listen", &format!("127.0.0.1:{port}"), "--state"])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    match fail_at {
+        Some(point) => command.env("COTENANT_FAIL_AT", point),
+        None => command.env_remove("COTENANT_FAIL_AT"),
+    };
+    command.spawn().unwrap()
+}

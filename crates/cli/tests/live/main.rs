@@ -1,0 +1,12 @@
+//! Tests with real daemons, real jobs and a real browser.
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
+mod dashboard;
+#[cfg(test)]
+mod pool;
+#[cfg(test)]
+mod webdriver;
