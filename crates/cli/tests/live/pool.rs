@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::thread;
 
-use cotenant_api::{Client, JobRequest};
+use cotenant_api::{Client, JobRequest, TenantRequest};
 
 use crate::daemon::Daemon;
 
@@ -14,9 +14,14 @@ const SUBMITTERS: u32 = 8;
 pub(crate) struct Pool(RefCell<Daemon>);
 
 impl Pool {
-    /// A pool with the cards that `--cards` describes.
+    /// A pool with the cards that `--cards` describes, and the tenants `law` and `code`.
     pub(crate) fn start(cards: &str) -> Self {
-        Self(RefCell::new(Daemon::start(cards)))
+        let daemon = Daemon::start(cards);
+        for tenant in ["law", "code"] {
+            let set = daemon.client().put_tenant(tenant, &TenantRequest::default());
+            set.expect("a tenant can be added");
+        }
+        Self(RefCell::new(daemon))
     }
 
     /// Where it answers, such as `http://127.0.0.1:7777`.
