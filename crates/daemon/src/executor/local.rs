@@ -1,6 +1,6 @@
 //! Runs jobs as processes of this machine, whatever node a simulated pool says they are on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
@@ -207,6 +207,17 @@ impl LocalExecutor {
         }
     }
 
+    /// Watches a run that had not ended when it was looked at. If it has by now, its watcher tells
+    /// so after it was given back as alive, which is the order that does no harm.
+    fn take_over(&self, run: Run, folder: RunFolder, alive: &mut Vec<Run>) {
+        if folder.is_started() {
+            alive.push(run.clone());
+        }
+        if folder.is_begun() || folder.try_lock().is_none() {
+            self.watch(run, folder, None);
+        }
+    }
+
     /// Says what becomes of a run, from a thread that waits for its supervisor's end.
     fn watch(&self, run: Run, folder: RunFolder, supervisor: Option<std::process::Child>) {
         let tell = self.tell.clone();
@@ -243,28 +254,41 @@ impl Executor for LocalExecutor {
         }
     }
 
+    /// What has ended is told before anything is given back: who holds a run to be alive and does
+    /// not find it among those given back has been told how it ended.
     fn adopt(&mut self, held: &[Run]) -> Vec<Run> {
+        let mut alive = Vec::new();
+        let mut known = BTreeSet::new();
         for run in held {
-            if let Some(exit) = RunFolder::of(&self.runs, run).read_exit() {
-                (self.tell)(Event::Exited { run: run.clone(), exit });
+            let folder = RunFolder::of(&self.runs, run);
+            known.insert(folder.path().to_owned());
+            match end_of(&folder) {
+                Some(exit) => (self.tell)(Event::Exited { run: run.clone(), exit }),
+                None => self.take_over(run.clone(), folder, &mut alive),
             }
         }
-        let mut alive = Vec::new();
-        for folder in folder::all(&self.runs) {
-            let Ok(file) = folder.read_run() else { continue };
-            if folder.read_exit().is_some() {
-                continue;
-            }
-            let is_alive = folder.try_lock().is_none();
-            if is_alive && folder.is_started() {
-                alive.push(file.run.clone());
-            }
-            if is_alive || folder.is_begun() {
-                self.watch(file.run, folder, None);
+        let strays = folder::all(&self.runs)
+            .into_iter()
+            .filter(|folder| !known.contains(folder.path()) && folder.read_exit().is_none());
+        for folder in strays {
+            if let Ok(file) = folder.read_run() {
+                self.take_over(file.run, folder, &mut alive);
             }
         }
         alive
     }
+}
+
+/// How a run ended, if it has: a supervisor writes that down before it lets go of the lock.
+fn end_of(folder: &RunFolder) -> Option<Exit> {
+    if let Some(exit) = folder.read_exit() {
+        return Some(exit);
+    }
+    if !folder.path().exists() || folder.try_lock().is_none() {
+        return None;
+    }
+    // Nobody has it in hand: it ended just now, or its supervisor died, or it never began.
+    folder.read_exit().or_else(|| folder.is_begun().then(|| wait_for_end(folder)))
 }
 
 /// Waits until a supervisor is gone; if it did not say how its job ended, ends what it left.

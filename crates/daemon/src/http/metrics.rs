@@ -35,96 +35,128 @@ pub(super) async fn show(State(shared): State<Shared>, caller: Caller) -> Result
 }
 
 fn text(figures: &Figures, uses: &Uses, started_ms: u64) -> String {
-    let mut text = String::new();
-    let mut family = |name: &str, about: &str, samples: Vec<(Vec<(&str, String)>, f64)>| {
+    let mut page = Page(String::new());
+    kept(&mut page, figures);
+    used(&mut page, figures, uses);
+    let lost = figures.cards.iter().filter(|record| record.is_lost).count() as f64;
+    let about = "Cards that their machines no longer name.";
+    page.family("cotenant_cards_lost", about, [(Vec::new(), lost)]);
+    let jobs = figures.counts.iter().map(|(tenant, state, count)| {
+        (vec![("tenant", tenant.clone()), ("state", state.clone())], *count as f64)
+    });
+    page.family("cotenant_jobs", "Jobs by tenant and state.", jobs);
+    let about = "When the daemon started, in seconds since 1970.";
+    let started = started_ms as f64 / 1000.0;
+    page.family("cotenant_start_time_seconds", about, [(Vec::new(), started)]);
+    page.0
+}
+
+/// Labels and a value.
+type Sample = (Vec<(&'static str, String)>, f64);
+
+/// What was written so far.
+struct Page(String);
+
+impl Page {
+    /// Writes the samples of one name.
+    fn family(&mut self, name: &str, about: &str, samples: impl IntoIterator<Item = Sample>) {
+        let text = &mut self.0;
         writeln!(text, "# HELP {name} {about}\n# TYPE {name} gauge").expect("a string takes any");
         for (labels, value) in samples {
-            let labels: Vec<String> = labels
-                .iter()
-                .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
-                .collect();
-            writeln!(text, "{name}{{{}}} {value}", labels.join(",")).expect("a string takes any");
+            let label = |(label, value): &(&str, String)| format!("{label}=\"{}\"", escaped(value));
+            let labels: Vec<String> = labels.iter().map(label).collect();
+            let line = match labels.is_empty() {
+                true => writeln!(text, "{name} {value}"),
+                false => writeln!(text, "{name}{{{}}} {value}", labels.join(",")),
+            };
+            line.expect("a string takes any");
         }
-    };
-    let card = |record: &CardRecord| {
-        let card = &record.card;
-        vec![("node", card.node.to_string()), ("card", card.id.to_string())]
-    };
-    let usable = || figures.cards.iter().filter(|record| !record.is_lost);
-    let bytes = |mib: u64| (mib * MIB) as f64;
-    family(
-        "cotenant_card_memory_bytes",
-        "Memory of the card that jobs may have.",
-        usable().map(|record| (card(record), bytes(record.card.memory.0))).collect(),
-    );
-    let mut kept: BTreeMap<&str, (u64, u32, u32)> = BTreeMap::new();
+    }
+}
+
+fn labels(record: &CardRecord) -> Vec<(&'static str, String)> {
+    vec![("node", record.card.node.to_string()), ("card", record.card.id.to_string())]
+}
+
+fn bytes(mib: u64) -> f64 {
+    (mib * MIB) as f64
+}
+
+fn ratio(per_mille: u32) -> f64 {
+    f64::from(per_mille) / 1000.0
+}
+
+/// What cards have, and what of it is kept for jobs.
+fn kept(page: &mut Page, figures: &Figures) {
+    let mut sums: BTreeMap<&str, (u64, u32, u32)> = BTreeMap::new();
     for slice in figures.holders.iter().filter_map(Job::placement).flat_map(|it| it.slices()) {
-        let sum = kept.entry(slice.card.as_str()).or_default();
+        let sum = sums.entry(slice.card.as_str()).or_default();
         sum.0 += slice.memory.request.0;
         sum.1 += slice.compute.request.per_mille();
         sum.2 += 1;
     }
-    let of = |record: &CardRecord| kept.get(record.card.id.as_str()).copied().unwrap_or_default();
-    family(
+    let of = |record: &CardRecord| sums.get(record.card.id.as_str()).copied().unwrap_or_default();
+    let each = |value: &dyn Fn(&CardRecord) -> f64| -> Vec<Sample> {
+        figures.usable().map(|record| (labels(record), value(record))).collect()
+    };
+    page.family(
+        "cotenant_card_memory_bytes",
+        "Memory of the card that jobs may have.",
+        each(&|record| bytes(record.card.memory.0)),
+    );
+    page.family(
         "cotenant_card_memory_kept_bytes",
         "Memory of the card that is kept for jobs.",
-        usable().map(|record| (card(record), bytes(of(record).0))).collect(),
+        each(&|record| bytes(of(record).0)),
     );
-    family(
+    page.family(
         "cotenant_card_compute_kept_ratio",
         "Part of the card's compute that is kept for jobs.",
-        usable().map(|record| (card(record), f64::from(of(record).1) / 1000.0)).collect(),
+        each(&|record| ratio(of(record).1)),
     );
-    family(
+    page.family(
         "cotenant_card_slices",
         "Jobs that have a slice of the card.",
-        usable().map(|record| (card(record), f64::from(of(record).2))).collect(),
+        each(&|record| f64::from(of(record).2)),
     );
-    let used = |record: &CardRecord| uses.cards.get(&record.card.id).cloned();
-    family(
+}
+
+/// What cards and jobs use, where it was read.
+fn used(page: &mut Page, figures: &Figures, uses: &Uses) {
+    let cards = || figures.usable().filter_map(|it| Some((it, uses.cards.get(&it.card.id)?)));
+    page.family(
         "cotenant_card_memory_used_bytes",
         "Memory of the card in use.",
-        usable().filter_map(|it| Some((card(it), bytes(used(it)?.memory_mib)))).collect(),
+        cards().map(|(record, used)| (labels(record), bytes(used.memory_mib))),
     );
-    family(
+    page.family(
         "cotenant_card_compute_used_ratio",
         "Part of the card's compute in use.",
-        usable()
-            .filter_map(|it| Some((card(it), f64::from(used(it)?.compute_per_mille) / 1000.0)))
-            .collect(),
+        cards().map(|(record, used)| (labels(record), ratio(used.compute_per_mille))),
     );
-    family(
-        "cotenant_cards_lost",
-        "Cards that their machines no longer name.",
-        vec![(Vec::new(), figures.cards.iter().filter(|it| it.is_lost).count() as f64)],
-    );
-    let jobs = figures.counts.iter().map(|(tenant, state, count)| {
-        (vec![("tenant", tenant.clone()), ("state", state.clone())], *count as f64)
-    });
-    family("cotenant_jobs", "Jobs by tenant and state.", jobs.collect());
-    let job = |id: &cotenant_types::JobId| {
-        let tenant = figures.holders.iter().find(|job| job.id == *id)?.terms.tenant.to_string();
-        Some(vec![("job", id.to_string()), ("tenant", tenant)])
+    let jobs = || {
+        figures.holders.iter().filter_map(|job| {
+            let labels =
+                vec![("job", job.id.to_string()), ("tenant", job.terms.tenant.to_string())];
+            Some((labels, uses.jobs.get(&job.id)?))
+        })
     };
-    family(
+    page.family(
         "cotenant_job_memory_used_bytes",
         "Memory that the job uses.",
-        uses.jobs.iter().filter_map(|(id, it)| Some((job(id)?, bytes(it.memory_mib)))).collect(),
+        jobs().map(|(labels, used)| (labels, bytes(used.memory_mib))),
     );
-    family(
+    page.family(
         "cotenant_job_compute_used_ratio",
         "Part of its card's compute that the job uses.",
-        uses.jobs
-            .iter()
-            .filter_map(|(id, it)| Some((job(id)?, f64::from(it.compute_per_mille) / 1000.0)))
-            .collect(),
+        jobs().map(|(labels, used)| (labels, ratio(used.compute_per_mille))),
     );
-    family(
-        "cotenant_start_time_seconds",
-        "When the daemon started, in seconds since 1970.",
-        vec![(Vec::new(), started_ms as f64 / 1000.0)],
-    );
-    text
+}
+
+impl Figures {
+    fn usable(&self) -> impl Iterator<Item = &CardRecord> {
+        self.cards.iter().filter(|record| !record.is_lost)
+    }
 }
 
 /// A label's value as the format wants it.

@@ -34,11 +34,13 @@ fn run_all(seeds: impl Iterator<Item = u64>) -> BTreeMap<Fault, u32> {
     for seed in seeds {
         let caught = std::panic::catch_unwind(|| run(seed));
         let (_, faults) = caught.unwrap_or_else(|panic| {
-            eprintln!(
+            let why = panic.downcast_ref::<String>().cloned();
+            let why = why.or_else(|| panic.downcast_ref::<&str>().map(|why| (*why).to_owned()));
+            panic!(
                 "seed {seed} fails; replay it with: COTENANT_SIM_SEED={seed} cargo test -p \
-                 cotenant-daemon simulation"
-            );
-            std::panic::resume_unwind(panic)
+                 cotenant-daemon simulation\n{}",
+                why.unwrap_or_default()
+            )
         });
         for (fault, count) in faults {
             *fired.entry(fault).or_default() += count;
@@ -50,8 +52,8 @@ fn run_all(seeds: impl Iterator<Item = u64>) -> BTreeMap<Fault, u32> {
 #[test]
 fn whatever_fails_nothing_is_lost_or_runs_twice() {
     if let Some(seed) = number("COTENANT_SIM_SEED") {
-        eprintln!("{}", run(seed).0);
-        return;
+        let told = run(seed).0;
+        panic!("seed {seed} passes, and told:\n{told}");
     }
     let seeds = number("COTENANT_SIM_SEEDS").unwrap_or(SEEDS);
     let halves = std::thread::scope(|scope| {

@@ -149,34 +149,7 @@ fn write(
         transaction.prepare_cached(text)?.execute(values).map(drop)
     };
     match change {
-        Change::Submitted(new) => {
-            let NewJob { job, name, kind, asks, request, key } = &**new;
-            let tenant = job.terms.tenant.as_str();
-            let id = job.id.0 as i64;
-            run(
-                "insert into jobs (id, tenant, name, kind, class, priority, state, asks, \
-                 submitted_ms, request, record) values (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
-                params![
-                    id,
-                    tenant,
-                    name,
-                    kind,
-                    crate::words::class(job.terms.class),
-                    job.terms.priority,
-                    asks,
-                    job.submitted.0 as i64,
-                    json(request),
-                    json(job),
-                ],
-            )?;
-            match key {
-                Some(key) => run(
-                    "insert into keys (tenant, key, job) values (?, ?, ?)",
-                    params![tenant, key, id],
-                ),
-                None => Ok(()),
-            }
-        }
+        Change::Submitted(new) => insert_job(transaction, new),
         Change::Job(job) => {
             let started = match &job.phase {
                 Phase::Running { since, .. } => Some(since.0 as i64),
@@ -232,6 +205,33 @@ fn write(
             ],
         ),
     }
+}
+
+fn insert_job(transaction: &Transaction<'_>, new: &NewJob) -> Result<(), rusqlite::Error> {
+    let NewJob { job, name, kind, asks, request, key } = new;
+    let (id, tenant) = (job.id.0 as i64, job.terms.tenant.as_str());
+    let mut insert = transaction.prepare_cached(
+        "insert into jobs (id, tenant, name, kind, class, priority, state, asks, submitted_ms, \
+         request, record) values (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
+    )?;
+    insert.execute(params![
+        id,
+        tenant,
+        name,
+        kind,
+        crate::words::class(job.terms.class),
+        job.terms.priority,
+        asks,
+        job.submitted.0 as i64,
+        json(request),
+        json(job),
+    ])?;
+    if let Some(key) = key {
+        let mut insert =
+            transaction.prepare_cached("insert into keys (tenant, key, job) values (?, ?, ?)")?;
+        insert.execute(params![tenant, key, id])?;
+    }
+    Ok(())
 }
 
 fn json(value: &impl Serialize) -> String {
