@@ -1,6 +1,8 @@
 //! Tests with real daemons, real jobs and a real browser.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod daemon;

@@ -119,6 +119,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             }
             _ => Fault::bad("the body could not be read"),
         })?;
+        // A list would be read as an object's values in order, which nobody means.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            let message = "the body is a list, and must be an object";
+            return Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-value", message));
+        }
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Self(value)),
             Err(error) if error.is_data() => {
