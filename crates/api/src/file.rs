@@ -43,7 +43,36 @@ fn with_guess(error: &toml::de::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cotenant_types::Moment;
+    use proptest::prelude::{prop_assert, proptest};
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,200}") {
+            let _ = parse_job(&text);
+        }
+
+        #[test]
+        fn any_amounts_are_made_exact_or_refused(
+            memory in "[0-9]{0,21}(MiB|GiB|%|‰|x)?",
+            limit in "[0-9]{0,21}(MiB|GiB|%|‰|x)?",
+            compute in "[0-9]{0,4}(\\.[0-9]{0,2})?(%|‰)?",
+            cards in 0u32..100,
+            is_total in proptest::prelude::any::<bool>(),
+        ) {
+            let total = if is_total { "_total" } else { "" };
+            let text = format!(
+                "command = ['x']\ncards = {cards}\nmemory{total} = '{memory}'\n\
+                 memory_limit = '{limit}'\ncompute{total} = '{compute}'\npolicy = 'burst'"
+            );
+            let job = parse_job(&text).unwrap();
+            if let Ok(job) = job.resolve(Some(&"a".parse().unwrap()), Moment(0)) {
+                prop_assert!((1..=64).contains(&job.terms.ask.cards));
+            }
+        }
+    }
 
     #[test]
     fn unknown_keys_are_refused_with_a_guess() {

@@ -239,7 +239,7 @@ export class PoolPage {
         ? element(
             "p",
             { class: "empty" },
-            "No card yet. The daemon looks for cards when it starts: see cotenant daemon --help.",
+            "No card yet. The daemon looks for cards when it starts: see cotenant up --help.",
           )
         : [
             legend(this.view),

@@ -87,7 +87,7 @@ export class TenantsPage {
           "p",
           { class: "empty" },
           "No tenant yet. One is there from its first job on, or: ",
-          element("code", {}, "cotenant tenant set NAME"),
+          element("code", {}, "cotenant tenant add NAME"),
         ),
       this.tenants.length > 0 &&
         found.length === 0 &&
