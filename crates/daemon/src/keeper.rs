@@ -72,6 +72,8 @@ pub(crate) struct Keeper {
     pub(crate) planned: Instant,
     /// What machines said and could not be written down: taken in again.
     pub(crate) again: Vec<Event>,
+    /// Whether the state is not what is on the disk, which could not be read either.
+    pub(crate) is_behind: bool,
 }
 
 /// An answer that is given once the batch is committed.
@@ -103,7 +105,7 @@ impl Keeper {
             if is_last {
                 return;
             }
-            if self.wants_plan && self.planned.elapsed() >= PLAN_PAUSE {
+            if self.wants_plan && !self.is_behind && self.planned.elapsed() >= PLAN_PAUSE {
                 self.plan(now());
                 self.planned = Instant::now();
             }
@@ -112,6 +114,9 @@ impl Keeper {
 
     /// Takes in messages together, and what time brought about.
     pub(crate) fn take_in(&mut self, now: Moment, messages: Vec<Message>) {
+        if self.is_behind && !self.catch_up() {
+            return self.put_off(messages);
+        }
         let mut batch = Batch::default();
         for event in std::mem::take(&mut self.again) {
             self.take(now, Message::Event(event, None), &mut batch);
@@ -125,8 +130,36 @@ impl Keeper {
         self.conclude(now, batch);
     }
 
+    /// Takes the state from the disk again; false if that fails.
+    fn catch_up(&mut self) -> bool {
+        let loaded = self.store.load();
+        self.is_behind = loaded.is_err();
+        if let Ok(state) = loaded {
+            self.state = state;
+        }
+        !self.is_behind
+    }
+
+    /// Refuses what people want, and keeps what machines say, until the disk can be read again.
+    fn put_off(&mut self, messages: Vec<Message>) {
+        let why = || NotDone::NotKept("the pool's store cannot be read".to_owned());
+        for message in messages {
+            match message {
+                Message::Event(event, None) => self.again.push(event),
+                // Whoever asked may have gone.
+                Message::Event(_, Some(reply)) => drop(reply.send(Err(why()))),
+                Message::Submit(_, reply) => drop(reply.send(Err(why()))),
+                Message::Token(_, _, reply) => drop(reply.send(Err(why()))),
+                Message::End => {}
+            }
+        }
+    }
+
     /// How long to wait for a message.
     fn patience(&self) -> Duration {
+        if self.is_behind {
+            return LOOK_MAX;
+        }
         let wake = Duration::from_millis(self.state.next_wake() - now()).min(LOOK_MAX);
         match self.wants_plan {
             true => wake.min(PLAN_PAUSE.saturating_sub(self.planned.elapsed())),
@@ -272,9 +305,7 @@ impl Keeper {
             self.again = told_once;
             let why = NotDone::NotKept(told(&error));
             answers.into_iter().for_each(|answer| answer(Err(why.clone())));
-            if let Ok(state) = self.store.load() {
-                self.state = state;
-            }
+            self.catch_up();
             return;
         }
         if !changes.is_empty() {

@@ -172,6 +172,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         wants_plan: true,
         planned: Instant::now(),
         again: Vec::new(),
+        is_behind: false,
     };
     let keeper = spawn("keeper", move || keeper.run(&messages))?;
     let server = serve(listener, shared, ending.subscribe())?;

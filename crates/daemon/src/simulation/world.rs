@@ -416,9 +416,17 @@ impl Keeper {
 fn keeper(state: State, store: Store) -> (Keeper, Receiver<Errand>) {
     let (errands, received) = mpsc::channel();
     let live = Arc::new(Live::new(store.last_seq()));
-    let planned = Instant::now();
-    let again = Vec::new();
-    (Keeper { state, store, live, errands, wants_plan: true, planned, again }, received)
+    let keeper = Keeper {
+        state,
+        store,
+        live,
+        errands,
+        wants_plan: true,
+        planned: Instant::now(),
+        again: Vec::new(),
+        is_behind: false,
+    };
+    (keeper, received)
 }
 
 fn node(at: u64) -> NodeName {
