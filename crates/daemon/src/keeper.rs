@@ -67,13 +67,13 @@ pub(crate) struct Keeper {
     pub(crate) state: State,
     pub(crate) store: Store,
     pub(crate) live: Arc<Live>,
-    pub(crate) errands: Sender<Errand>,
+    errands: Sender<Errand>,
     pub(crate) wants_plan: bool,
-    pub(crate) planned: Instant,
+    planned: Instant,
     /// What machines said and could not be written down: taken in again.
-    pub(crate) again: Vec<Event>,
+    again: Vec<Event>,
     /// Whether the state is not what is on the disk, which could not be read either.
-    pub(crate) is_behind: bool,
+    is_behind: bool,
 }
 
 /// An answer that is given once the batch is committed.
@@ -90,6 +90,16 @@ struct Batch {
 }
 
 impl Keeper {
+    /// A loop that has taken in nothing yet.
+    pub(crate) fn new(
+        (state, store): (State, Store),
+        live: Arc<Live>,
+        errands: Sender<Errand>,
+    ) -> Self {
+        let (planned, again) = (Instant::now(), Vec::new());
+        Self { state, store, live, errands, wants_plan: true, planned, again, is_behind: false }
+    }
+
     /// Takes in messages until the end.
     pub(crate) fn run(mut self, inbox: &Receiver<Message>) {
         loop {

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
 
 use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover};
 use cotenant_sched::{Event, Job, Run};
@@ -164,16 +163,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         ending: ending.clone(),
         is_open,
     });
-    let keeper = Keeper {
-        state,
-        store,
-        live,
-        errands,
-        wants_plan: true,
-        planned: Instant::now(),
-        again: Vec::new(),
-        is_behind: false,
-    };
+    let keeper = Keeper::new((state, store), live, errands);
     let keeper = spawn("keeper", move || keeper.run(&messages))?;
     let server = serve(listener, shared, ending.subscribe())?;
     let address = format!("http://{address}");

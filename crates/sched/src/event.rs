@@ -284,6 +284,19 @@ impl Outcome {
     }
 }
 
+impl Exit {
+    /// How grave it is: the gravest exit of a job's members is the job's.
+    pub fn gravity(&self) -> u8 {
+        match self {
+            Exit::Code(0) => 0,
+            Exit::Lost => 1,
+            Exit::Code(_) => 2,
+            Exit::Signal(_) => 3,
+            Exit::OutOfMemory => 4,
+        }
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

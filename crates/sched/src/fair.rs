@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use cotenant_types::{Amount, Quota, TenantName};
 
+use crate::state::State;
+
 /// Shares are compared in parts of a thousand million.
 const WHOLE: u128 = 1_000_000_000;
 
@@ -40,7 +42,16 @@ pub(crate) struct OverQuota<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub(crate) fn new(tenants: &'a BTreeMap<TenantName, Quota>, capacity: Amount) -> Self {
+    /// The tenants of a state, with what their jobs hold.
+    pub(crate) fn of(state: &'a State) -> Self {
+        let mut tree = Self::new(&state.tenants, state.capacity());
+        for (tenant, amount) in state.held() {
+            tree.take(tree.find(&tenant), amount);
+        }
+        tree
+    }
+
+    fn new(tenants: &'a BTreeMap<TenantName, Quota>, capacity: Amount) -> Self {
         let by_name: BTreeMap<&TenantName, usize> =
             tenants.keys().enumerate().map(|(at, name)| (name, at)).collect();
         let mut tree = Self { tenants: Vec::new(), by_name, tops: Vec::new(), capacity };

@@ -156,11 +156,6 @@ impl State {
         state
     }
 
-    /// The last job that came in.
-    pub fn last_job(&self) -> JobId {
-        self.last_job
-    }
-
     /// The number that the next job gets.
     pub fn next_job(&self) -> JobId {
         JobId(self.last_job.0 + 1)

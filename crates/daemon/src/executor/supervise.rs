@@ -148,7 +148,7 @@ fn wait(folder: &RunFolder, members: &mut [Member]) -> Exit {
         let failed = members.iter().any(|it| it.ended.is_some_and(|status| !status.success()));
         if members.iter().all(|member| member.ended.is_some()) {
             let worst = members.iter().filter_map(|member| member.ended).map(exit_of);
-            return worst.max_by_key(gravity).unwrap_or(Exit::Lost);
+            return worst.max_by_key(Exit::gravity).unwrap_or(Exit::Lost);
         }
         let wanted = folder.read_stop();
         if wanted != asked {
@@ -187,16 +187,6 @@ fn exit_of(status: ExitStatus) -> Exit {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),
         (None, None) => Exit::Lost,
-    }
-}
-
-fn gravity(exit: &Exit) -> u8 {
-    match exit {
-        Exit::Code(0) => 0,
-        Exit::Lost => 1,
-        Exit::Code(_) => 2,
-        Exit::Signal(_) => 3,
-        Exit::OutOfMemory => 4,
     }
 }
 

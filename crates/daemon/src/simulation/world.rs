@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
 
 use cotenant_api::JobRequest;
 use cotenant_sched::{Event, Help, Job, Phase, Reason, State};
@@ -416,17 +415,7 @@ impl Keeper {
 fn keeper(state: State, store: Store) -> (Keeper, Receiver<Errand>) {
     let (errands, received) = mpsc::channel();
     let live = Arc::new(Live::new(store.last_seq()));
-    let keeper = Keeper {
-        state,
-        store,
-        live,
-        errands,
-        wants_plan: true,
-        planned: Instant::now(),
-        again: Vec::new(),
-        is_behind: false,
-    };
-    (keeper, received)
+    (Keeper::new((state, store), live, errands), received)
 }
 
 fn node(at: u64) -> NodeName {

@@ -88,14 +88,10 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(state: &'a State, now: Moment) -> Self {
-        let mut tree = Tree::new(&state.tenants, state.capacity());
-        for (tenant, amount) in state.held() {
-            tree.take(tree.find(&tenant), amount);
-        }
         Self {
             state,
             now,
-            tree,
+            tree: Tree::of(state),
             ledger: state.ledger.clone(),
             claim: None,
             evicted: BTreeSet::new(),

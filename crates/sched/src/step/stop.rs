@@ -66,7 +66,7 @@ impl Step<'_> {
         if held.nodes_left().next().is_some() {
             return;
         }
-        let worst = held.exits.values().max_by_key(|exit| gravity(exit)).cloned();
+        let worst = held.exits.values().max_by_key(|exit| exit.gravity()).cloned();
         let then = match &job.phase {
             Phase::Stopping { then, .. } => then.clone(),
             Phase::Queued { .. } | Phase::Starting { .. } | Phase::Running { .. } => {
@@ -100,16 +100,5 @@ pub(super) fn after_exit(worst: Option<&Exit>) -> AfterStop {
         Some(Exit::Code(_) | Exit::Signal(_)) => AfterStop::Retry(Outcome::Failed),
         Some(Exit::OutOfMemory) => AfterStop::Retry(Outcome::OutOfMemory),
         Some(Exit::Lost) | None => AfterStop::Retry(Outcome::Lost),
-    }
-}
-
-/// The graver exit of two members is the job's.
-fn gravity(exit: &Exit) -> u8 {
-    match exit {
-        Exit::Code(0) => 0,
-        Exit::Lost => 1,
-        Exit::Code(_) => 2,
-        Exit::Signal(_) => 3,
-        Exit::OutOfMemory => 4,
     }
 }

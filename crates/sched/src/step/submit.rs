@@ -122,10 +122,7 @@ impl Step<'_> {
 
     /// Whether nobody would hold more than it may if the job held something else.
     fn check_quota(&self, id: JobId, (old, new): (&Placement, &Placement)) -> Result<(), String> {
-        let mut tree = Tree::new(&self.state.tenants, self.state.capacity());
-        for (tenant, amount) in self.state.held() {
-            tree.take(tree.find(&tenant), amount);
-        }
+        let tree = Tree::of(self.state);
         let tenant = tree.find(&self.state.jobs[&id].terms.tenant);
         let more = new.amount().minus(old.amount());
         match tree.over_quota(tenant, more) {

@@ -3,7 +3,7 @@
 use cotenant_types::{JobId, Moment};
 
 use super::Step;
-use super::start::{ANSWER_MS, run_of};
+use super::start::ANSWER_MS;
 use crate::event::{Command, Exit, News, Outcome};
 use crate::state::{AfterStop, Phase};
 
@@ -56,7 +56,7 @@ impl Step<'_> {
         let now = self.now;
         let job = self.state.jobs.get_mut(&id).expect("it was there");
         let Some(idle) = job.terms.idle else { return };
-        let Phase::Running { held, busy, notice, .. } = &mut job.phase else { return };
+        let Phase::Running { busy, notice, .. } = &mut job.phase else { return };
         match notice {
             Some(at) if *at <= now => {
                 let why = "it did nothing, and its notice is over".to_owned();
@@ -65,11 +65,8 @@ impl Step<'_> {
             None if busy.after(idle.after) <= now => {
                 let at = now.after(idle.notice);
                 *notice = Some(at);
-                let nodes: Vec<_> = held.nodes_left().collect();
-                let runs: Vec<_> = nodes.iter().map(|node| run_of(job, node)).collect();
-                self.effects
-                    .commands
-                    .extend(runs.into_iter().map(|run| Command::GiveNotice { run, at }));
+                let runs = job.runs().into_iter();
+                self.effects.commands.extend(runs.map(|run| Command::GiveNotice { run, at }));
                 self.touch(id);
                 self.say(News::JobIdle(id));
             }
