@@ -9,10 +9,11 @@ use thiserror::Error;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use crate::request::{JobRequest, ResizeRequest, TenantRequest};
+use crate::request::{JobRequest, LoadRequest, NodeRequest, ResizeRequest, TenantRequest};
 use crate::route::{Method, Route};
 use crate::view::{
-    CardPage, ExplainView, JobPage, JobView, PoolView, Problem, TenantList, TenantView, TokenView,
+    CardPage, ExplainView, JobPage, JobView, NodeList, NodeView, PoolView, Problem, TenantList,
+    TenantView, TokenView,
 };
 
 /// How long an answer may take.
@@ -152,6 +153,24 @@ impl Client {
         self.json(self.call(route, &job_path(route, id), &[], Some(resize), None)?)
     }
 
+    /// Says how an online job fares.
+    pub fn report_load(&self, id: u64, load: &LoadRequest) -> Result<(), ClientError> {
+        let route = Route::ReportLoad;
+        self.call(route, &job_path(route, id), &[], Some(load), None).map(drop)
+    }
+
+    /// Every machine.
+    pub fn nodes(&self) -> Result<NodeList, ClientError> {
+        let route = Route::ListNodes;
+        self.json(self.call(route, route.path(), &[], None::<&()>, None)?)
+    }
+
+    /// Keeps new jobs away from a machine, or lets them come.
+    pub fn put_node(&self, name: &str, node: &NodeRequest) -> Result<NodeView, ClientError> {
+        let route = Route::PutNode;
+        self.json(self.call(route, &named_path(route, name), &[], Some(node), None)?)
+    }
+
     /// A part of what a member of a job printed; a negative offset counts from the end.
     pub fn log(
         &self,
@@ -189,13 +208,13 @@ impl Client {
         tenant: &TenantRequest,
     ) -> Result<TenantView, ClientError> {
         let route = Route::PutTenant;
-        self.json(self.call(route, &tenant_path(route, name), &[], Some(tenant), None)?)
+        self.json(self.call(route, &named_path(route, name), &[], Some(tenant), None)?)
     }
 
     /// Makes a token for a tenant.
     pub fn create_token(&self, name: &str) -> Result<TokenView, ClientError> {
         let route = Route::CreateToken;
-        self.json(self.call(route, &tenant_path(route, name), &[], None::<&()>, None)?)
+        self.json(self.call(route, &named_path(route, name), &[], None::<&()>, None)?)
     }
 
     /// Ends the daemon.
@@ -274,8 +293,8 @@ fn job_path(route: Route, id: u64) -> String {
     route.path().replace("{id}", &id.to_string())
 }
 
-/// The path of a tenant's route. A name that has to be escaped is no tenant's, but the pool says so.
-fn tenant_path(route: Route, name: &str) -> String {
+/// The path of a tenant's or a machine's route.
+fn named_path(route: Route, name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let escaped = name.bytes().map(|byte| match plain(byte) {
         true => char::from(byte).to_string(),

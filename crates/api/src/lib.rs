@@ -22,11 +22,14 @@ pub use amounts::AmountError;
 pub use client::{Client, ClientError, JobFilter, LogPart};
 pub use file::{FileError, parse_job};
 pub use openapi::openapi;
-pub use request::{IdleRequest, JobRequest, PreemptRequest, ResizeRequest, TenantRequest};
+pub use request::{
+    IdleRequest, JobRequest, LoadRequest, NodeRequest, PreemptRequest, ResizeRequest,
+    TenantRequest, WatermarkRequest,
+};
 pub use resolve::{CARDS_MAX, MEMBERS_MAX, RequestError, ResolvedJob};
 pub use route::{Access, Method, Parameter, Route};
 pub use view::{
     AmountView, CardPage, CardView, EventView, ExplainView, JobPage, JobRow, JobState, JobView,
-    MemberView, PoolView, Problem, ReasonView, SavingsView, SliceView, TenantList, TenantView,
-    TokenView, UseView,
+    MemberView, NodeList, NodeView, PoolView, Problem, ReasonView, SavingsView, SliceView,
+    TenantList, TenantView, TokenView, UseView,
 };

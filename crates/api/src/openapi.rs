@@ -3,10 +3,11 @@
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::request::{JobRequest, ResizeRequest, TenantRequest};
+use crate::request::{JobRequest, LoadRequest, NodeRequest, ResizeRequest, TenantRequest};
 use crate::route::{Access, Method, Parameter, Route};
 use crate::view::{
-    CardPage, ExplainView, JobPage, JobView, PoolView, Problem, TenantList, TenantView, TokenView,
+    CardPage, ExplainView, JobPage, JobView, NodeList, NodeView, PoolView, Problem, TenantList,
+    TenantView, TokenView,
 };
 
 /// What goes over the wire as a body.
@@ -62,6 +63,7 @@ fn operation(route: Route, schemas: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     let (code, about) = match route {
         Route::SubmitJob | Route::CreateToken => ("201", "made"),
+        Route::ReportLoad => ("204", "taken in"),
         Route::Shutdown => ("202", "it will be done"),
         _ => ("200", "done"),
     };
@@ -87,6 +89,8 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Body {
     match route {
         Route::SubmitJob => Body::Json(schemas.subschema_for::<JobRequest>().to_value()),
         Route::ResizeJob => Body::Json(schemas.subschema_for::<ResizeRequest>().to_value()),
+        Route::ReportLoad => Body::Json(schemas.subschema_for::<LoadRequest>().to_value()),
+        Route::PutNode => Body::Json(schemas.subschema_for::<NodeRequest>().to_value()),
         Route::PutTenant => Body::Json(schemas.subschema_for::<TenantRequest>().to_value()),
         _ => Body::Nothing,
     }
@@ -101,13 +105,15 @@ fn answer(route: Route, schemas: &mut SchemaGenerator) -> Body {
             schemas.subschema_for::<JobView>()
         }
         Route::ExplainJob => schemas.subschema_for::<ExplainView>(),
+        Route::ListNodes => schemas.subschema_for::<NodeList>(),
+        Route::PutNode => schemas.subschema_for::<NodeView>(),
         Route::ListTenants => schemas.subschema_for::<TenantList>(),
         Route::PutTenant => schemas.subschema_for::<TenantView>(),
         Route::CreateToken => schemas.subschema_for::<TokenView>(),
         Route::OpenApi => return Body::Json(json!({ "type": "object" })),
         Route::ReadLog | Route::Metrics => return Body::Text("text/plain"),
         Route::Events => return Body::Text("text/event-stream"),
-        Route::Shutdown => return Body::Nothing,
+        Route::ReportLoad | Route::Shutdown => return Body::Nothing,
     };
     Body::Json(schema.to_value())
 }
@@ -126,9 +132,9 @@ fn failures(route: Route) -> Vec<(&'static str, &'static str)> {
         failures.push(("403", "the token is another tenant's"));
     }
     if route.path().contains('{') {
-        failures.push(("404", "there is no such job or tenant, or it is another tenant's"));
+        failures.push(("404", "there is no such thing, or it is another tenant's"));
     }
-    if matches!(route, Route::SubmitJob | Route::ResizeJob) {
+    if matches!(route, Route::SubmitJob | Route::ResizeJob | Route::ReportLoad) {
         failures.push(("409", "it cannot be done as things stand"));
     }
     if route.method() != Method::Get {

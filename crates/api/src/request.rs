@@ -34,12 +34,17 @@ pub struct JobRequest {
     /// Processes that start together or not at all. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<u32>,
-    /// Memory kept for it on each card: `6GiB`, `512MiB`, or `25%` of the card.
+    /// Memory kept for it on each card: `6GiB`, `512MiB`, `25%` of the card, or `auto`: what earlier
+    /// runs of this name took, or else `estimate`, with a tenth to spare.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
     /// The most memory it may reach on each card. Default: what is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<String>,
+    /// Memory that it is foretold to take on each card, as `cotenant estimate` says; a job that may
+    /// not reach so much is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<String>,
     /// Memory kept for it over all cards of a member, split evenly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_total: Option<String>,
@@ -61,6 +66,9 @@ pub struct JobRequest {
     /// A neighbourhood that its cards must share: `nvlink`, `numa` or `rack`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same: Option<String>,
+    /// A neighbourhood that its cards share where one has room: `nvlink`, `numa` or `rack`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefer: Option<String>,
     /// Parts of names of models that will do, such as `H100`; any if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
@@ -89,6 +97,42 @@ pub struct JobRequest {
     /// When it is taken to be idle; without it, it never is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<IdleRequest>,
+    /// When it suffers from its neighbours, of an online job; without it, it never does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<WatermarkRequest>,
+}
+
+/// Marks above which neighbours that borrow give back; at least one is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatermarkRequest {
+    /// Milliseconds that its answers may take, as it reports them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u32>,
+    /// The part of the compute kept for it that it may use, as it reports it, or as is seen where
+    /// use is metered: `90%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+}
+
+/// How an online job fares now; what is absent is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoadRequest {
+    /// Milliseconds that its answers take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u32>,
+    /// The part of the compute kept for it that it uses: `85%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+}
+
+/// What an operator wants of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRequest {
+    /// Whether new jobs stay away from it; those that run there go on.
+    pub draining: bool,
 }
 
 /// How a job is asked to write a checkpoint and end.

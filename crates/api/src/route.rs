@@ -22,6 +22,12 @@ pub enum Route {
     CancelJob,
     /// Gives a running job other amounts.
     ResizeJob,
+    /// Takes in how an online job fares.
+    ReportLoad,
+    /// Every machine.
+    ListNodes,
+    /// Keeps new jobs away from a machine, or lets them come.
+    PutNode,
     /// Every tenant.
     ListTenants,
     /// Adds a tenant or changes its quota.
@@ -71,7 +77,7 @@ pub struct Parameter {
 
 impl Route {
     /// Every route, in the order of the contract.
-    pub const ALL: [Route; 16] = [
+    pub const ALL: [Route; 19] = [
         Route::Pool,
         Route::ListCards,
         Route::SubmitJob,
@@ -81,6 +87,9 @@ impl Route {
         Route::ReadLog,
         Route::CancelJob,
         Route::ResizeJob,
+        Route::ReportLoad,
+        Route::ListNodes,
+        Route::PutNode,
         Route::ListTenants,
         Route::PutTenant,
         Route::CreateToken,
@@ -96,15 +105,17 @@ impl Route {
             Route::SubmitJob
             | Route::CancelJob
             | Route::ResizeJob
+            | Route::ReportLoad
             | Route::CreateToken
             | Route::Shutdown => Method::Post,
-            Route::PutTenant => Method::Put,
+            Route::PutTenant | Route::PutNode => Method::Put,
             Route::Pool
             | Route::ListCards
             | Route::ListJobs
             | Route::ShowJob
             | Route::ExplainJob
             | Route::ReadLog
+            | Route::ListNodes
             | Route::ListTenants
             | Route::Events
             | Route::OpenApi
@@ -112,7 +123,7 @@ impl Route {
         }
     }
 
-    /// Its path; `{id}` is a job's number, `{name}` a tenant's name.
+    /// Its path; `{id}` is a job's number, `{name}` a tenant's or a machine's name.
     pub fn path(self) -> &'static str {
         match self {
             Route::Pool => "/v1/pool",
@@ -123,6 +134,9 @@ impl Route {
             Route::ReadLog => "/v1/jobs/{id}/log",
             Route::CancelJob => "/v1/jobs/{id}/cancel",
             Route::ResizeJob => "/v1/jobs/{id}/resize",
+            Route::ReportLoad => "/v1/jobs/{id}/load",
+            Route::ListNodes => "/v1/nodes",
+            Route::PutNode => "/v1/nodes/{name}",
             Route::ListTenants => "/v1/tenants",
             Route::PutTenant => "/v1/tenants/{name}",
             Route::CreateToken => "/v1/tenants/{name}/token",
@@ -147,6 +161,9 @@ impl Route {
             Route::ReadLog => "Read a part of what a job printed",
             Route::CancelJob => "End a job; a job that has ended stays as it is",
             Route::ResizeJob => "Give a running job other amounts",
+            Route::ReportLoad => "Say how an online job fares; neighbours give back what it lacks",
+            Route::ListNodes => "List the machines",
+            Route::PutNode => "Keep new jobs away from a machine, or let them come",
             Route::ListTenants => "List tenants with their quota and use",
             Route::PutTenant => "Add a tenant, or change its quota",
             Route::CreateToken => "Make a token for a tenant; those it had stop working",
@@ -160,9 +177,11 @@ impl Route {
     /// Who may call it.
     pub fn access(self) -> Access {
         match self {
-            Route::PutTenant | Route::CreateToken | Route::Shutdown | Route::Metrics => {
-                Access::Operator
-            }
+            Route::PutNode
+            | Route::PutTenant
+            | Route::CreateToken
+            | Route::Shutdown
+            | Route::Metrics => Access::Operator,
             Route::Pool
             | Route::ListCards
             | Route::SubmitJob
@@ -172,6 +191,8 @@ impl Route {
             | Route::ReadLog
             | Route::CancelJob
             | Route::ResizeJob
+            | Route::ReportLoad
+            | Route::ListNodes
             | Route::ListTenants
             | Route::Events
             | Route::OpenApi => Access::Tenant,
@@ -214,6 +235,9 @@ impl Route {
             | Route::ExplainJob
             | Route::CancelJob
             | Route::ResizeJob
+            | Route::ReportLoad
+            | Route::ListNodes
+            | Route::PutNode
             | Route::ListTenants
             | Route::PutTenant
             | Route::CreateToken

@@ -89,6 +89,9 @@ pub struct JobView {
     /// How its program ended, in words, once it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<String>,
+    /// The most memory of a card that its last measured run had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_mib: Option<u64>,
     /// What it last used, while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UseView>,
@@ -188,6 +191,28 @@ pub struct CardPage {
     /// What to give as `after` for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_after: Option<String>,
+}
+
+/// A machine of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// Whether new jobs stay away from it.
+    pub draining: bool,
+    /// Its cards that can be used, once it is not drained.
+    pub cards: u64,
+    /// Its cards that it no longer names.
+    pub cards_lost: u64,
+    /// Jobs that hold slices of its cards.
+    pub jobs: u64,
+}
+
+/// Every machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeList {
+    /// The machines, by name.
+    pub nodes: Vec<NodeView>,
 }
 
 /// Why a job waits, or that it does not.

@@ -17,6 +17,7 @@ mod keeper;
 mod live;
 mod meter;
 mod outright;
+mod prune;
 #[cfg(test)]
 mod simulation;
 mod store;

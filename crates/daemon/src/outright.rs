@@ -1,7 +1,7 @@
 //! What an event changes that the effects of its step do not list.
 
 use cotenant_sched::{Event, State};
-use cotenant_types::{JobId, NodeName, TenantName};
+use cotenant_types::{JobId, Mebibytes, NodeName, TenantName};
 
 use crate::store::Change;
 use crate::words;
@@ -13,7 +13,7 @@ pub(crate) enum ChangedOutright {
     Cards(NodeName),
     Drain(NodeName, bool),
     Asks(JobId),
-    Exit(JobId, String),
+    Exit(JobId, String, Option<Mebibytes>),
 }
 
 impl ChangedOutright {
@@ -25,16 +25,16 @@ impl ChangedOutright {
             }
             Event::DrainSet { node, is_draining } => Self::Drain(node.clone(), *is_draining),
             Event::ResizeRequested { job, .. } => Self::Asks(*job),
-            Event::Exited { run, exit } => {
-                Self::Exit(run.job, format!("on {} it {exit}", run.node))
+            Event::Exited { run, exit, peak } => {
+                Self::Exit(run.job, format!("on {} it {exit}", run.node), *peak)
             }
-            Event::StartFailed { run, why } => Self::Exit(run.job, why.clone()),
+            Event::StartFailed { run, why } => Self::Exit(run.job, why.words().to_owned(), None),
             Event::JobSubmitted { .. }
             | Event::CancelRequested { .. }
             | Event::Started { .. }
             | Event::RunsReported { .. }
             | Event::JobBusy { .. }
-            | Event::PressureSet { .. }
+            | Event::LoadReported { .. }
             | Event::Planned(_)
             | Event::Ticked => Self::Nothing,
         }
@@ -56,7 +56,7 @@ impl ChangedOutright {
                 let asks = words::asks(&state.job(job)?.terms.ask);
                 Some(Change::Asks(job, asks))
             }
-            Self::Exit(job, text) => Some(Change::Exit(job, text)),
+            Self::Exit(job, text, peak) => Some(Change::Exit(job, text, peak)),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::thread;
 
 use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover};
 use cotenant_sched::{Event, Job, Run};
-use cotenant_types::{Card, NodeName, Quota};
+use cotenant_types::{Card, NodeName, Quota, Seconds};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::http::{self, OPERATOR, Shared, is_open_to_others};
 use crate::keeper::{Keeper, Message, now};
 use crate::live::Live;
 use crate::meter::Metering;
+use crate::prune::Pruning;
 use crate::store::{Reader, Store, StoreError};
 
 /// What a pool is started with.
@@ -32,6 +33,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Which cards it has.
     pub cards: CardsSpec,
+    /// How long the folders of runs are kept after their job's end.
+    pub keep_runs: Seconds,
 }
 
 /// Why a pool is not up.
@@ -86,6 +89,7 @@ pub struct Pool {
     inbox: Sender<Message>,
     keeper: thread::JoinHandle<()>,
     meter: thread::JoinHandle<()>,
+    pruner: thread::JoinHandle<()>,
     _lock: File,
 }
 
@@ -112,8 +116,10 @@ impl Pool {
         // Threads that are gone need not be told.
         let _ = self.inbox.send(Message::End);
         let _ = self.keeper.join();
-        self.meter.thread().unpark();
-        let _ = self.meter.join();
+        for thread in [self.meter, self.pruner] {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
         served
     }
 }
@@ -132,14 +138,15 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let listener = std::net::TcpListener::bind(config.listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| UpError::Listen { address: config.listen, source })?;
-    let address = listener.local_addr().unwrap_or(config.listen);
+    let address = format!("http://{}", listener.local_addr().unwrap_or(config.listen));
     let (inbox, messages) = mpsc::channel();
     let (errands, to_do) = mpsc::channel();
     let runs = config.folder.join("runs");
     let known: BTreeMap<_, _> = cards.iter().map(|card| (card.id.clone(), card.clone())).collect();
     let teller = inbox.clone();
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
-    let mut executor = LocalExecutor::new(runs.clone(), Arc::new(Mutex::new(known)), tell);
+    let mut executor =
+        LocalExecutor::new((runs.clone(), address.clone()), Arc::new(Mutex::new(known)), tell);
     let held: Vec<Run> = state.jobs().flat_map(Job::runs).collect();
     let alive = executor.adopt(&held);
     greet(&inbox, &state, (&cards, &alive));
@@ -154,6 +161,9 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         ending: ending.subscribe(),
     };
     let meter = spawn("meter", move || metering.run())?;
+    let (keep, pruned) = (config.keep_runs, runs.clone());
+    let pruning = Pruning { runs: pruned, reader: reader(), keep, ending: ending.subscribe() };
+    let pruner = spawn("pruner", move || pruning.run())?;
     let shared = Shared::new(http::Inner {
         inbox: inbox.clone(),
         reader: reader(),
@@ -166,10 +176,9 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let keeper = Keeper::new((state, store), live, errands);
     let keeper = spawn("keeper", move || keeper.run(&messages))?;
     let server = serve(listener, shared, ending.subscribe())?;
-    let address = format!("http://{address}");
     fs::write(config.folder.join("address"), &address)
         .map_err(|source| UpError::Folder { folder: config.folder.clone(), source })?;
-    Ok(Pool { address, notes, ending, server, inbox, keeper, meter, _lock: lock })
+    Ok(Pool { address, notes, ending, server, inbox, keeper, meter, pruner, _lock: lock })
 }
 
 /// The folder, and the right to be the only one in it.

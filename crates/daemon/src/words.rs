@@ -42,7 +42,7 @@ pub(crate) fn job_of(news: &News) -> Option<JobId> {
         | News::JobResized(job, _)
         | News::JobIdle(job)
         | News::JobEnded(job, _) => Some(*job),
-        News::CardJoined(_) | News::CardLost(_) | News::TenantSet(_) => None,
+        News::CardJoined(_) | News::CardLost(_) | News::DrainSet(..) | News::TenantSet(_) => None,
     }
 }
 
@@ -77,6 +77,12 @@ pub(crate) fn line(news: &News, tenant: Option<&TenantName>, state: &State) -> L
         }
         News::CardJoined(card) => ("card-joined", None, format!("card {card} joined the pool")),
         News::CardLost(card) => ("card-lost", None, format!("card {card} is gone")),
+        News::DrainSet(node, true) => {
+            ("node-draining", None, format!("new jobs stay away from machine {node}"))
+        }
+        News::DrainSet(node, false) => {
+            ("node-resumed", None, format!("machine {node} takes new jobs again"))
+        }
         News::TenantSet(name) => {
             let text = format!("tenant {name} has a new quota");
             return Line { kind: "tenant-set", job: None, tenant: Some(name.clone()), text };

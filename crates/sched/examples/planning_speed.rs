@@ -87,6 +87,7 @@ fn submit(state: &mut State, ask: Ask) {
         retries: 0,
         preempt: None,
         idle: None,
+        watermark: None,
     };
     let job = state.next_job();
     step(state, Moment(0), Event::JobSubmitted { job, terms }).expect("the tenant is there");
@@ -100,6 +101,8 @@ fn whole(cards: u32) -> Ask {
         policy: Policy::Fixed,
         place: Place::Binpack,
         same: None,
+        prefer: None,
+        foretold: None,
         models: Vec::new(),
         rung_min: None,
     }

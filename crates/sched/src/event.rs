@@ -3,8 +3,8 @@
 use std::fmt;
 
 use cotenant_types::{
-    Ask, Card, CardId, Generation, JobId, JobTerms, MemberSlices, Moment, NodeName, Quota, Seconds,
-    Signal, Slice, TenantName,
+    Ask, Card, CardId, Generation, JobId, JobTerms, Load, Mebibytes, MemberSlices, Moment,
+    NodeName, Quota, Seconds, Signal, Slice, TenantName,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -66,7 +66,7 @@ pub enum Event {
         /// Which job.
         run: Run,
         /// Why.
-        why: String,
+        why: StartFailure,
     },
     /// A machine's part of a job ended; nothing of it runs there any more.
     Exited {
@@ -74,6 +74,8 @@ pub enum Event {
         run: Run,
         /// How.
         exit: Exit,
+        /// The most memory of a card that a member had, if anybody measured it.
+        peak: Option<Mebibytes>,
     },
     /// A machine said what it runs, whole.
     RunsReported {
@@ -92,12 +94,12 @@ pub enum Event {
         /// Which.
         job: JobId,
     },
-    /// An online job says whether it suffers from its neighbours.
-    PressureSet {
+    /// An online job said how it fares, or was seen to fare so.
+    LoadReported {
         /// Which.
         job: JobId,
-        /// Whether its use or its latency is above its watermark.
-        is_high: bool,
+        /// How.
+        load: Load,
     },
     /// The planner proposed something.
     Planned(Plan),
@@ -114,6 +116,17 @@ pub struct Run {
     pub generation: Generation,
     /// The machine.
     pub node: NodeName,
+}
+
+/// Why a machine could not start its part of a job, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartFailure {
+    /// The program cannot be started there: it counts as an attempt.
+    Broken(String),
+    /// A card could not be made ready now, as when its partitions are in use: it is not the job's
+    /// fault, and it waits for another turn.
+    Busy(String),
 }
 
 /// How a machine's part of a job ended.
@@ -222,6 +235,8 @@ pub enum News {
     CardJoined(CardId),
     /// A card is gone.
     CardLost(CardId),
+    /// New jobs stay away from a machine, or may come again.
+    DrainSet(NodeName, bool),
     /// A tenant may have something else.
     TenantSet(TenantName),
 }
@@ -256,9 +271,12 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
-    /// Only an online job has a watermark.
-    #[error("job {0} is offline and has no watermark")]
-    NotOnline(JobId),
+    /// The pool never had a card of such a machine.
+    #[error("there is no machine {0}")]
+    UnknownNode(NodeName),
+    /// Nobody can tell whether the job suffers.
+    #[error("job {0} has no watermark; submit it with one")]
+    NoWatermark(JobId),
 }
 
 /// What a slice of a job is limited to for a while.
@@ -280,6 +298,15 @@ impl Outcome {
             Outcome::Missed => "missed",
             Outcome::Reclaimed => "reclaimed",
             Outcome::Lost => "lost",
+        }
+    }
+}
+
+impl StartFailure {
+    /// Why, in words.
+    pub fn words(&self) -> &str {
+        match self {
+            StartFailure::Broken(why) | StartFailure::Busy(why) => why,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the pool knows: cards, tenants, and the jobs that have not ended.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cotenant_types::{
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Exit, Outcome, Run};
 use crate::ledger::Ledger;
+use crate::pressure::Pressure;
 
 /// Everything that decisions depend on. It is what its events made it: the same events give the
 /// same state.
@@ -20,9 +22,10 @@ pub struct State {
     pub(crate) tenants: BTreeMap<TenantName, Quota>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) last_job: JobId,
-    /// What is free on each card: follows from the rest.
+    /// What is free on each card: follows from the rest. None once cards came or went, until
+    /// somebody asks: a thousand machines that report one after the other are counted once.
     #[serde(skip)]
-    pub(crate) ledger: Ledger,
+    ledger: Option<Ledger>,
 }
 
 /// A card, and whether it can be used.
@@ -91,7 +94,7 @@ pub enum Phase {
         /// Whether an online neighbour needs what it borrows.
         is_squeezed: bool,
         /// Whether it suffers from its neighbours itself.
-        is_pressed: bool,
+        pressure: Pressure,
     },
     /// It was told to end; its slices are its own until it has.
     Stopping {
@@ -121,6 +124,8 @@ pub struct Held {
 pub enum AfterStop {
     /// It waits for its turn again; it is not its fault.
     Requeue,
+    /// It waits a while and then for its turn; its card was not ready, which is not its fault.
+    Postpone,
     /// It failed: another attempt if one is left, else the end.
     Retry(Outcome),
     /// The end.
@@ -150,9 +155,9 @@ impl State {
             tenants,
             jobs: jobs.into_iter().map(|job| (job.id, job)).collect(),
             last_job,
-            ledger: Ledger::default(),
+            ledger: None,
         };
-        state.rebuild_ledger();
+        state.ledger_mut();
         state
     }
 
@@ -188,7 +193,7 @@ impl State {
 
     /// All that usable cards have.
     pub fn capacity(&self) -> Amount {
-        self.ledger.capacity()
+        self.ledger().capacity()
     }
 
     /// What each tenant's own jobs hold; those that hold nothing are left out.
@@ -208,17 +213,41 @@ impl State {
         self.jobs.values().map(Job::next_wake).min().unwrap_or(Moment::NEVER)
     }
 
-    /// Works out anew what is free: after cards came or went.
-    pub(crate) fn rebuild_ledger(&mut self) {
+    /// What is free.
+    pub(crate) fn ledger(&self) -> Cow<'_, Ledger> {
+        match &self.ledger {
+            Some(ledger) => Cow::Borrowed(ledger),
+            None => Cow::Owned(self.counted_ledger()),
+        }
+    }
+
+    /// What is free, for somebody who takes or gives back.
+    pub(crate) fn ledger_mut(&mut self) -> &mut Ledger {
+        let ledger = self.ledger.take().unwrap_or_else(|| self.counted_ledger());
+        self.ledger.insert(ledger)
+    }
+
+    /// Frees what a job held until now.
+    pub(crate) fn release(&mut self, placement: &Placement) {
+        // Where nothing is counted yet, the job will not be among those that hold something.
+        if let Some(ledger) = &mut self.ledger {
+            ledger.give_back(placement);
+        }
+    }
+
+    /// Cards came or went: what is free is to be counted anew.
+    pub(crate) fn forget_ledger(&mut self) {
+        self.ledger = None;
+    }
+
+    fn counted_ledger(&self) -> Ledger {
         let usable =
             |record: &CardRecord| !record.is_lost && !self.draining.contains(&record.card.node);
         let cards = self.cards.values().map(|record| (&record.card, usable(record)));
-        self.ledger = Ledger::new(cards);
-        for job in self.jobs.values() {
-            if let Some(placement) = job.placement() {
-                self.ledger.take(placement);
-            }
-        }
+        let mut ledger = Ledger::new(cards);
+        let held = self.jobs.values().filter_map(Job::placement);
+        held.for_each(|placement| ledger.take(placement));
+        ledger
     }
 }
 
@@ -230,12 +259,7 @@ impl Job {
 
     /// What it holds and who is done, if it holds anything.
     pub fn held(&self) -> Option<&Held> {
-        match &self.phase {
-            Phase::Queued { .. } => None,
-            Phase::Starting { held, .. }
-            | Phase::Running { held, .. }
-            | Phase::Stopping { held, .. } => Some(held),
-        }
+        self.phase.held()
     }
 
     /// Its parts that may still run.
@@ -266,15 +290,27 @@ impl Job {
                 later => *later,
             }),
             Phase::Starting { again, .. } => deadline.min(*again),
-            Phase::Running { busy, notice, .. } => {
+            Phase::Running { busy, notice, pressure, .. } => {
                 let idle = match (self.terms.idle, notice) {
                     (Some(_), Some(notice)) => *notice,
                     (Some(idle), None) => busy.after(idle.after),
                     (None, _) => Moment::NEVER,
                 };
-                self.ends_by().min(idle)
+                self.ends_by().min(idle).min(pressure.ends())
             }
             Phase::Stopping { again, fenced, .. } => *again.min(fenced),
+        }
+    }
+}
+
+impl Phase {
+    /// What a job in it holds, if it holds anything.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        match self {
+            Phase::Queued { .. } => None,
+            Phase::Starting { held, .. }
+            | Phase::Running { held, .. }
+            | Phase::Stopping { held, .. } => Some(held),
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct JobTerms {
     pub preempt: Option<Preempt>,
     /// When it is taken to be idle; without it, it never is.
     pub idle: Option<Idle>,
+    /// When it suffers from its neighbours, of an online job; without it, it never does.
+    pub watermark: Option<Watermark>,
 }
 
 /// Cards, and a share of each.
@@ -42,6 +44,10 @@ pub struct Ask {
     pub place: Place,
     /// A neighbourhood that all its cards must share.
     pub same: Option<Near>,
+    /// A neighbourhood that all its cards share where one has room, and do without elsewhere.
+    pub prefer: Option<Near>,
+    /// Memory that it is foretold to take of each card: no slice that may not reach it will do.
+    pub foretold: Option<Mebibytes>,
     /// Names, or parts of names, of models that will do; empty for any.
     pub models: Vec<String>,
     /// The weakest enforcement that will do.
@@ -182,6 +188,24 @@ pub struct Idle {
     pub after: Seconds,
     /// Time from the notice until its slice is taken back.
     pub notice: Seconds,
+}
+
+/// Marks above which an online job suffers from its neighbours; either alone is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// Milliseconds that its answers may take.
+    pub latency_ms: Option<u32>,
+    /// The part of the compute kept for it that it may use.
+    pub usage: Option<Share>,
+}
+
+/// What an online job says of itself, or is seen to do; what is absent is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Milliseconds that its answers take.
+    pub latency_ms: Option<u32>,
+    /// The part of the compute kept for it that it uses.
+    pub usage: Option<Share>,
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ pub use bytes::{Bytes, Mebibytes, ParseBytesError};
 pub use card::{Card, CardKind, Rung, Site};
 pub use id::{CardId, Generation, JobId, LabelError, NodeName};
 pub use job::{
-    Ask, CardShare, Class, Idle, JobTerms, MemoryAsk, Near, Place, Policy, Preempt, Signal, Span,
+    Ask, CardShare, Class, Idle, JobTerms, Load, MemoryAsk, Near, Place, Policy, Preempt, Signal,
+    Span, Watermark,
 };
 pub use mig::{MigGeometry, MigPlace, MigProfile};
 pub use quota::Quota;

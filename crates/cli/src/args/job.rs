@@ -71,6 +71,14 @@ pub(crate) enum JobCommand {
     ///   cotenant job resize 17 --compute 50%
     #[command(verbatim_doc_comment)]
     Resize(ResizeArgs),
+    /// Say how an online job fares, so that its neighbours give back what it lacks
+    ///
+    /// From inside a job its number need not be given. A report counts for a minute, or until the
+    /// next one.
+    ///
+    ///   cotenant job report 17 --latency-ms 80
+    #[command(verbatim_doc_comment)]
+    Report(ReportArgs),
 }
 
 /// A job that is there already.
@@ -123,9 +131,15 @@ pub(crate) struct NeedsArgs {
     /// Processes that start together or not at all; 1 if not given
     #[arg(long, value_name = "N")]
     pub members: Option<u32>,
-    /// Memory kept for it on each card: 6GiB, 512MiB, or 25% of the card
-    #[arg(long, value_name = "AMOUNT")]
+    /// Memory kept for it on each card: 6GiB, 512MiB, 25% of the card, or auto
+    ///
+    /// auto is what earlier runs of this name took, else what --estimate says, with a tenth to spare.
+    /// A job that trains a workspace is estimated here if nothing is given.
+    #[arg(long, value_name = "AMOUNT", verbatim_doc_comment)]
     pub memory: Option<String>,
+    /// Memory that it is foretold to take on each card, as `cotenant estimate` says
+    #[arg(long, value_name = "SIZE")]
+    pub estimate: Option<String>,
     /// The most memory it may reach on each card; what is kept, if not given
     #[arg(long, value_name = "AMOUNT")]
     pub memory_limit: Option<String>,
@@ -150,6 +164,9 @@ pub(crate) struct NeedsArgs {
     /// What its cards must share: nvlink, numa or rack
     #[arg(long, value_name = "NEAR")]
     pub same: Option<String>,
+    /// What its cards share where there is room for that: nvlink, numa or rack
+    #[arg(long, value_name = "NEAR")]
+    pub prefer: Option<String>,
     /// A part of the name of a card that will do, such as H100; may be given several times
     #[arg(long, value_name = "MODEL")]
     pub model: Vec<String>,
@@ -179,6 +196,12 @@ pub(crate) struct TermsArgs {
     /// Let it make room for others: it gets SIGTERM and 30 s, unless the file says otherwise
     #[arg(long)]
     pub preemptible: bool,
+    /// Milliseconds that an online job's answers may take before its neighbours give back
+    #[arg(long, value_name = "MS")]
+    pub latency_mark_ms: Option<u32>,
+    /// Use of its compute, such as 90%, above which an online job's neighbours give back
+    #[arg(long, value_name = "SHARE")]
+    pub usage_mark: Option<String>,
     /// Seconds without work until it is told to go, with 60 s of notice unless the file has its own
     #[arg(long, value_name = "N")]
     pub idle_after_s: Option<u32>,
@@ -236,6 +259,28 @@ pub(crate) struct ResizeArgs {
     pub job: OneJob,
     #[command(flatten)]
     pub amounts: ResizeAmounts,
+}
+
+/// Arguments of `job report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The job's number
+    #[arg(value_name = "ID", env = "COTENANT_JOB", hide_env_values = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub id: u64,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// How a job fares, of which at least one thing is said.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct LoadArgs {
+    /// Milliseconds that its answers take
+    #[arg(long, value_name = "MS")]
+    pub latency_ms: Option<u32>,
+    /// The part of the compute kept for it that it uses, such as 85%
+    #[arg(long, value_name = "SHARE")]
+    pub usage: Option<String>,
 }
 
 /// New amounts, of which there is at least one.
@@ -329,6 +374,7 @@ mod tests {
             "cotenant job show 0",
             "cotenant job logs 17 --tail 0",
             "cotenant job cancel",
+            "cotenant job report 17",
             "cotenant job resize 17",
             "cotenant job list --state idle",
             "cotenant job list --limit 3 --all",

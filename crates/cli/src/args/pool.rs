@@ -27,6 +27,8 @@ pub(crate) enum PoolCommand {
     Devices(DevicesArgs),
     /// Submit, watch and end jobs of the pool
     Job(JobArgs),
+    /// List the pool's machines, and keep new jobs away from one or let them come
+    Node(NodeArgs),
     /// Add tenants, change what they may have, make their tokens
     Tenant(TenantArgs),
     /// Watch the pool's cards and who uses them
@@ -65,6 +67,9 @@ pub(crate) struct UpArgs {
     /// If not given: COTENANT_STATE, else cotenant in XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "FOLDER", verbatim_doc_comment)]
     pub state: Option<PathBuf>,
+    /// Days after a job's end for which what it printed and left in its folder are kept
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub keep_runs_days: u32,
 }
 
 /// Arguments of `devices`.
@@ -95,6 +100,38 @@ pub(crate) struct TopArgs {
 pub(crate) struct DownArgs {
     #[command(flatten)]
     pub pool: PoolArgs,
+}
+
+/// Arguments of `node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: NodeCommand,
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// The commands of `node`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List machines, their cards and their jobs
+    List,
+    /// Keep new jobs away from a machine; those that run there go on
+    ///
+    ///   cotenant node drain gpu-7
+    #[command(verbatim_doc_comment)]
+    Drain {
+        /// The machine
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Let new jobs come to a machine again
+    Resume {
+        /// The machine
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
 }
 
 /// Arguments of `tenant`.

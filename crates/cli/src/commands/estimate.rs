@@ -1,9 +1,12 @@
 //! `cotenant estimate`
 
+use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use cotenant_rag::job::{self, Estimate, JobError};
 use cotenant_rag::workspace::Workspace;
+use cotenant_types::Mebibytes;
 
 use super::{Ended, base};
 use crate::args::EstimateArgs;
@@ -20,6 +23,14 @@ pub(crate) fn run(arguments: &EstimateArgs, console: &Console) -> Ended {
     let estimate = job::estimate(&workspace, &model, &bars)?;
     console.data(&json(&estimate), || text(&estimate))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The memory that training a workspace takes at its peak, as it is foretold.
+pub(super) fn foretell(path: &Path, console: &Console) -> Result<Mebibytes, Box<dyn Error>> {
+    let workspace = Workspace::read(path).map_err(JobError::from)?;
+    let model = base::open(&workspace.base, &workspace.limits, console)?;
+    let estimate = job::estimate(&workspace, &model, &Bars::new(console.quiet))?;
+    Ok(Mebibytes(estimate.peak_mib()))
 }
 
 fn json(estimate: &Estimate) -> serde_json::Value {

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 
-use cotenant_api::{Client, ClientError, JobFilter, JobRequest, JobState, TenantRequest};
+use cotenant_api::{
+    Client, ClientError, JobFilter, JobRequest, JobState, LoadRequest, NodeRequest, TenantRequest,
+};
 
 use crate::daemon::Daemon;
 
-fn status<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> u16 {
+pub(crate) fn status<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> u16 {
     match answer {
         Ok(_) => 200,
         Err(ClientError::Refused { status, .. }) => status,
@@ -48,9 +50,11 @@ fn a_tenant_sees_and_touches_its_own_alone() {
     }
     assert_eq!(law.log(id, ("stdout", 0), 0).unwrap().bytes, b"hidden words\n");
 
+    let load = LoadRequest { latency_ms: Some(1), usage: None };
     assert_eq!(status(code.job(id)), 404);
     assert_eq!(status(code.explain(id)), 404);
     assert_eq!(status(code.cancel(id)), 404);
+    assert_eq!(status(code.report_load(id, &load)), 404);
     assert_eq!(status(code.log(id, ("stdout", 0), 0)), 404);
     assert_eq!(code.jobs(&JobFilter::default()).unwrap().total, 0);
     let other = JobFilter { tenant: Some("law".to_owned()), ..JobFilter::default() };
@@ -61,6 +65,7 @@ fn a_tenant_sees_and_touches_its_own_alone() {
     assert_eq!(status(code.submit(&for_law, None)), 403);
     assert_eq!(status(code.put_tenant("code", &TenantRequest::default())), 403);
     assert_eq!(status(code.create_token("law")), 403);
+    assert_eq!(status(code.put_node("cpu", &NodeRequest { draining: true })), 403);
     assert_eq!(status(code.shutdown()), 403);
     assert_eq!(operator.jobs(&JobFilter::default()).unwrap().total, 1);
 

@@ -11,4 +11,6 @@ mod dashboard;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod webdriver;

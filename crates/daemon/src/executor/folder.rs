@@ -8,6 +8,7 @@
 //!   begun        the supervisor is about to start the members: from here on, some may run
 //!   started      the members were started
 //!   stop.json    somebody wants it to end
+//!   peak.json    MiB that a member had at most, where that is measured; before exit.json
 //!   exit.json    how it ended; whoever holds the lock writes it, once
 //!   stdout.0     what member 0 printed, and so on
 //! ```
@@ -19,7 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cotenant_sched::{Exit, Run};
-use cotenant_types::{JobId, Signal};
+use cotenant_types::{JobId, Mebibytes, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -136,13 +137,32 @@ impl RunFolder {
         self.write("exit.json", exit)
     }
 
+    /// Whether it has ended; a folder in which nothing was begun has not.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.read_exit().is_some()
+    }
+
     pub(super) fn read_exit(&self) -> Option<Exit> {
         self.read("exit.json").ok()
+    }
+
+    pub(super) fn write_peak(&self, peak: Mebibytes) -> io::Result<()> {
+        self.write("peak.json", &peak)
+    }
+
+    /// The most memory that a member had, if it was measured.
+    pub(super) fn read_peak(&self) -> Option<Mebibytes> {
+        self.read("peak.json").ok()
     }
 
     /// Tells the members that their slice will be taken back.
     pub(super) fn write_notice(&self, at_ms: u64) -> io::Result<()> {
         self.write("notice.json", &at_ms)
+    }
+
+    /// The runs of an attempt, one for each machine.
+    pub(crate) fn all_in(attempt: &Path) -> Vec<Self> {
+        below(attempt).into_iter().map(Self).collect()
     }
 
     /// The file that a member's stream goes to: `stdout` or `stderr`.

@@ -10,7 +10,7 @@ use std::thread;
 
 use cotenant_api::JobRequest;
 use cotenant_device::{Cgroups, CpuLimits, Held, OWNED_VARIABLES, environment};
-use cotenant_sched::{Command, Event, Exit, Run};
+use cotenant_sched::{Command, Event, Exit, Run, StartFailure};
 use cotenant_types::{Card, CardId, CardKind, MemberSlices, Policy, Rung};
 
 use super::folder::{self, MARK, MemberFile, RunFile, RunFolder, StopFile};
@@ -26,14 +26,15 @@ pub(crate) type Cards = Arc<Mutex<BTreeMap<CardId, Card>>>;
 /// Jobs as process groups, in control groups where there are any.
 pub(crate) struct LocalExecutor {
     runs: PathBuf,
+    address: String,
     cards: Cards,
     tell: Arc<Tell>,
 }
 
 impl LocalExecutor {
-    /// An executor that keeps its runs in a folder.
-    pub(crate) fn new(runs: PathBuf, cards: Cards, tell: Tell) -> Self {
-        Self { runs, cards, tell: Arc::new(tell) }
+    /// An executor that keeps its runs in a folder, and tells jobs the pool's address.
+    pub(crate) fn new((runs, address): (PathBuf, String), cards: Cards, tell: Tell) -> Self {
+        Self { runs, address, cards, tell: Arc::new(tell) }
     }
 
     fn start(
@@ -76,14 +77,15 @@ impl LocalExecutor {
             (self.tell)(Event::Started { run: run.clone() });
         }
         if let Some(exit) = folder.read_exit() {
-            (self.tell)(Event::Exited { run: run.clone(), exit });
+            (self.tell)(exited(run, folder, exit));
             return true;
         }
         folder.is_begun() || folder.try_lock().is_none()
     }
 
     fn not_started(&self, run: &Run, why: &str) {
-        (self.tell)(Event::StartFailed { run: run.clone(), why: why.to_owned() });
+        let why = StartFailure::Broken(why.to_owned());
+        (self.tell)(Event::StartFailed { run: run.clone(), why });
     }
 
     fn prepare(
@@ -116,6 +118,7 @@ impl LocalExecutor {
             let inherited =
                 INHERITED.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?)));
             let ours = [
+                ("COTENANT_POOL", self.address.clone()),
                 ("COTENANT_JOB", run.job.to_string()),
                 ("COTENANT_GENERATION", run.generation.to_string()),
                 ("COTENANT_MEMBER", number.to_string()),
@@ -171,7 +174,7 @@ impl LocalExecutor {
 
     fn stop(&self, run: &Run, stop: StopFile) {
         let folder = RunFolder::of(&self.runs, run);
-        let tell = |exit| (self.tell)(Event::Exited { run: run.clone(), exit });
+        let tell = |exit| (self.tell)(exited(run, &folder, exit));
         if folder.create().is_err() {
             // It is asked again.
             return;
@@ -231,7 +234,7 @@ impl LocalExecutor {
                 let _ = supervisor.wait();
             }
             let exit = wait_for_end(&folder);
-            tell(Event::Exited { run, exit });
+            tell(exited(&run, &folder, exit));
         });
     }
 }
@@ -263,7 +266,7 @@ impl Executor for LocalExecutor {
             let folder = RunFolder::of(&self.runs, run);
             known.insert(folder.path().to_owned());
             match end_of(&folder) {
-                Some(exit) => (self.tell)(Event::Exited { run: run.clone(), exit }),
+                Some(exit) => (self.tell)(exited(run, &folder, exit)),
                 None => self.take_over(run.clone(), folder, &mut alive),
             }
         }
@@ -277,6 +280,11 @@ impl Executor for LocalExecutor {
         }
         alive
     }
+}
+
+/// What is told of a run that has ended.
+fn exited(run: &Run, folder: &RunFolder, exit: Exit) -> Event {
+    Event::Exited { run: run.clone(), exit, peak: folder.read_peak() }
 }
 
 /// How a run ended, if it has: a supervisor writes that down before it lets go of the lock.

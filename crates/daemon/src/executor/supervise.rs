@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use cotenant_device::{Cgroups, Group};
 use cotenant_sched::Exit;
-use cotenant_types::Signal;
+use cotenant_types::{Mebibytes, Signal};
 use rustix::process::{Pid, kill_process_group};
 use thiserror::Error;
 
@@ -21,6 +21,8 @@ use super::folder::{MemberFile, RunFile, RunFolder, StopFile};
 
 /// How often the supervisor looks whether something ended or is to end.
 const LOOK: Duration = Duration::from_millis(25);
+/// Every so many looks memory is read, which costs more than a look.
+const LOOKS_FOR_A_PEAK: u32 = 8;
 /// Most bytes that are kept of a stream.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 /// How long a gang's members have once one of them failed.
@@ -66,7 +68,10 @@ pub fn supervise(folder: &Path) -> Result<(), InternalError> {
     folder.mark_started().map_err(failed("write"))?;
     // The daemon may be gone; whoever comes after it finds the file.
     let _ = io::stdout().write_all(b"started\n").and_then(|()| io::stdout().flush());
-    let exit = wait(&folder, &mut members);
+    let mut peak = Peak::new(&run);
+    let exit = wait(&folder, &mut members, &mut peak);
+    // Without it less is known of the job, and nothing is wrong.
+    let _ = peak.most().map(|most| folder.write_peak(most));
     clean_up(&run, &mut members);
     let exit = told_apart(&run, exit);
     remove_groups(&run);
@@ -138,10 +143,11 @@ fn copy(mut from: impl Read + Send + 'static, mut to: File, done: mpsc::Sender<(
 }
 
 /// Waits until every member has ended, of itself or because somebody wants it; gives the worst end.
-fn wait(folder: &RunFolder, members: &mut [Member]) -> Exit {
+fn wait(folder: &RunFolder, members: &mut [Member], peak: &mut Peak) -> Exit {
     let mut asked: Option<StopFile> = None;
     let mut kill_at: Option<Instant> = None;
     loop {
+        peak.look();
         for member in members.iter_mut().filter(|member| member.ended.is_none()) {
             member.ended = member.child.try_wait().ok().flatten();
         }
@@ -201,6 +207,35 @@ fn clean_up(run: &RunFile, members: &mut [Member]) {
         for _ in 0..2 {
             let _ = member.streams.recv_timeout(until.saturating_duration_since(Instant::now()));
         }
+    }
+}
+
+/// The most memory that a member has had so far, looked at now and then.
+///
+/// The kernel keeps a peak too, but counts files in its cache, which grow to any limit.
+struct Peak {
+    groups: Vec<Group>,
+    bytes: u64,
+    looks: u32,
+}
+
+impl Peak {
+    fn new(run: &RunFile) -> Self {
+        Self { groups: groups(run).collect(), bytes: 0, looks: 0 }
+    }
+
+    fn look(&mut self) {
+        self.looks += 1;
+        if self.looks % LOOKS_FOR_A_PEAK != 1 {
+            return;
+        }
+        let held = self.groups.iter().filter_map(|group| group.read_use().ok());
+        let most = held.map(|it| it.memory_held_bytes).max().unwrap_or(0);
+        self.bytes = self.bytes.max(most);
+    }
+
+    fn most(&self) -> Option<Mebibytes> {
+        (self.bytes > 0).then(|| Mebibytes(self.bytes.div_ceil(1 << 20)))
     }
 }
 

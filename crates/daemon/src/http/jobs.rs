@@ -3,8 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use cotenant_api::{ExplainView, JobPage, JobRequest, JobState, JobView, ResizeRequest};
-use cotenant_sched::{Event, Job};
+use cotenant_api::{
+    ExplainView, JobPage, JobRequest, JobState, JobView, LoadRequest, ResizeRequest,
+};
+use cotenant_sched::{Event, Job, expected_memory};
 use cotenant_types::JobId;
 use serde::Deserialize;
 
@@ -42,11 +44,20 @@ pub(super) async fn submit(
     let key = key_of(&headers)?;
     let default = DEFAULT_TENANT.parse().expect("it is a good name");
     let tenant = caller.tenant().unwrap_or(&default);
-    let resolved = request.resolve(Some(tenant), keeper::now())?;
-    if !caller.owns(resolved.terms.tenant.as_str()) {
-        let message = format!("the token is not that of tenant {}", resolved.terms.tenant);
+    let (payer, name) = request.owner(Some(tenant))?;
+    if !caller.owns(payer.as_str()) {
+        let message = format!("the token is not that of tenant {payer}");
         return Err(Fault::new(StatusCode::FORBIDDEN, "not-yours", message));
     }
+    let request = match request.wants_auto_memory() {
+        true => {
+            let past = shared.read(move |reader| reader.past_runs(payer.as_str(), &name)).await?;
+            let expected = expected_memory(request.foretold()?, &past);
+            request.with_memory(expected)?
+        }
+        false => request,
+    };
+    let resolved = request.resolve(Some(tenant), keeper::now())?;
     let (name, terms) = (resolved.name, resolved.terms);
     let submission = Box::new(Submission { name, terms, request, key });
     let JobId(id) = shared.ask(|reply| Message::Submit(submission, reply)).await?;
@@ -169,4 +180,16 @@ pub(super) async fn resize(
     let ask = request.apply(&record.terms.ask)?;
     shared.event(Event::ResizeRequested { job: JobId(id), ask }).await?;
     show(State(shared), caller, InPath(id)).await
+}
+
+pub(super) async fn report_load(
+    State(shared): State<Shared>,
+    caller: Caller,
+    InPath(id): InPath<u64>,
+    Body(request): Body<LoadRequest>,
+) -> Result<StatusCode, Fault> {
+    find(&shared, &caller, id).await?;
+    let load = request.resolve()?;
+    shared.event(Event::LoadReported { job: JobId(id), load }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -7,6 +7,7 @@ mod events;
 mod jobs;
 mod logs;
 mod metrics;
+mod nodes;
 mod problem;
 mod shared;
 mod tenants;
@@ -58,6 +59,9 @@ fn handler(route: Route) -> MethodRouter<Shared> {
         Route::ReadLog => get(logs::read),
         Route::CancelJob => post(jobs::cancel),
         Route::ResizeJob => post(jobs::resize),
+        Route::ReportLoad => post(jobs::report_load),
+        Route::ListNodes => get(nodes::list),
+        Route::PutNode => put(nodes::set),
         Route::ListTenants => get(tenants::list),
         Route::PutTenant => put(tenants::set),
         Route::CreateToken => post(tenants::create_token),

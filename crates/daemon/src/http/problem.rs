@@ -66,7 +66,16 @@ impl From<NotDone> for Fault {
                 Some("wait until some of them ended, or cancel some"),
             ),
             Refusal::NoResize { .. } => (StatusCode::CONFLICT, "no-resize", None),
-            Refusal::NotOnline(_) => (StatusCode::CONFLICT, "not-online", None),
+            Refusal::NoWatermark(_) => (
+                StatusCode::CONFLICT,
+                "no-watermark",
+                Some("submit it with class = \"online\" and watermark = { latency_ms = 50 }"),
+            ),
+            Refusal::UnknownNode(_) => (
+                StatusCode::NOT_FOUND,
+                "no-node",
+                Some("cotenant node list shows the machines there are"),
+            ),
         };
         let fault = Self::new(status, code, &refusal);
         match hint {

@@ -70,6 +70,7 @@ pub(super) fn job(
         retries_left: record.retries_left,
         members,
         exit: stored.exit.clone(),
+        peak_memory_mib: stored.peak_mib,
         usage: usage.filter(|_| row.state == JobState::Running),
         life: life.into_iter().map(event).collect(),
         row,

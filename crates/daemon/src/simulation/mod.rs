@@ -6,13 +6,14 @@
 
 mod check;
 mod dice;
+mod faults;
 mod machines;
+mod people;
 mod world;
 
-use std::collections::BTreeMap;
-
 use dice::Dice;
-use world::{Fault, World};
+use faults::{Fault, Fired};
+use world::World;
 
 /// Seeds of a run, unless somebody asks for others.
 const SEEDS: u64 = 2000;
@@ -22,15 +23,15 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs a seed to its end; gives its log and the faults that it met.
-fn run(seed: u64) -> (String, BTreeMap<Fault, u32>) {
+fn run(seed: u64) -> (String, Fired) {
     let mut world = World::new(Dice::new(seed));
     world.run();
     (world.log, world.fired)
 }
 
 /// Runs many seeds; gives the faults that they met. The first that fails says how to replay it.
-fn run_all(seeds: impl Iterator<Item = u64>) -> BTreeMap<Fault, u32> {
-    let mut fired: BTreeMap<Fault, u32> = BTreeMap::new();
+fn run_all(seeds: impl Iterator<Item = u64>) -> Fired {
+    let mut fired = Fired::new();
     for seed in seeds {
         let caught = std::panic::catch_unwind(|| run(seed));
         let (_, faults) = caught.unwrap_or_else(|panic| {
@@ -60,12 +61,14 @@ fn whatever_fails_nothing_is_lost_or_runs_twice() {
         let halves = [0, 1].map(|first| scope.spawn(move || run_all((first..seeds).step_by(2))));
         halves.map(|half| half.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let mut fired: BTreeMap<Fault, u32> = BTreeMap::new();
+    let mut fired = Fired::new();
     for (fault, count) in halves.into_iter().flatten() {
         *fired.entry(fault).or_default() += count;
     }
     for fault in Fault::ALL {
-        assert!(fired.get(&fault).is_some_and(|&count| count > 0), "{fault:?} was never tried");
+        for stage in fault.stages() {
+            assert!(fired.contains_key(&(fault, *stage)), "{fault:?} never struck {stage:?}");
+        }
     }
 }
 

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use cotenant_api::JobRequest;
+use cotenant_device::{CardsSpec, discover};
 use cotenant_sched::{Event, Help, Job, Phase, Reason, State};
 use cotenant_types::{
-    Amount, Ask, Card, CardKind, CardShare, Class, Idle, JobId, JobTerms, Mebibytes, MemoryAsk,
-    Moment, Near, NodeName, Place, Policy, Preempt, Quota, Rung, Seconds, Share, Signal, Site,
-    Span,
+    Amount, Ask, Card, CardId, JobId, Load, Mebibytes, Moment, NodeName, Quota, Share, Site,
 };
 use tokio::sync::oneshot;
 
-use super::check;
 use super::dice::Dice;
+use super::faults::{Fault, Fired, Odds, Stage};
 use super::machines::{Chance, Machines};
+use super::{check, people};
 use crate::executor::Errand;
 use crate::keeper::{Keeper, Message, Submission};
 use crate::live::Live;
@@ -28,36 +28,6 @@ const STEPS: u32 = 150;
 /// Steps without faults after which everything must have ended.
 const QUIET_STEPS: u32 = 4000;
 
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
-    StartFails,
-    AnswerLost,
-    AnswerTwice,
-    ExitLost,
-    CardFallsOff,
-    NodeCutOff,
-    ClockJumps,
-    DiskFull,
-    DiesBeforeCommands,
-    DiesAfterCommands,
-}
-
-impl Fault {
-    pub(super) const ALL: [Fault; 10] = [
-        Fault::StartFails,
-        Fault::AnswerLost,
-        Fault::AnswerTwice,
-        Fault::ExitLost,
-        Fault::CardFallsOff,
-        Fault::NodeCutOff,
-        Fault::ClockJumps,
-        Fault::DiskFull,
-        Fault::DiesBeforeCommands,
-        Fault::DiesAfterCommands,
-    ];
-}
-
 /// Everything.
 pub(super) struct World {
     dice: Dice,
@@ -66,29 +36,24 @@ pub(super) struct World {
     machines: Machines,
     /// Since when each machine is cut off.
     cut_since: BTreeMap<NodeName, Moment>,
-    lost_cards: BTreeSet<(NodeName, u32)>,
+    lost_cards: BTreeSet<CardId>,
     now: Moment,
-    /// How often each fault happens in a thousand chances; some never do in a run.
-    odds: BTreeMap<Fault, u64>,
+    odds: Odds,
     acknowledged: BTreeSet<JobId>,
-    pub(super) fired: BTreeMap<Fault, u32>,
+    pub(super) fired: Fired,
     pub(super) log: String,
 }
 
 impl World {
     pub(super) fn new(mut dice: Dice) -> Self {
-        let mut odds = BTreeMap::new();
-        for fault in Fault::ALL {
-            let often = *dice.pick(&[0, 20, 100]);
-            odds.insert(fault, often);
-        }
+        let odds = Odds::throw(&mut dice);
         let store = Store::open(Path::new(":memory:")).unwrap();
         let (keeper, errands) = keeper(State::default(), store);
         let mut world = Self {
             dice,
             keeper: Some(keeper),
             errands,
-            machines: Machines::default(),
+            machines: Machines::new((0..NODES).flat_map(|at| cards(&node(at))).collect()),
             cut_since: BTreeMap::new(),
             lost_cards: BTreeSet::new(),
             now: Moment(1_000_000),
@@ -122,13 +87,15 @@ impl World {
         self.odds.clear();
         self.cut_since.clear();
         self.machines.cut_off.clear();
-        self.lost_cards.clear();
-        self.full_disk(false);
+        for card in std::mem::take(&mut self.lost_cards) {
+            self.machines.find(&card);
+        }
         self.report_cards();
         let undrain = |node| Event::DrainSet { node, is_draining: false };
         self.tell((0..NODES).map(node).map(undrain).collect());
         for _ in 0..QUIET_STEPS {
             self.work();
+            self.check();
             if self.state().jobs().all(|job| self.is_hopeless(job)) {
                 return;
             }
@@ -162,9 +129,14 @@ impl World {
             self.now = Moment((self.now.0 + self.dice.below(100_000)).saturating_sub(by));
         }
         if self.strikes(Fault::CardFallsOff) {
-            let card = (node(self.dice.below(NODES)), self.dice.below(3) as u32);
-            if !self.lost_cards.remove(&card) {
-                self.lost_cards.insert(card);
+            let cards = cards(&node(self.dice.below(NODES)));
+            let card = self.dice.pick(&cards).id.clone();
+            match self.lost_cards.remove(&card) {
+                true => self.machines.find(&card),
+                false => {
+                    self.machines.lose(&card);
+                    self.lost_cards.insert(card);
+                }
             }
             self.report_cards();
         }
@@ -173,10 +145,13 @@ impl World {
             self.machines.cut_off.insert(node.clone());
             self.cut_since.entry(node).or_insert(self.now);
         }
-        let is_full = self.strikes(Fault::DiskFull);
-        self.full_disk(is_full);
+        let (is_full, is_busy) = (self.strikes(Fault::DiskFull), self.strikes(Fault::StoreBusy));
+        self.trouble_store(is_full, is_busy);
         self.work();
-        self.full_disk(false);
+        self.trouble_store(false, false);
+        // What could not even be read is read again before anything else is done.
+        self.tell(Vec::new());
+        self.check();
     }
 
     /// Time goes by, machines work and speak, the keeper listens and plans, commands are heard.
@@ -190,21 +165,31 @@ impl World {
         }
         let now = self.now;
         self.keeper().plan_until_quiet(now);
+        self.carry_out();
+    }
+
+    /// Commands are heard and answered, and the daemon dies between any two steps of that.
+    fn carry_out(&mut self) {
         if self.strikes(Fault::DiesBeforeCommands) {
-            while self.errands.try_recv().is_ok() {}
             return self.die();
         }
+        let is_deaf = self.strikes(Fault::DiesBeforeAnswers);
         while let Ok(errand) = self.errands.try_recv() {
             writeln!(self.log, "{} {:?}", self.now.0, errand.command).unwrap();
             let command = &errand.command;
             let said =
                 self.with_machines(|machines, now, chance| machines.hear(now, command, chance));
+            if is_deaf {
+                continue;
+            }
             self.tell(said);
+            if self.strikes(Fault::DiesAmidCommands) {
+                return self.die();
+            }
         }
-        if self.strikes(Fault::DiesAfterCommands) {
+        if is_deaf || self.strikes(Fault::DiesAfterAnswers) {
             self.die();
         }
-        self.check();
     }
 
     fn check(&mut self) {
@@ -218,8 +203,10 @@ impl World {
         }
     }
 
-    /// The daemon dies, and another takes over from the disk.
+    /// The daemon dies with what it had not yet said, and another takes over from the disk, which
+    /// by then can be written again.
     fn die(&mut self) {
+        self.trouble_store(false, false);
         let Keeper { store, .. } = self.keeper.take().unwrap();
         let state = store.load().unwrap();
         let (keeper, errands) = keeper(state, store);
@@ -260,16 +247,15 @@ impl World {
     fn report_cards(&mut self) {
         let said = (0..NODES).map(node).filter(|node| !self.machines.cut_off.contains(node));
         let said = said.map(|node| {
-            let lost = |index: &u32| !self.lost_cards.contains(&(node.clone(), *index));
-            let cards = (0..3).filter(lost).map(|index| card(&node, index)).collect();
-            Event::CardsReported { node: node.clone(), cards }
+            let cards = self.machines.found(&node);
+            Event::CardsReported { node, cards }
         });
         let said = said.collect();
         self.tell(said);
     }
 
     fn submit(&mut self) {
-        let terms = self.terms();
+        let terms = people::terms(&mut self.dice, self.now);
         let request = JobRequest { command: vec!["true".to_owned()], ..JobRequest::default() };
         let key = self.dice.happens(300).then(|| format!("key-{}", self.dice.below(20)));
         let submission = Submission { name: "job".to_owned(), terms, request, key };
@@ -291,12 +277,16 @@ impl World {
         let job = *self.dice.pick(&jobs);
         let event = match self.dice.below(5) {
             0 => Event::CancelRequested { job },
-            1 => Event::PressureSet { job, is_high: self.dice.happens(500) },
+            1 => {
+                let usage = Share::from_per_mille(self.dice.below(1001) as u32).ok();
+                let latency_ms = self.dice.happens(500).then(|| self.dice.below(200) as u32);
+                Event::LoadReported { job, load: Load { latency_ms, usage } }
+            }
             2 => Event::JobBusy { job },
             3 => {
                 let members = self.state().job(job).unwrap().terms.ask.members;
                 let cards = self.state().job(job).unwrap().terms.ask.cards;
-                let share = self.share();
+                let share = people::share(&mut self.dice);
                 let old = self.state().job(job).unwrap().terms.ask.clone();
                 Event::ResizeRequested { job, ask: Ask { members, cards, share, ..old } }
             }
@@ -308,50 +298,6 @@ impl World {
         let (reply, _answer) = oneshot::channel();
         let now = self.now;
         self.keeper().take_in(now, vec![Message::Event(event, Some(reply))]);
-    }
-
-    fn terms(&mut self) -> JobTerms {
-        let dice = &mut self.dice;
-        let class = if dice.happens(300) { Class::Online } else { Class::Offline };
-        let is_soft = class == Class::Offline && dice.happens(600);
-        let mut sometimes =
-            |per_mille, upto| dice.happens(per_mille).then(|| Seconds(1 + dice.below(upto) as u32));
-        let (time_limit, deadline) = (sometimes(400, 100), sometimes(100, 300));
-        let idle = sometimes(100, 60).map(|after| Idle { after, notice: Seconds(10) });
-        let share = self.share();
-        let dice = &mut self.dice;
-        JobTerms {
-            tenant: dice.pick(&["a", "b", "c"]).parse().unwrap(),
-            ask: Ask {
-                members: *dice.pick(&[1, 1, 1, 2, 3]),
-                cards: *dice.pick(&[1, 1, 2]),
-                share,
-                policy: *dice.pick(&[Policy::Fixed, Policy::Burst, Policy::Contend]),
-                place: *dice.pick(&[Place::Binpack, Place::Spread]),
-                same: *dice.pick(&[None, None, Some(Near::Nvlink), Some(Near::Rack)]),
-                models: Vec::new(),
-                rung_min: None,
-            },
-            class,
-            priority: dice.below(3) as i32,
-            time_limit,
-            deadline: deadline.map(|wait| self.now.after(wait)),
-            retries: dice.below(3) as u32,
-            preempt: is_soft.then_some(Preempt { signal: Signal::Term, grace: Seconds(5) }),
-            idle,
-        }
-    }
-
-    fn share(&mut self) -> CardShare {
-        if self.dice.happens(200) {
-            return CardShare::Whole;
-        }
-        let memory = MemoryAsk::Mib(Mebibytes(1_000 * (1 + self.dice.below(60))));
-        let compute = Share::from_per_mille(50 * (1 + self.dice.below(15) as u32)).unwrap();
-        CardShare::Part {
-            memory: Span { request: memory, limit: memory },
-            compute: Span { request: compute, limit: compute },
-        }
     }
 
     /// Events that machines send; what cannot be written down is taken in again by the keeper.
@@ -366,20 +312,33 @@ impl World {
 
     fn with_machines<T>(&mut self, act: impl FnOnce(&mut Machines, Moment, Chance<'_>) -> T) -> T {
         let (odds, fired) = (&self.odds, &mut self.fired);
-        let mut faults = |fault: Fault, dice: &mut Dice| {
-            let strikes = odds.get(&fault).is_some_and(|&odds| dice.happens(odds));
-            *fired.entry(fault).or_default() += u32::from(strikes);
+        let state = &self.keeper.as_ref().unwrap().state;
+        let mut faults = |fault: Fault, job: JobId, dice: &mut Dice| {
+            let strikes = odds.strikes(fault, dice);
+            if strikes && let Some(job) = state.job(job) {
+                *fired.entry((fault, Stage::of(job))).or_default() += 1;
+            }
             strikes
         };
         act(&mut self.machines, self.now, (&mut self.dice, &mut faults))
     }
 
+    /// Whether a fault strikes the whole pool, and so every job in it.
     fn strikes(&mut self, fault: Fault) -> bool {
-        self.with_machines(|_, _, (dice, faults)| faults(fault, dice))
+        let strikes = self.odds.strikes(fault, &mut self.dice);
+        if strikes {
+            let stages: BTreeSet<Stage> = self.state().jobs().map(Stage::of).collect();
+            for stage in stages {
+                *self.fired.entry((fault, stage)).or_default() += 1;
+            }
+        }
+        strikes
     }
 
-    fn full_disk(&mut self, is_full: bool) {
-        self.keeper().store.limit_pages(is_full);
+    fn trouble_store(&mut self, is_full: bool, is_busy: bool) {
+        let store = &mut self.keeper().store;
+        store.limit_pages(is_full);
+        store.is_busy = is_busy;
     }
 
     fn keeper(&mut self) -> &mut Keeper {
@@ -409,6 +368,7 @@ impl Keeper {
             let waits_now = matches!(job.phase, Phase::Queued { .. });
             assert!(!waits_now || waits.contains_key(&job.id), "job {} waits for nothing", job.id);
         }
+        check::reasons(&self.state, &waits);
     }
 }
 
@@ -422,17 +382,16 @@ fn node(at: u64) -> NodeName {
     format!("n{at}").parse().unwrap()
 }
 
-fn card(node: &NodeName, index: u32) -> Card {
-    Card {
+/// The cards of a machine: of the last, in MIG mode.
+fn cards(node: &NodeName) -> Vec<Card> {
+    let kind = if node.as_str() == "n2" { "sim:3xH100+mig" } else { "sim:3xH100" };
+    let spec: CardsSpec = kind.parse().unwrap();
+    let cards = discover(&spec).unwrap().cards.into_iter().enumerate();
+    let card = |(index, card): (usize, Card)| Card {
         id: format!("{node}-{index}").parse().unwrap(),
         node: node.clone(),
-        index,
-        kind: CardKind::Sim,
-        model: "H100".to_owned(),
-        memory: Mebibytes(80_000),
-        cores: 0,
-        site: Site { nvlink: index / 2, numa: 0, rack: "r".to_owned() },
-        rungs: vec![Rung::Mps],
-        mig: None,
-    }
+        site: Site { nvlink: index as u32 / 2, numa: 0, rack: "r".to_owned() },
+        ..card
+    };
+    cards.map(card).collect()
 }

@@ -17,7 +17,7 @@ pub(crate) use read::{JobQuery, Reader, StoredEvent, StoredJob};
 pub(crate) use write::{Change, NewJob};
 
 /// The form of the file; a file of a later form is refused.
-const FORM: i64 = 1;
+const FORM: i64 = 2;
 /// How long a writer waits for another to be done.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
@@ -37,10 +37,12 @@ create table if not exists jobs (
     started_ms integer,
     ended_ms integer,
     request text not null,
-    record text not null
+    record text not null,
+    peak_mib integer
 ) strict;
 create index if not exists jobs_by_state on jobs (state, id);
 create index if not exists jobs_by_tenant on jobs (tenant, id);
+create index if not exists jobs_by_name on jobs (tenant, name, id) where peak_mib is not null;
 create table if not exists events (
     seq integer primary key,
     at_ms integer not null,
@@ -61,6 +63,9 @@ create table if not exists keys (
     primary key (tenant, key)
 ) strict, without rowid;
 ";
+
+/// What files of form 1 lack.
+const FROM_FORM_1: &str = "alter table jobs add column peak_mib integer;";
 
 /// Why the store cannot be used.
 #[derive(Debug, Error)]
@@ -102,6 +107,9 @@ pub(crate) struct Store {
     path: PathBuf,
     connection: Connection,
     last_seq: u64,
+    /// Whether somebody else holds the file, as far as a simulation goes.
+    #[cfg(test)]
+    pub(crate) is_busy: bool,
 }
 
 impl Store {
@@ -117,12 +125,21 @@ impl Store {
         if form > FORM {
             return Err(StoreError::Newer { path: path.to_owned(), form });
         }
+        if form == 1 {
+            connection.execute_batch(FROM_FORM_1).map_err(failed("bring up to date"))?;
+        }
         connection.execute_batch(TABLES).map_err(failed("set up"))?;
         connection.pragma_update(None, "user_version", FORM).map_err(failed("set up"))?;
         let last_seq: i64 = connection
             .query_row("select coalesce(max(seq), 0) from events", [], |row| row.get(0))
             .map_err(failed("read"))?;
-        Ok(Self { path: path.to_owned(), connection, last_seq: last_seq.unsigned_abs() })
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            last_seq: last_seq.unsigned_abs(),
+            #[cfg(test)]
+            is_busy: false,
+        })
     }
 
     /// The last event's place in the log.
@@ -141,7 +158,18 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn has_ended(&self, job: cotenant_types::JobId) -> bool {
         let query = "select exists (select 1 from jobs where id = ? and state = 'ended')";
-        self.connection.query_row(query, [job.0 as i64], |row| row.get(0)).unwrap()
+        let mut query = self.connection.prepare_cached(query).unwrap();
+        query.query_row([job.0 as i64], |row| row.get(0)).unwrap()
+    }
+
+    /// Whether the file can be had now.
+    #[cfg(test)]
+    fn check_free(&self) -> Result<(), StoreError> {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        match self.is_busy {
+            true => Err(self.failed("use")(rusqlite::Error::SqliteFailure(busy, None))),
+            false => Ok(()),
+        }
     }
 
     fn failed(&self, doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + use<> {

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use cotenant_sched::{CardRecord, Job};
-use cotenant_types::Quota;
+use cotenant_api::JobRequest;
+use cotenant_sched::{CardRecord, Job, Outcome, PastRun, RUNS_COUNTED_MAX};
+use cotenant_types::{Mebibytes, Quota};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, ToSql, params};
 
 /// Rows of the `jobs` table in the order that [`StoredJob`] is read.
 const JOB_COLUMNS: &str = "id, tenant, name, kind, class, priority, state, outcome, asks, exit, \
-                           submitted_ms, started_ms, ended_ms, request, record";
+                           submitted_ms, started_ms, ended_ms, request, record, peak_mib";
 
 /// Connections that only read, handed round.
 pub(crate) struct Reader {
@@ -34,6 +35,7 @@ pub(crate) struct StoredJob {
     pub(crate) ended_ms: Option<u64>,
     pub(crate) request: String,
     pub(crate) record: String,
+    pub(crate) peak_mib: Option<u64>,
 }
 
 /// A line of the log.
@@ -114,6 +116,28 @@ impl Reader {
             let mut query = connection.prepare_cached(&page)?;
             let jobs = query.query_map(&values[..], job_of)?.collect::<Read<Vec<_>>>()?;
             Ok((jobs, total.unsigned_abs()))
+        })
+    }
+
+    /// What earlier runs of a tenant's jobs of a name took, the newest first.
+    pub(crate) fn past_runs(&self, tenant: &str, name: &str) -> Read<Vec<PastRun>> {
+        let query = "select peak_mib, outcome, request from jobs \
+                     where tenant = ? and name = ? and peak_mib is not null \
+                     order by id desc limit ?";
+        self.with(|connection| {
+            let mut query = connection.prepare_cached(query)?;
+            let values = params![tenant, name, RUNS_COUNTED_MAX as i64];
+            let run = |row: &Row<'_>| {
+                let outcome: Option<String> = row.get(1)?;
+                let request: String = row.get(2)?;
+                let request: Option<JobRequest> = serde_json::from_str(&request).ok();
+                Ok(PastRun {
+                    peak: Mebibytes(row.get::<_, i64>(0)?.unsigned_abs()),
+                    estimate: request.and_then(|request| request.foretold().ok()?),
+                    is_cut: outcome.as_deref() == Some(Outcome::OutOfMemory.name()),
+                })
+            };
+            query.query_map(values, run)?.collect()
         })
     }
 
@@ -205,7 +229,7 @@ impl Reader {
 }
 
 fn job_of(row: &Row<'_>) -> Read<StoredJob> {
-    let moment = |at: usize| -> Read<Option<u64>> {
+    let number = |at: usize| -> Read<Option<u64>> {
         Ok(row.get::<_, Option<i64>>(at)?.map(i64::unsigned_abs))
     };
     Ok(StoredJob {
@@ -219,11 +243,12 @@ fn job_of(row: &Row<'_>) -> Read<StoredJob> {
         outcome: row.get(7)?,
         asks: row.get(8)?,
         exit: row.get(9)?,
-        submitted_ms: moment(10)?.unwrap_or(0),
-        started_ms: moment(11)?,
-        ended_ms: moment(12)?,
+        submitted_ms: number(10)?.unwrap_or(0),
+        started_ms: number(11)?,
+        ended_ms: number(12)?,
         request: row.get(13)?,
         record: row.get(14)?,
+        peak_mib: number(15)?,
     })
 }
 

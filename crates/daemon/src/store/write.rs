@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cotenant_api::JobRequest;
 use cotenant_sched::{CardRecord, Job, Outcome, Phase, State};
-use cotenant_types::{JobId, Moment, NodeName, Quota, TenantName};
+use cotenant_types::{JobId, Mebibytes, Moment, NodeName, Quota, TenantName};
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 
@@ -21,8 +21,8 @@ pub(crate) enum Change {
     Asks(JobId, String),
     /// A job's life is over.
     Ended(Box<Job>, Outcome),
-    /// A job's program ended.
-    Exit(JobId, String),
+    /// A job's program ended, having had so much memory of a card at most, if that was measured.
+    Exit(JobId, String, Option<Mebibytes>),
     /// A tenant may have something else.
     Tenant(TenantName, Quota),
     /// A tenant has another token; only its hash is kept.
@@ -49,6 +49,8 @@ pub(crate) struct NewJob {
 impl Store {
     /// Writes the changes in one transaction, and waits until they are on the disk.
     pub(crate) fn commit(&mut self, now: Moment, changes: &[Change]) -> Result<(), StoreError> {
+        #[cfg(test)]
+        self.check_free()?;
         let failed = self.failed("write to");
         let mut seq = self.last_seq;
         let transaction = self.connection.transaction().map_err(&failed)?;
@@ -65,6 +67,8 @@ impl Store {
 
     /// The state as it was last committed.
     pub(crate) fn load(&self) -> Result<State, StoreError> {
+        #[cfg(test)]
+        self.check_free()?;
         let records: Vec<Job> = self.rows("select record from jobs where state <> 'ended'")?;
         let cards: Vec<CardRecord> = self.rows("select record from cards")?;
         let failed = self.failed("read");
@@ -168,9 +172,10 @@ fn write(
             "update jobs set state = 'ended', outcome = ?, ended_ms = ?, record = ? where id = ?",
             params![outcome.name(), now.0 as i64, json(job), job.id.0 as i64],
         ),
-        Change::Exit(job, text) => {
-            run("update jobs set exit = ? where id = ?", params![text, job.0 as i64])
-        }
+        Change::Exit(job, text, peak) => run(
+            "update jobs set exit = ?, peak_mib = coalesce(?, peak_mib) where id = ?",
+            params![text, peak.map(|peak| peak.0 as i64), job.0 as i64],
+        ),
         Change::Tenant(name, quota) => run(
             "insert into tenants (name, quota) values (?, ?) \
              on conflict (name) do update set quota = excluded.quota",

@@ -27,7 +27,9 @@ pub struct GroupUse {
     pub throttled_usec: u64,
     /// Bytes that count against the memory limit now; files in the kernel's cache are among them.
     pub memory_bytes: u64,
-    /// The most that it was; on kernels that keep no peak, what it is now.
+    /// Bytes of that which cannot be given back to make room: not files in the kernel's cache.
+    pub memory_held_bytes: u64,
+    /// The most that counted; on kernels that keep no peak, what counts now.
     pub memory_peak_bytes: u64,
     /// Processes that were killed because the group was at its memory limit.
     pub oom_kills: u64,

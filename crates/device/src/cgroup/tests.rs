@@ -44,6 +44,7 @@ fn fake(controllers: &str, is_shared: bool) -> (tempfile::TempDir, Mounts) {
         fs::write(group.join("cgroup.controllers"), controllers).unwrap();
         fs::write(group.join("cgroup.subtree_control"), "").unwrap();
         fs::write(group.join("memory.current"), "5242881\n").unwrap();
+        fs::write(group.join("memory.stat"), "anon 4000\nfile 9000\nshmem 500\n").unwrap();
         fs::write(group.join("memory.swap.max"), "max\n").unwrap();
         fs::write(group.join("cpu.stat"), "usage_usec 7\nthrottled_usec 3\n").unwrap();
         fs::write(group.join("memory.events"), "oom 9\noom_kill 2\n").unwrap();
@@ -78,6 +79,7 @@ fn version_two_is_told_the_same_limits() {
         cpu_usec: 7,
         throttled_usec: 3,
         memory_bytes: 5_242_881,
+        memory_held_bytes: 4_500,
         memory_peak_bytes: 5_242_881,
         oom_kills: 2,
     };

@@ -99,6 +99,8 @@ impl V1 {
             cpu_usec: files::number(&self.cpuacct, "cpuacct.usage")? / 1000,
             throttled_usec: files::keyed(&self.cpu, "cpu.stat", "throttled_time")? / 1000,
             memory_bytes: files::number(&self.memory, "memory.usage_in_bytes")?,
+            memory_held_bytes: files::keyed(&self.memory, "memory.stat", "total_rss")?
+                + files::keyed(&self.memory, "memory.stat", "total_shmem")?,
             memory_peak_bytes: files::number(&self.memory, "memory.max_usage_in_bytes")?,
             oom_kills: files::keyed(&self.memory, "memory.oom_control", "oom_kill")?,
         })

@@ -108,6 +108,8 @@ impl V2 {
             cpu_usec: files::keyed(&self.0, "cpu.stat", "usage_usec")?,
             throttled_usec: files::keyed(&self.0, "cpu.stat", "throttled_usec")?,
             memory_bytes,
+            memory_held_bytes: files::keyed(&self.0, "memory.stat", "anon")?
+                + files::keyed(&self.0, "memory.stat", "shmem")?,
             memory_peak_bytes,
             oom_kills: files::keyed(&self.0, "memory.events", "oom_kill")?,
         })

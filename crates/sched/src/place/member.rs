@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cotenant_types::{MemberSlices, Near, Place, Slice};
+use cotenant_types::{MemberSlices, Place, Slice};
 
 use super::need::Need;
+use super::{CardsNear, Where};
 use crate::ledger::{CardFacts, Ledger, mib};
 use crate::reason::CardLack;
 
@@ -12,11 +13,11 @@ use crate::reason::CardLack;
 pub(super) type Cost = (i64, i64);
 
 /// The cheapest slices for one member, on one node; none if no node has room.
-pub(super) fn place(ledger: &Ledger, need: &Need<'_>, rack: Option<usize>) -> Option<MemberSlices> {
+pub(super) fn place(ledger: &Ledger, need: &Need<'_>, within: Where) -> Option<MemberSlices> {
     let mut best: Option<(Cost, usize, Vec<usize>)> = None;
     for node in 0..ledger.catalog.nodes.len() {
         let least = best.as_ref().map(|(cost, ..)| *cost);
-        if let Some((cost, cards)) = offer_below(ledger, need, ((node, rack), least)) {
+        if let Some((cost, cards)) = offer_below(ledger, need, ((node, within), least)) {
             best = Some((cost, node, cards));
         }
     }
@@ -24,12 +25,12 @@ pub(super) fn place(ledger: &Ledger, need: &Need<'_>, rack: Option<usize>) -> Op
     Some(slices(ledger, need, (node, cards)))
 }
 
-/// What the node offers a member: the cost, and the cards; none if it has no room, or is in
-/// another rack.
+/// What the node offers a member: the cost, and the cards; none if it has no room, or is not where
+/// the member may be.
 pub(super) fn offer(
     ledger: &Ledger,
     need: &Need<'_>,
-    at: (usize, Option<usize>),
+    at: (usize, Where),
 ) -> Option<(Cost, Vec<usize>)> {
     offer_below(ledger, need, (at, None))
 }
@@ -38,16 +39,17 @@ pub(super) fn offer(
 fn offer_below(
     ledger: &Ledger,
     need: &Need<'_>,
-    ((node, rack), least): ((usize, Option<usize>), Option<Cost>),
+    ((node, within), least): ((usize, Where), Option<Cost>),
 ) -> Option<(Cost, Vec<usize>)> {
-    let is_elsewhere = rack.is_some_and(|rack| rack != ledger.catalog.nodes[node].rack);
+    let is_elsewhere = within.rack.is_some_and(|rack| rack != ledger.catalog.nodes[node].rack);
     if is_elsewhere || !may_fit(ledger, need, node) {
         return None;
     }
     if need.ask.cards == 1 {
         return cheapest_card(ledger, need, (node, least));
     }
-    cheapest_cards(ledger, need, node).filter(|(cost, _)| least.is_none_or(|least| *cost < least))
+    let found = cheapest_cards(ledger, need, (node, within.near));
+    found.filter(|(cost, _)| least.is_none_or(|least| *cost < least))
 }
 
 /// A member's slices of the cards that were found to have room.
@@ -117,13 +119,17 @@ fn cheapest_card(
 }
 
 /// The cheapest cards of a node that will do together, and their cost.
-fn cheapest_cards(ledger: &Ledger, need: &Need<'_>, node: usize) -> Option<(Cost, Vec<usize>)> {
+fn cheapest_cards(
+    ledger: &Ledger,
+    need: &Need<'_>,
+    (node, near): (usize, CardsNear),
+) -> Option<(Cost, Vec<usize>)> {
     let mut groups: BTreeMap<u32, Vec<(Cost, usize)>> = BTreeMap::new();
     for at in ledger.catalog.nodes[node].cards.clone() {
         if need.check(ledger, at).is_ok()
             && let Some(cost) = cost(ledger, need, at)
         {
-            groups.entry(group(need, &ledger.catalog.cards[at])).or_default().push((cost, at));
+            groups.entry(group(near, &ledger.catalog.cards[at])).or_default().push((cost, at));
         }
     }
     let chosen = groups.into_values().filter_map(|mut group| {
@@ -136,11 +142,11 @@ fn cheapest_cards(ledger: &Ledger, need: &Need<'_>, node: usize) -> Option<(Cost
 }
 
 /// The neighbourhood that a card counts for.
-fn group(need: &Need<'_>, facts: &CardFacts) -> u32 {
-    match need.ask.same {
-        Some(Near::Nvlink) => facts.nvlink,
-        Some(Near::Numa) => facts.numa,
-        Some(Near::Rack) | None => 0,
+fn group(near: CardsNear, facts: &CardFacts) -> u32 {
+    match near {
+        CardsNear::Nvlink => facts.nvlink,
+        CardsNear::Numa => facts.numa,
+        CardsNear::Node => 0,
     }
 }
 

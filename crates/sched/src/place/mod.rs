@@ -17,14 +17,65 @@ use member::Cost;
 ///
 /// Members are placed one after the other, each where it costs least beside those before it; what
 /// is tried is tried on a copy.
+///
+/// What a job prefers is tried first, and costs nothing where it is not to be had.
 pub(crate) fn place(ledger: &Ledger, need: &Need<'_>) -> Result<Placement, u32> {
-    if need.ask.same != Some(Near::Rack) {
-        return place_within(ledger, need, None);
+    let required = Nearness::default().with(need.ask.same);
+    let preferred = required.with(need.ask.prefer);
+    if preferred != required
+        && let Ok(placement) = place_near(ledger, need, preferred)
+    {
+        return Ok(placement);
+    }
+    place_near(ledger, need, required)
+}
+
+/// How near each other a job's cards must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Nearness {
+    cards: CardsNear,
+    is_one_rack: bool,
+}
+
+/// What the cards of a member share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum CardsNear {
+    #[default]
+    Node,
+    Numa,
+    Nvlink,
+}
+
+/// Where a member may be put.
+#[derive(Clone, Copy)]
+struct Where {
+    rack: Option<usize>,
+    near: CardsNear,
+}
+
+impl Nearness {
+    fn with(self, near: Option<Near>) -> Self {
+        match near {
+            Some(Near::Rack) => Self { is_one_rack: true, ..self },
+            Some(Near::Nvlink) => Self { cards: CardsNear::Nvlink, ..self },
+            Some(Near::Numa) => Self { cards: CardsNear::Numa, ..self },
+            None => self,
+        }
+    }
+}
+
+fn place_near(
+    ledger: &Ledger,
+    need: &Need<'_>,
+    Nearness { cards: near, is_one_rack }: Nearness,
+) -> Result<Placement, u32> {
+    if !is_one_rack {
+        return place_within(ledger, need, Where { rack: None, near });
     }
     let racks = 0..ledger.catalog.racks.len();
     let mut most = 0;
     for rack in by_free_cards(ledger, racks) {
-        match place_within(ledger, need, Some(rack)) {
+        match place_within(ledger, need, Where { rack: Some(rack), near }) {
             Ok(placement) => return Ok(placement),
             Err(members) => most = most.max(members),
         }
@@ -43,20 +94,20 @@ fn by_free_cards(ledger: &Ledger, racks: std::ops::Range<usize>) -> Vec<usize> {
     racks
 }
 
-fn place_within(ledger: &Ledger, need: &Need<'_>, rack: Option<usize>) -> Result<Placement, u32> {
+fn place_within(ledger: &Ledger, need: &Need<'_>, within: Where) -> Result<Placement, u32> {
     let members = need.ask.members;
     if members == 1 {
-        let found = member::place(ledger, need, rack);
+        let found = member::place(ledger, need, within);
         return found.map(|found| Placement(vec![found])).ok_or(0);
     }
-    let count_max = member::count_max(ledger, need, rack);
+    let count_max = member::count_max(ledger, need, within.rack);
     if count_max < u64::from(members) {
         return Err(count_max as u32);
     }
     let mut trial = ledger.clone();
     let mut offers: BTreeMap<(Cost, usize), Vec<usize>> = BTreeMap::new();
     let offer = |trial: &Ledger, node: usize| {
-        let (cost, cards) = member::offer(trial, need, (node, rack))?;
+        let (cost, cards) = member::offer(trial, need, (node, within))?;
         Some(((cost, node), cards))
     };
     offers.extend((0..ledger.catalog.nodes.len()).filter_map(|node| offer(&trial, node)));

@@ -152,10 +152,14 @@ impl KindNeed {
                 Span { request: on(memory.request), limit: on(memory.limit).min(kind.memory) }
             }
         };
-        if memory.request > kind.memory {
+        let foretold = ask.foretold.unwrap_or(Mebibytes(0));
+        if memory.request.max(foretold) > kind.memory || foretold > memory.limit {
             return Err(CardLack::Size);
         }
-        Ok(Self { memory, rung, is_partitioned: kind.mig.is_some() })
+        let is_partitioned = kind.mig.is_some();
+        // A partition gives what is kept and no more.
+        let request = if is_partitioned { memory.request.max(foretold) } else { memory.request };
+        Ok(Self { memory: Span { request, ..memory }, rung, is_partitioned })
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a> Planner<'a> {
             state,
             now,
             tree: Tree::of(state),
-            ledger: state.ledger.clone(),
+            ledger: state.ledger().into_owned(),
             claim: None,
             evicted: BTreeSet::new(),
             hoped: None,

@@ -1,27 +1,35 @@
 //! Offline jobs use what online neighbours leave, and give it back when a neighbour suffers.
 
-use cotenant_types::{Class, JobId, MemberSlices, Policy};
+use cotenant_types::{Class, JobId, Load, MemberSlices, Policy};
 
 use super::Step;
 use super::start::parts;
 use super::submit::shares_card;
 use crate::event::{Command, News, Refusal, squeezed};
+use crate::pressure::Pressure;
 use crate::state::{Job, Phase};
 
 impl Step<'_> {
-    pub(super) fn on_pressure_set(&mut self, id: JobId, is_high: bool) -> Result<(), Refusal> {
-        let job = self.state.jobs.get_mut(&id).ok_or(Refusal::UnknownJob(id))?;
-        if job.terms.class != Class::Online {
-            return Err(Refusal::NotOnline(id));
-        }
-        if let Phase::Running { is_pressed, .. } = &mut job.phase
-            && *is_pressed != is_high
-        {
-            *is_pressed = is_high;
-            self.touch(id);
-            self.relieve_neighbours();
+    pub(super) fn on_load_reported(&mut self, id: JobId, load: Load) -> Result<(), Refusal> {
+        let job = self.state.jobs.get(&id).ok_or(Refusal::UnknownJob(id))?;
+        let mark = job.terms.watermark.ok_or(Refusal::NoWatermark(id))?;
+        if let Phase::Running { pressure, .. } = job.phase {
+            self.set_pressure(id, pressure.after(mark, load, self.now));
         }
         Ok(())
+    }
+
+    /// Keeps what was heard of a running job; its neighbours give back, or may borrow again.
+    pub(super) fn set_pressure(&mut self, id: JobId, new: Pressure) {
+        let Some(job) = self.state.jobs.get_mut(&id) else { return };
+        let Phase::Running { pressure, .. } = &mut job.phase else { return };
+        let before = std::mem::replace(pressure, new);
+        if before != new {
+            self.touch(id);
+        }
+        if before.is_high() != new.is_high() {
+            self.relieve_neighbours();
+        }
     }
 
     /// Holds every offline job that borrows to its request while an online job on one of its cards
@@ -80,5 +88,5 @@ impl Step<'_> {
 }
 
 fn is_pressed(job: &Job) -> bool {
-    matches!(job.phase, Phase::Running { is_pressed: true, .. })
+    matches!(job.phase, Phase::Running { pressure, .. } if pressure.is_high())
 }

@@ -42,14 +42,14 @@ pub fn step(state: &mut State, now: Moment, event: Event) -> Result<Effects, Ref
         Event::CancelRequested { job } => step.on_cancel_requested(job)?,
         Event::ResizeRequested { job, ask } => step.on_resize_requested(job, ask)?,
         Event::CardsReported { node, cards } => step.on_cards_reported(&node, cards),
-        Event::DrainSet { node, is_draining } => step.on_drain_set(node, is_draining),
+        Event::DrainSet { node, is_draining } => step.on_drain_set(node, is_draining)?,
         Event::Started { run } => step.on_started(&run),
-        Event::StartFailed { run, why } => step.on_start_failed(&run, why),
-        Event::Exited { run, exit } => step.on_exited(&run, exit),
+        Event::StartFailed { run, why } => step.on_start_failed(&run, &why),
+        Event::Exited { run, exit, peak: _ } => step.on_exited(&run, exit),
         Event::RunsReported { node, runs } => step.on_runs_reported(&node, &runs),
         Event::NodeLost { node } => step.on_node_lost(&node),
         Event::JobBusy { job } => step.on_job_busy(job),
-        Event::PressureSet { job, is_high } => step.on_pressure_set(job, is_high)?,
+        Event::LoadReported { job, load } => step.on_load_reported(job, load)?,
         Event::Planned(plan) => step.on_planned(plan),
         Event::Ticked => step.on_ticked(),
     }
@@ -80,7 +80,7 @@ impl Step<'_> {
     fn end(&mut self, id: JobId, outcome: Outcome) {
         let job = self.state.jobs.remove(&id).expect("a job that ends is alive");
         if let Some(placement) = job.placement() {
-            self.state.ledger.give_back(placement);
+            self.state.release(placement);
             self.effects.wants_plan = true;
         }
         self.effects.touched.remove(&id);
@@ -92,10 +92,10 @@ impl Step<'_> {
     /// Puts a job back among those that wait: its slices are free.
     fn requeue(&mut self, id: JobId, not_before: Moment, why: String) {
         let job = self.state.jobs.get_mut(&id).expect("a job that waits again is alive");
-        if let Some(placement) = job.placement() {
-            self.state.ledger.give_back(placement);
+        let phase = std::mem::replace(&mut job.phase, Phase::Queued { not_before });
+        if let Some(held) = phase.held() {
+            self.state.release(&held.placement);
         }
-        job.phase = Phase::Queued { not_before };
         self.effects.wants_plan = true;
         self.touch(id);
         self.say(News::JobRequeued(id, why));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cotenant_types::{Card, CardId, JobId, NodeName};
 
 use super::Step;
-use crate::event::{News, Outcome};
+use crate::event::{News, Outcome, Refusal};
 use crate::state::{AfterStop, CardRecord, Phase};
 
 impl Step<'_> {
@@ -35,7 +35,7 @@ impl Step<'_> {
         if !has_changed && lost.is_empty() {
             return;
         }
-        self.state.rebuild_ledger();
+        self.state.forget_ledger();
         self.effects.wants_plan = true;
         self.leave(&lost);
     }
@@ -55,14 +55,23 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn on_drain_set(&mut self, node: NodeName, is_draining: bool) {
+    pub(super) fn on_drain_set(
+        &mut self,
+        node: NodeName,
+        is_draining: bool,
+    ) -> Result<(), Refusal> {
+        if self.state.cards.values().all(|record| record.card.node != node) {
+            return Err(Refusal::UnknownNode(node));
+        }
         let has_changed = match is_draining {
-            true => self.state.draining.insert(node),
+            true => self.state.draining.insert(node.clone()),
             false => self.state.draining.remove(&node),
         };
         if has_changed {
-            self.state.rebuild_ledger();
+            self.say(News::DrainSet(node, is_draining));
+            self.state.forget_ledger();
             self.effects.wants_plan = true;
         }
+        Ok(())
     }
 }

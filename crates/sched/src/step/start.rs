@@ -3,8 +3,9 @@
 use cotenant_types::{JobId, MemberSlices, Moment, NodeName};
 
 use super::Step;
-use crate::event::{Command, Exit, News, Outcome, Run};
+use crate::event::{Command, Exit, News, Outcome, Run, StartFailure};
 use crate::plan::{Plan, Preemption, Start};
+use crate::pressure::Pressure;
 use crate::state::{AfterStop, Held, Job, Phase};
 
 /// How long a machine has to answer before it is told again.
@@ -22,12 +23,13 @@ impl Step<'_> {
 
     /// Gives a job its slices, unless it no longer waits or somebody else has them.
     fn place(&mut self, Start { job: id, placement }: Start) {
-        let Some(job) = self.state.jobs.get_mut(&id) else { return };
+        let Some(job) = self.state.jobs.get(&id) else { return };
         let waits = matches!(job.phase, Phase::Queued { not_before } if not_before <= self.now);
-        if !waits || !self.state.ledger.try_take(&placement) {
+        if !waits || !self.state.ledger_mut().try_take(&placement) {
             self.effects.wants_plan = true;
             return;
         }
+        let job = self.state.jobs.get_mut(&id).expect("it was there");
         job.generation = job.generation.next();
         let held = Held::new(placement);
         let silent = held.nodes();
@@ -78,14 +80,14 @@ impl Step<'_> {
             busy: now,
             notice: None,
             is_squeezed: false,
-            is_pressed: false,
+            pressure: Pressure::default(),
         };
         self.touch(run.job);
         self.say(News::JobStarted(run.job));
         self.relieve_neighbours();
     }
 
-    pub(super) fn on_start_failed(&mut self, run: &Run, why: String) {
+    pub(super) fn on_start_failed(&mut self, run: &Run, why: &StartFailure) {
         let Some(job) = self.current(run) else { return };
         match &mut job.phase {
             Phase::Queued { .. } | Phase::Running { .. } => return,
@@ -95,8 +97,11 @@ impl Step<'_> {
         }
         self.touch(run.job);
         if matches!(self.state.jobs[&run.job].phase, Phase::Starting { .. }) {
-            let then = AfterStop::Retry(Outcome::Failed);
-            self.stop(run.job, then, format!("{} could not start it: {why}", run.node));
+            let then = match why {
+                StartFailure::Broken(_) => AfterStop::Retry(Outcome::Failed),
+                StartFailure::Busy(_) => AfterStop::Postpone,
+            };
+            self.stop(run.job, then, format!("{} could not start it: {}", run.node, why.words()));
         }
         self.settle(run.job);
     }

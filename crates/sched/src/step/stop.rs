@@ -8,6 +8,9 @@ use super::start::{ANSWER_MS, backoff};
 use crate::event::{Command, Exit, News, Outcome, Refusal};
 use crate::state::{AfterStop, Job, Phase};
 
+/// How long a job waits whose card could not be made ready.
+const POSTPONED_MS: u64 = 10_000;
+
 /// What a job that names no way to be stopped gets.
 const STOP: Preempt = Preempt { signal: Signal::Term, grace: Seconds(10) };
 
@@ -76,6 +79,10 @@ impl Step<'_> {
         match then {
             AfterStop::Requeue => {
                 self.requeue(id, Moment(0), "it was stopped, and waits again".to_owned());
+            }
+            AfterStop::Postpone => {
+                let at = self.now.after_ms(POSTPONED_MS);
+                self.requeue(id, at, "its card was not ready; it is tried again".to_owned());
             }
             AfterStop::Retry(outcome) if job.retries_left > 0 => {
                 let at = backoff(job, self.now);

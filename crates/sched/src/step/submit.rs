@@ -140,7 +140,7 @@ impl Step<'_> {
         (old, new): (&Placement, Placement),
         is_squeezed: bool,
     ) -> Result<(), String> {
-        let ledger = &mut self.state.ledger;
+        let ledger = self.state.ledger_mut();
         ledger.give_back(old);
         if !ledger.try_take(&new) {
             ledger.take(old);

@@ -38,14 +38,18 @@ impl Step<'_> {
                     self.order_start(id);
                 }
             }
-            Phase::Running { since, .. } => {
+            Phase::Running { since, pressure, .. } => {
                 let is_over = job.terms.time_limit.is_some_and(|limit| since.after(limit) <= now);
                 match is_over {
                     true => {
                         let then = AfterStop::End(Outcome::TimedOut);
                         self.stop(id, then, "its time is over".to_owned());
                     }
-                    false => self.tick_idle(id),
+                    false => {
+                        let heard = pressure.at(now);
+                        self.set_pressure(id, heard);
+                        self.tick_idle(id);
+                    }
                 }
             }
             Phase::Stopping { .. } => self.tick_stopping(id),

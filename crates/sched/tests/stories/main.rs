@@ -46,13 +46,16 @@ stories! {
     a_job_lives
     answers_are_lost
     backfill_never_delays_the_head
+    cards_are_not_ready
     cards_come_and_go
     gangs_start_together
     idle_slices_are_taken_back
     members_stay_near
     neighbours_give_back
     partitions_are_cut
+    preferences_are_done_without
     quotas_are_lent_and_returned
     resized_while_running
     the_fewest_and_youngest_make_room
+    what_is_foretold_must_fit
 }

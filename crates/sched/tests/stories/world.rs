@@ -3,17 +3,17 @@
 //! `cards NODE COUNT MODEL MIB [mig] [rack=R] [nvlink=N]`, `tenant NAME [key=value…]`,
 //! `submit TENANT [key=value…]`, `plan`, `started JOB…`, `failed JOB`, `exit JOB CODE`, `oom JOB`,
 //! `lost NODE`, `runs NODE [JOB:GENERATION…]`, `tick SECONDS`, `cancel JOB`, `resize JOB key=value…`,
-//! `pressure JOB on|off`, `busy JOB`, `drain NODE on|off`, `show`, `explain JOB`.
+//! `latency JOB MS`, `busy-card JOB`, `busy JOB`, `drain NODE on|off`, `show`, `explain JOB`.
 
 use std::fmt::Write as _;
 
 use cotenant_sched::{
-    Command, Effects, Event, Exit, Job, Phase, Plan, Reason, Run, State, plan, step,
+    Command, Effects, Event, Exit, Job, Phase, Plan, Reason, Run, StartFailure, State, plan, step,
 };
 use cotenant_types::{
-    Amount, Ask, Card, CardKind, CardShare, Class, Generation, Idle, JobId, JobTerms, Mebibytes,
-    MemoryAsk, MigGeometry, MigProfile, Moment, Near, NodeName, Place, Placement, Policy, Preempt,
-    Quota, Rung, Seconds, Share, Signal, Site, Span,
+    Amount, Ask, Card, CardKind, CardShare, Class, Generation, Idle, JobId, JobTerms, Load,
+    Mebibytes, MemoryAsk, MigGeometry, MigProfile, Moment, Near, NodeName, Place, Placement,
+    Policy, Preempt, Quota, Rung, Seconds, Share, Signal, Site, Span, Watermark,
 };
 
 #[derive(Default)]
@@ -44,7 +44,11 @@ impl World {
             }
             ("failed", [id]) => {
                 let run = self.runs(id).remove(0);
-                Event::StartFailed { run, why: "no such program".to_owned() }
+                Event::StartFailed { run, why: StartFailure::Broken("no such program".to_owned()) }
+            }
+            ("busy-card", [id]) => {
+                let run = self.runs(id).remove(0);
+                Event::StartFailed { run, why: StartFailure::Busy("in use".to_owned()) }
             }
             ("exit", [id, code]) => return self.exit(id, Exit::Code(code.parse().unwrap())),
             ("oom", [id]) => return self.exit(id, Exit::OutOfMemory),
@@ -66,7 +70,10 @@ impl World {
                 let old = self.state.job(id(job)).unwrap().terms.ask.clone();
                 Event::ResizeRequested { job: id(job), ask: ask(Some(old), rest) }
             }
-            ("pressure", [job, on]) => Event::PressureSet { job: id(job), is_high: *on == "on" },
+            ("latency", [job, ms]) => {
+                let latency_ms = Some(ms.parse().unwrap());
+                Event::LoadReported { job: id(job), load: Load { latency_ms, usage: None } }
+            }
             ("busy", [job]) => Event::JobBusy { job: id(job) },
             ("drain", [node, on]) => {
                 Event::DrainSet { node: node.parse().unwrap(), is_draining: *on == "on" }
@@ -99,7 +106,9 @@ impl World {
 
     fn exit(&mut self, id: &str, exit: Exit) -> String {
         let runs = self.runs(id);
-        runs.into_iter().map(|run| self.take(Event::Exited { run, exit: exit.clone() })).collect()
+        runs.into_iter()
+            .map(|run| self.take(Event::Exited { run, exit: exit.clone(), peak: None }))
+            .collect()
     }
 
     /// The parts of a job that may still run.
@@ -292,6 +301,7 @@ fn terms(tenant: &str, words: &[&str]) -> JobTerms {
         retries: 0,
         preempt: None,
         idle: None,
+        watermark: None,
     };
     let seconds = |value: &str| Seconds(value.parse().unwrap());
     for (key, value) in keys(words) {
@@ -302,6 +312,10 @@ fn terms(tenant: &str, words: &[&str]) -> JobTerms {
             "deadline" => terms.deadline = Some(Moment(0).after(seconds(value))),
             "retries" => terms.retries = value.parse().unwrap(),
             "soft" => terms.preempt = Some(Preempt { signal: Signal::Usr1, grace: Seconds(30) }),
+            "mark" => {
+                let latency_ms = Some(value.parse().unwrap());
+                terms.watermark = Some(Watermark { latency_ms, usage: None });
+            }
             "idle" => terms.idle = Some(Idle { after: seconds(value), notice: Seconds(60) }),
             _ => {}
         }
@@ -317,6 +331,8 @@ fn ask(old: Option<Ask>, words: &[&str]) -> Ask {
         policy: Policy::Fixed,
         place: Place::Binpack,
         same: None,
+        prefer: None,
+        foretold: None,
         models: Vec::new(),
         rung_min: None,
     });
@@ -328,10 +344,9 @@ fn ask(old: Option<Ask>, words: &[&str]) -> Ask {
             "burst" => ask.policy = Policy::Burst,
             "spread" => ask.place = Place::Spread,
             "model" => ask.models = vec![value.to_owned()],
-            "same" => {
-                let near = [("nvlink", Near::Nvlink), ("numa", Near::Numa), ("rack", Near::Rack)];
-                ask.same = near.into_iter().find(|(name, _)| *name == value).map(|(_, near)| near);
-            }
+            "same" => ask.same = near(value),
+            "foretold" => ask.foretold = Some(Mebibytes(value.parse().unwrap())),
+            "prefer" => ask.prefer = near(value),
             _ => {}
         }
     }
@@ -339,6 +354,11 @@ fn ask(old: Option<Ask>, words: &[&str]) -> Ask {
         compute.limit = Share::WHOLE;
     }
     ask
+}
+
+fn near(name: &str) -> Option<Near> {
+    let near = [("nvlink", Near::Nvlink), ("numa", Near::Numa), ("rack", Near::Rack)];
+    near.into_iter().find(|(known, _)| *known == name).map(|(_, near)| near)
 }
 
 /// Reads `4000/250`: MiB and per mille.

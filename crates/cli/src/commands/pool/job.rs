@@ -10,10 +10,10 @@ mod wait;
 
 use std::process::ExitCode;
 
-use cotenant_api::{JobRow, JobState, ResizeRequest};
+use cotenant_api::{JobRow, JobState, LoadRequest, ResizeRequest};
 
 use super::link::Pool;
-use crate::args::job::{JobArgs, JobCommand, ResizeArgs};
+use crate::args::job::{JobArgs, JobCommand, ReportArgs, ResizeArgs};
 use crate::commands::Ended;
 use crate::console::Console;
 use crate::words::plain;
@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &JobArgs, console: &Console) -> Ended {
         JobCommand::Cancel { jobs } => cancel::run(&pool, jobs, console),
         JobCommand::Explain { job } => show::explain(&pool, job.id, console),
         JobCommand::Resize(arguments) => resize(&pool, arguments, console),
+        JobCommand::Report(arguments) => report(&pool, arguments, console),
     }
 }
 
@@ -43,6 +44,15 @@ fn resize(pool: &Pool, arguments: &ResizeArgs, console: &Console) -> Ended {
     let what = format!("resize job {}", job.id);
     let view = pool.ask(&what, |client| client.resize(job.id, &wanted))?;
     console.data(&view, || format!("job {} asks for {} now", job.id, plain(&view.row.asks)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(pool: &Pool, arguments: &ReportArgs, console: &Console) -> Ended {
+    let ReportArgs { id, load } = arguments;
+    let said = LoadRequest { latency_ms: load.latency_ms, usage: load.usage.clone() };
+    let what = format!("report how job {id} fares");
+    pool.ask(&what, |client| client.report_load(*id, &said))?;
+    console.data(&said, || format!("job {id}: taken in"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ mod failure;
 mod frame;
 mod job;
 mod link;
+mod node;
 mod screen;
 mod tenant;
 mod top;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: &PoolCommand, console: &Console) -> Ended {
         PoolCommand::Up(up) => up::run(up, console),
         PoolCommand::Devices(devices) => devices::run(devices, console),
         PoolCommand::Job(job) => job::run(job, console),
+        PoolCommand::Node(node) => node::run(node, console),
         PoolCommand::Tenant(tenant) => tenant::run(tenant, console),
         PoolCommand::Top(top) => top::run(top, console),
         PoolCommand::Down(down) => down::run(down, console),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use cotenant_daemon::{Config, up};
+use cotenant_types::Seconds;
 
 use super::Ended;
 use super::address::state_folder;
@@ -16,7 +17,12 @@ pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
         None => state_folder()
             .ok_or("find a folder for the pool: HOME is not set\nhint: name one with --state")?,
     };
-    let config = Config { folder, listen: arguments.listen, cards: arguments.cards.clone() };
+    let config = Config {
+        folder,
+        listen: arguments.listen,
+        cards: arguments.cards.clone(),
+        keep_runs: Seconds(arguments.keep_runs_days.saturating_mul(24 * 3600)),
+    };
     let pool = up(&config)?;
     let end = pool.end();
     ctrlc::set_handler(move || end.end())?;

@@ -87,12 +87,14 @@ fn set_needs(job: &mut JobRequest, needs: &NeedsArgs) {
     set(&mut job.memory, &needs.memory);
     set(&mut job.memory_limit, &needs.memory_limit);
     set(&mut job.memory_total, &needs.memory_total);
+    set(&mut job.estimate, &needs.estimate);
     set(&mut job.compute, &needs.compute);
     set(&mut job.compute_limit, &needs.compute_limit);
     set(&mut job.compute_total, &needs.compute_total);
     set(&mut job.policy, &needs.policy);
     set(&mut job.place, &needs.place);
     set(&mut job.same, &needs.same);
+    set(&mut job.prefer, &needs.prefer);
     set(&mut job.enforced_by, &needs.enforced_by);
     if !needs.model.is_empty() {
         job.models.clone_from(&needs.model);
@@ -107,6 +109,11 @@ fn set_terms(job: &mut JobRequest, terms: &TermsArgs) {
     set(&mut job.retries, &terms.retries);
     if terms.preemptible && job.preempt.is_none() {
         job.preempt = Some(PreemptRequest::default());
+    }
+    if terms.latency_mark_ms.is_some() || terms.usage_mark.is_some() {
+        let mark = job.watermark.get_or_insert_default();
+        set(&mut mark.latency_ms, &terms.latency_mark_ms);
+        set(&mut mark.usage, &terms.usage_mark);
     }
     if let Some(after_s) = terms.idle_after_s {
         let notice_s = job.idle.as_ref().map_or(NOTICE_S_DEFAULT, |idle| idle.notice_s);

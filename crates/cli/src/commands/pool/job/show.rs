@@ -55,6 +55,7 @@ fn facts(view: &JobView) -> Vec<(&'static str, String)> {
         let (compute, memory) = (percent(usage.compute_per_mille), memory(usage.memory_mib));
         ("uses", format!("{compute} of compute, {memory}"))
     }));
+    facts.extend(view.peak_memory_mib.map(|mib| ("took", format!("{} at most", memory(mib)))));
     facts.push(("submitted", ago(row.submitted_ms)));
     facts.extend(row.started_ms.map(|ms| ("started", ago(ms))));
     facts.extend(row.ended_ms.map(|ms| ("ended", ago(ms))));
@@ -84,6 +85,8 @@ fn wishes(view: &JobView) -> Vec<(&'static str, String)> {
     wishes.extend(request.policy.clone().map(|policy| ("policy", policy)));
     wishes.extend(request.place.clone().map(|place| ("place", place)));
     wishes.extend(request.same.clone().map(|near| ("same", near)));
+    wishes.extend(request.prefer.clone().map(|near| ("prefers", near)));
+    wishes.extend(request.estimate.clone().map(|estimate| ("foretold", estimate)));
     if !request.models.is_empty() {
         wishes.push(("models", request.models.join(", ")));
     }
@@ -100,6 +103,11 @@ fn wishes(view: &JobView) -> Vec<(&'static str, String)> {
     wishes.extend(request.idle.as_ref().map(|idle| {
         let (after, notice) = (seconds(idle.after_s), seconds(idle.notice_s));
         ("idle", format!("after {after}, with {notice} of notice"))
+    }));
+    wishes.extend(request.watermark.as_ref().map(|mark| {
+        let latency = mark.latency_ms.map(|ms| format!("answers within {ms} ms"));
+        let usage = mark.usage.as_ref().map(|usage| format!("use up to {usage}"));
+        ("watermark", latency.into_iter().chain(usage).collect::<Vec<_>>().join(", "))
     }));
     wishes
 }

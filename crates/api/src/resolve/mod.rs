@@ -1,13 +1,18 @@
 //! From what a person wrote to what the pool decides on: every amount exact, every word known.
 
+mod words;
+
 use cotenant_types::{
-    Ask, CardShare, Class, Idle, JobTerms, Mebibytes, MemoryAsk, Moment, Near, Place, Policy,
-    Preempt, Rung, Seconds, Share, Signal, Span, TenantName,
+    Ask, CardShare, Class, Idle, JobTerms, Load, Mebibytes, MemoryAsk, Moment, Policy, Preempt,
+    Seconds, Share, Span, TenantName, Watermark,
 };
 use thiserror::Error;
 
 use crate::amounts::{AmountError, parse_memory, parse_share, split_memory, split_share};
-use crate::request::{IdleRequest, JobRequest, PreemptRequest, ResizeRequest};
+use crate::request::{
+    IdleRequest, JobRequest, LoadRequest, PreemptRequest, ResizeRequest, WatermarkRequest,
+};
+use words::{CLASSES, NEARS, PLACES, POLICIES, SIGNALS, optional, rung, word};
 
 /// Most cards of a member.
 pub const CARDS_MAX: u32 = 64;
@@ -18,7 +23,10 @@ const RETRIES_MAX: u32 = 100;
 const GRACE_S_DEFAULT: u32 = 30;
 const GRACE_S_MAX: u32 = 3600;
 const IDLE_AFTER_S_MIN: u32 = 10;
+const LATENCY_MS_MAX: u32 = 3_600_000;
 const MODELS_MAX: usize = 16;
+/// The word for memory that the pool works out.
+const AUTO: &str = "auto";
 const NAME_CHARS_MAX: usize = 128;
 const ARGUMENTS_MAX: usize = 1024;
 const ARGUMENTS_BYTES_MAX: usize = 128 << 10;
@@ -56,12 +64,7 @@ impl JobRequest {
         tenant: Option<&TenantName>,
         now: Moment,
     ) -> Result<ResolvedJob, RequestError> {
-        let name = self.checked_work()?;
-        let tenant = match (&self.tenant, tenant) {
-            (Some(name), _) => name.parse().map_err(|error| wrong("tenant", error))?,
-            (None, Some(tenant)) => tenant.clone(),
-            (None, None) => return Err(wrong("tenant", "is missing; name who pays for the job")),
-        };
+        let (tenant, name) = self.owner(tenant)?;
         let priority = self.priority.unwrap_or(0);
         if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&priority) {
             let problem = format!("{priority} is not within -{PRIORITY_MAX} and {PRIORITY_MAX}");
@@ -77,7 +80,12 @@ impl JobRequest {
             retries: within("retries", self.retries.unwrap_or(0), 0..=RETRIES_MAX)?,
             preempt: self.preempt.as_ref().map(preempt).transpose()?,
             idle: self.idle.as_ref().map(idle).transpose()?,
+            watermark: self.watermark.as_ref().map(watermark).transpose()?,
         };
+        if terms.class == Class::Offline && terms.watermark.is_some() {
+            let problem = "only an online job has one; add class = \"online\", or leave it out";
+            return Err(wrong("watermark", problem));
+        }
         if terms.class == Class::Online && terms.preempt.is_some() {
             return Err(wrong(
                 "preempt",
@@ -85,6 +93,40 @@ impl JobRequest {
             ));
         }
         Ok(ResolvedJob { name, terms })
+    }
+
+    /// Who pays for the job, and what people call it; the rest of the request is not looked at.
+    pub fn owner(&self, tenant: Option<&TenantName>) -> Result<(TenantName, String), RequestError> {
+        let name = self.checked_work()?;
+        match (&self.tenant, tenant) {
+            (Some(tenant), _) => {
+                Ok((tenant.parse().map_err(|error| wrong("tenant", error))?, name))
+            }
+            (None, Some(tenant)) => Ok((tenant.clone(), name)),
+            (None, None) => Err(wrong("tenant", "is missing; name who pays for the job")),
+        }
+    }
+
+    /// Whether the pool is to find out how much memory the job needs.
+    pub fn wants_auto_memory(&self) -> bool {
+        self.memory.as_deref() == Some(AUTO)
+    }
+
+    /// What the job is foretold to take on each card, if anything is.
+    pub fn foretold(&self) -> Result<Option<Mebibytes>, RequestError> {
+        self.estimate.as_deref().map(|text| plain_memory("estimate", text)).transpose()
+    }
+
+    /// The same request, to which so much memory is kept on each card; none if nobody knows how
+    /// much it needs.
+    pub fn with_memory(mut self, expected: Option<Mebibytes>) -> Result<Self, RequestError> {
+        let unknown = || {
+            let problem = "auto needs an estimate, or an earlier run of the same name; give for \
+                           example estimate = \"2GiB\"";
+            wrong("memory", problem)
+        };
+        self.memory = Some(expected.ok_or_else(unknown)?.to_string());
+        Ok(self)
     }
 
     /// Checks what is run; gives the job's name.
@@ -162,6 +204,8 @@ impl JobRequest {
             policy,
             place: word("place", &self.place, &PLACES)?,
             same: optional("same", &self.same, &NEARS)?,
+            prefer: optional("prefer", &self.prefer, &NEARS)?,
+            foretold: self.foretold()?,
             models: self.models.clone(),
             rung_min: self.enforced_by.as_ref().map(|name| rung(name)).transpose()?,
         })
@@ -169,6 +213,10 @@ impl JobRequest {
 
     /// A part of a card, if any amount is given, else the whole.
     fn share(&self, cards: u32, policy: Policy) -> Result<CardShare, RequestError> {
+        if self.wants_auto_memory() {
+            let problem = "auto is for a pool to work out; give an amount here";
+            return Err(wrong("memory", problem));
+        }
         let memory = match (&self.memory, &self.memory_total) {
             (Some(_), Some(_)) => {
                 return Err(wrong("memory_total", "stands beside 'memory'; give one of the two"));
@@ -206,6 +254,7 @@ impl JobRequest {
             (None, Some(share)) => (MemoryAsk::Part(share), share),
         };
         let memory = memory_span(memory, &self.memory_limit)?;
+        check_estimate(memory.limit, self.foretold()?)?;
         let compute = compute_span(compute, &self.compute_limit, policy)?;
         Ok(CardShare::Part { memory, compute })
     }
@@ -238,6 +287,20 @@ impl ResizeRequest {
             (Some(_), None) => Span { request, limit: compute.limit.max(request) },
         };
         Ok(Ask { share: CardShare::Part { memory, compute }, ..ask.clone() })
+    }
+}
+
+/// A job that may not reach what it is foretold to take would be ended by its limit.
+fn check_estimate(limit: MemoryAsk, foretold: Option<Mebibytes>) -> Result<(), RequestError> {
+    match (limit, foretold) {
+        (MemoryAsk::Mib(limit), Some(foretold)) if limit < foretold => {
+            let problem = format!(
+                "{foretold} is more than the {limit} that it may reach; raise 'memory', or give \
+                 memory = \"auto\""
+            );
+            Err(wrong("estimate", problem))
+        }
+        (MemoryAsk::Mib(_) | MemoryAsk::Part(_), _) => Ok(()),
     }
 }
 
@@ -297,6 +360,32 @@ fn idle(request: &IdleRequest) -> Result<Idle, RequestError> {
     Ok(Idle { after: Seconds(after), notice: Seconds(request.notice_s) })
 }
 
+fn watermark(request: &WatermarkRequest) -> Result<Watermark, RequestError> {
+    let latency_ms = request
+        .latency_ms
+        .map(|latency| within("watermark.latency_ms", latency, 1..=LATENCY_MS_MAX))
+        .transpose()?;
+    let usage = request.usage.as_deref();
+    let usage = usage.map(|text| amount("watermark.usage", parse_share(text))).transpose()?;
+    if latency_ms.is_none() && usage.is_none() {
+        return Err(wrong("watermark", "is empty; give latency_ms, usage, or both"));
+    }
+    Ok(Watermark { latency_ms, usage })
+}
+
+impl LoadRequest {
+    /// What is meant; a use of nothing is fine.
+    pub fn resolve(&self) -> Result<Load, RequestError> {
+        let usage = self.usage.as_deref();
+        let usage = usage.map(|text| text.parse().map_err(|error| wrong("usage", error)));
+        let load = Load { latency_ms: self.latency_ms, usage: usage.transpose()? };
+        match load == Load::default() {
+            true => Err(wrong("latency_ms", "is missing; give it, usage, or both")),
+            false => Ok(load),
+        }
+    }
+}
+
 fn positive(key: &'static str, seconds: Option<u32>) -> Result<Option<Seconds>, RequestError> {
     seconds.map(|seconds| within(key, seconds, 1..=u32::MAX).map(Seconds)).transpose()
 }
@@ -310,62 +399,6 @@ fn within(
         return Ok(value);
     }
     Err(wrong(key, format!("{value} is not within {} and {}", range.start(), range.end())))
-}
-
-const CLASSES: [(&str, Class); 2] = [("offline", Class::Offline), ("online", Class::Online)];
-const POLICIES: [(&str, Policy); 3] =
-    [("fixed", Policy::Fixed), ("burst", Policy::Burst), ("contend", Policy::Contend)];
-const PLACES: [(&str, Place); 2] = [("binpack", Place::Binpack), ("spread", Place::Spread)];
-const NEARS: [(&str, Near); 3] =
-    [("nvlink", Near::Nvlink), ("numa", Near::Numa), ("rack", Near::Rack)];
-const SIGNALS: [(&str, Signal); 4] = [
-    ("SIGTERM", Signal::Term),
-    ("SIGINT", Signal::Int),
-    ("SIGUSR1", Signal::Usr1),
-    ("SIGUSR2", Signal::Usr2),
-];
-
-/// The value that a word stands for; the type's default if there is no word.
-fn word<T: Copy + Default>(
-    key: &'static str,
-    given: &Option<String>,
-    words: &[(&str, T)],
-) -> Result<T, RequestError> {
-    Ok(optional(key, given, words)?.unwrap_or_default())
-}
-
-fn optional<T: Copy>(
-    key: &'static str,
-    given: &Option<String>,
-    words: &[(&str, T)],
-) -> Result<Option<T>, RequestError> {
-    let Some(given) = given else { return Ok(None) };
-    match words.iter().find(|(word, _)| word == given) {
-        Some(&(_, value)) => Ok(Some(value)),
-        None => {
-            let legal: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
-            Err(wrong(key, unknown(given, &legal)))
-        }
-    }
-}
-
-fn rung(name: &str) -> Result<Rung, RequestError> {
-    let found = Rung::ALL.into_iter().find(|rung| rung.name() == name);
-    let legal = Rung::ALL.map(Rung::name);
-    found.ok_or_else(|| wrong("enforced_by", unknown(name, &legal)))
-}
-
-/// What to say of a word that is none of the legal ones.
-fn unknown(given: &str, legal: &[&str]) -> String {
-    let near = legal
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(given, a).total_cmp(&strsim::jaro_winkler(given, b)));
-    let guess = match near {
-        Some(word) if strsim::jaro_winkler(given, word) > 0.8 => format!("; did you mean {word}?"),
-        _ => String::new(),
-    };
-    let given: String = given.chars().take(64).collect();
-    format!("{given:?} is not one of {}{guess}", legal.join(", "))
 }
 
 /// Memory of a limit that is no part of a card, as quotas give it.
@@ -451,6 +484,57 @@ mod tests {
             "command = ['x']\nmemory_limit = '1GiB'",
             expect!["memory_limit: needs a request beside it; give 'memory' and 'compute'"],
         );
+    }
+
+    #[test]
+    fn what_is_foretold_must_be_within_reach() {
+        check(
+            "command = ['x']\nmemory = '1GiB'\nmemory_limit = '2GiB'\ncompute = '9%'\nestimate = '2GiB'",
+            expect!["law, x: 1 x Mib(Mebibytes(1024))..Mib(Mebibytes(2048)), 9%..9%"],
+        );
+        check(
+            "command = ['x']\nmemory = '1GiB'\ncompute = '9%'\nestimate = '2GiB'",
+            expect![[
+                r#"estimate: 2048MiB is more than the 1024MiB that it may reach; raise 'memory', or give memory = "auto""#
+            ]],
+        );
+        check(
+            "command = ['x']\nmemory = 'auto'\ncompute = '9%'",
+            expect!["memory: auto is for a pool to work out; give an amount here"],
+        );
+        check(
+            "command = ['x']\nestimate = '9%'",
+            expect![[
+                r#"estimate: "9%" does not end in a unit; use B, KiB, MiB, GiB, TiB, KB, MB, GB or TB"#
+            ]],
+        );
+        let auto = parse_job("command = ['x']\nmemory = 'auto'\ncompute = '9%'").unwrap();
+        assert!(auto.wants_auto_memory());
+        let known = auto.clone().with_memory(Some(Mebibytes(100))).unwrap();
+        assert_eq!(known.memory.as_deref(), Some("100MiB"));
+        assert!(auto.with_memory(None).unwrap_err().to_string().contains("estimate"));
+    }
+
+    #[test]
+    fn only_an_online_job_has_marks() {
+        check(
+            "command = ['x']\nwatermark = { latency_ms = 50 }",
+            expect![[
+                r#"watermark: only an online job has one; add class = "online", or leave it out"#
+            ]],
+        );
+        check(
+            "command = ['x']\nclass = 'online'\nwatermark = {}",
+            expect!["watermark: is empty; give latency_ms, usage, or both"],
+        );
+        check(
+            "command = ['x']\nclass = 'online'\nwatermark = { usage = '90%' }",
+            expect!["law, x: 1 x whole"],
+        );
+        let load =
+            |usage: Option<&str>| LoadRequest { latency_ms: None, usage: usage.map(str::to_owned) };
+        assert!(load(Some("0%")).resolve().is_ok());
+        assert!(load(None).resolve().is_err());
     }
 
     #[test]
