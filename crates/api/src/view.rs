@@ -89,9 +89,13 @@ pub struct JobView {
     /// How its program ended, in words, once it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<String>,
-    /// What it last used, while it runs.
+    /// What it last used of all its cards together, while it runs: compute may be more than a
+    /// thousand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UseView>,
+    /// What it used over the last minutes, the oldest first, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<UseView>,
     /// What happened to it, the oldest first; at most 200 events.
     pub life: Vec<EventView>,
 }
@@ -129,6 +133,9 @@ pub struct SliceView {
     /// Its partition, such as `3g.40gb@4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mig: Option<String>,
+    /// What the job last used of the card, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UseView>,
 }
 
 /// What something uses now.
@@ -176,6 +183,9 @@ pub struct CardView {
     /// What it last used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UseView>,
+    /// What it used over the last minutes, the oldest first, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<UseView>,
 }
 
 /// Cards of the pool.
@@ -277,6 +287,13 @@ pub struct PoolView {
     pub capacity: AmountView,
     /// What jobs hold of it.
     pub used: AmountView,
+    /// What is in use of it, of all cards where that is known; for a tenant, by its jobs. Compute
+    /// may be more than a thousand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UseView>,
+    /// The same over the last minutes, the oldest first, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<UseView>,
     /// Jobs by state.
     pub jobs: BTreeMap<String, u64>,
     /// What sharing saves.

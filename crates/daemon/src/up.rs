@@ -149,6 +149,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let metering = Metering {
         cards,
         reader: reader(),
+        runs: runs.clone(),
         live: live.clone(),
         inbox: inbox.clone(),
         ending: ending.subscribe(),

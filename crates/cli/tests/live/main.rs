@@ -9,6 +9,8 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod metering;
+#[cfg(test)]
 mod pool;
 #[cfg(test)]
 mod webdriver;
