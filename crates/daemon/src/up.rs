@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::executor::{Errand, Executor, LocalExecutor};
-use crate::http::{self, OPERATOR, Shared, is_open_to_others};
+use crate::http::{self, EventCounts, MetricNames, OPERATOR, Shared, is_open_to_others};
 use crate::keeper::{Keeper, Message, now};
 use crate::live::Live;
 use crate::meter::Metering;
@@ -32,6 +32,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Which cards it has.
     pub cards: CardsSpec,
+    /// Under whose names `/metrics` shows its figures, besides its own.
+    pub metric_names: Vec<MetricNames>,
 }
 
 /// Why a pool is not up.
@@ -163,6 +165,8 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         started_ms: now().0,
         ending: ending.clone(),
         is_open,
+        metric_names: config.metric_names.clone(),
+        event_counts: EventCounts::default(),
     });
     let keeper = Keeper::new((state, store), live, errands);
     let keeper = spawn("keeper", move || keeper.run(&messages))?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use cotenant_daemon::CardsSpec;
+use cotenant_daemon::{CardsSpec, MetricNames};
 use cotenant_types::TenantName;
 
 use super::job::JobArgs;
@@ -29,7 +29,10 @@ pub(crate) enum PoolCommand {
     Job(JobArgs),
     /// Add tenants, change what they may have, make their tokens
     Tenant(TenantArgs),
-    /// Watch the pool's cards and who uses them
+    /// Watch the pool's cards, their slices and who uses them
+    ///
+    /// Below each card stand its slices: whose each is, what is used of the compute and memory that
+    /// it has, and what holds the job to it.
     ///
     /// Draws the pool again and again until Ctrl-C. Where stdout is no terminal it prints one frame
     /// and ends, unless --interval-s asks for more. With --json each frame is an object on one line.
@@ -65,6 +68,11 @@ pub(crate) struct UpArgs {
     /// If not given: COTENANT_STATE, else cotenant in XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "FOLDER", verbatim_doc_comment)]
     pub state: Option<PathBuf>,
+    /// Show figures under names of other programs too: dcgm (DCGM_FI_*), hami (hami_*), or both
+    ///
+    /// Dashboards made for dcgm-exporter or HAMi then show this pool. It holds until the daemon ends.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', verbatim_doc_comment)]
+    pub metrics_names: Vec<MetricNames>,
 }
 
 /// Arguments of `devices`.

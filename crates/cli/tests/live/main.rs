@@ -13,4 +13,6 @@ mod metering;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]
+mod prometheus;
+#[cfg(test)]
 mod webdriver;

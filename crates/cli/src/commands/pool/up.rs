@@ -16,7 +16,12 @@ pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
         None => state_folder()
             .ok_or("find a folder for the pool: HOME is not set\nhint: name one with --state")?,
     };
-    let config = Config { folder, listen: arguments.listen, cards: arguments.cards.clone() };
+    let config = Config {
+        folder,
+        listen: arguments.listen,
+        cards: arguments.cards.clone(),
+        metric_names: arguments.metrics_names.clone(),
+    };
     let pool = up(&config)?;
     let end = pool.end();
     ctrlc::set_handler(move || end.end())?;
