@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::command;
+use crate::contract;
 use crate::project::Project;
 use crate::python;
 use crate::tidy;
@@ -22,13 +23,14 @@ enum Outcome {
 }
 
 /// Cheap steps come first, so that a slip is heard of early.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "format", run: format },
     Step { name: "tidy", run: check_tidiness },
     Step { name: "clippy", run: clippy },
     Step { name: "interop", run: interop },
     Step { name: "documentation", run: documentation },
     Step { name: "tests", run: tests },
+    Step { name: "contract", run: keep_contract },
 ];
 
 /// Runs every step, tells how long each took, and ends with one line.
@@ -80,6 +82,11 @@ fn interop(project: &Project) -> Result<Outcome, String> {
         ));
     };
     command::run(python.arg(INTEROP)).map(|()| Outcome::Passed)
+}
+
+/// A live daemon answers requests made from openapi.json as that foretells.
+fn keep_contract(project: &Project) -> Result<Outcome, String> {
+    contract::run(project).map(|missing| missing.map_or(Outcome::Passed, Outcome::Skipped))
 }
 
 /// Links between items resolve, and examples in comments run.

@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod command;
+mod contract;
 mod generate;
 mod golden;
 mod project;
@@ -22,9 +23,10 @@ use crate::project::Project;
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  ci           what CI runs: format, tidy, clippy, tests, documentation, interop
+  ci           what CI runs: format, tidy, clippy, tests, documentation, interop, contract
   tidy         check the rules of STYLE.md that a program can check
   generate     write the files that are made from the code
+  contract     make requests from openapi.json against a live daemon, with Schemathesis
   golden       make the golden files anew with pinned Python packages, in golden/venv
   bench train  train beside PyTorch and print ratios; --help lists its options
   gpu          what needs a GPU
@@ -48,6 +50,10 @@ fn run(arguments: &[&str]) -> Result<(), String> {
         ["ci"] => ci::run(&project),
         ["tidy"] => tidy::run(&project),
         ["generate"] => generate::write(&project),
+        ["contract"] => match contract::run(&project)? {
+            Some(reason) => Err(reason.to_owned()),
+            None => Ok(()),
+        },
         ["golden"] => golden::run(&project),
         ["bench", rest @ ..] => bench::run(&project, rest),
         ["gpu"] => {

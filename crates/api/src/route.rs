@@ -209,8 +209,11 @@ impl Route {
             Parameter { name, kind, about }
         }
         const LIMIT: Parameter = parameter("limit", "integer", "most entries, 1 to 1000");
-        const CARDS: [Parameter; 2] =
-            [LIMIT, parameter("after", "string", "the last card of the page before")];
+        const HISTORY: Parameter =
+            parameter("history", "boolean", "whether to show use over the last minutes too");
+        const USE: [Parameter; 1] = [HISTORY];
+        const CARDS: [Parameter; 3] =
+            [LIMIT, parameter("after", "string", "the last card of the page before"), HISTORY];
         const JOBS: [Parameter; 4] = [
             LIMIT,
             parameter("before", "integer", "the last job of the page before"),
@@ -225,13 +228,12 @@ impl Route {
         const EVENTS: [Parameter; 1] =
             [parameter("after", "integer", "the last event that is known; the newest if absent")];
         match self {
+            Route::Pool | Route::ShowJob => &USE,
             Route::ListCards => &CARDS,
             Route::ListJobs => &JOBS,
             Route::ReadLog => &LOG,
             Route::Events => &EVENTS,
-            Route::Pool
-            | Route::SubmitJob
-            | Route::ShowJob
+            Route::SubmitJob
             | Route::ExplainJob
             | Route::CancelJob
             | Route::ResizeJob

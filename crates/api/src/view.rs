@@ -92,9 +92,13 @@ pub struct JobView {
     /// The most memory of a card that its last measured run had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_mib: Option<u64>,
-    /// What it last used, while it runs.
+    /// What it last used of all its cards together, while it runs: compute may be more than a
+    /// thousand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UseView>,
+    /// What it used over the last minutes, the oldest first, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<UseView>,
     /// What happened to it, the oldest first; at most 200 events.
     pub life: Vec<EventView>,
 }
@@ -132,6 +136,9 @@ pub struct SliceView {
     /// Its partition, such as `3g.40gb@4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mig: Option<String>,
+    /// What the job last used of the card, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UseView>,
 }
 
 /// What something uses now.
@@ -179,6 +186,9 @@ pub struct CardView {
     /// What it last used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<UseView>,
+    /// What it used over the last minutes, the oldest first, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<UseView>,
 }
 
 /// Cards of the pool.
@@ -302,6 +312,13 @@ pub struct PoolView {
     pub capacity: AmountView,
     /// What jobs hold of it.
     pub used: AmountView,
+    /// What is in use of it, of all cards where that is known; for a tenant, by its jobs. Compute
+    /// may be more than a thousand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UseView>,
+    /// The same over the last minutes, the oldest first, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<UseView>,
     /// Jobs by state.
     pub jobs: BTreeMap<String, u64>,
     /// What sharing saves.

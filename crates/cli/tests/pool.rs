@@ -460,11 +460,7 @@ fn top_prints_a_frame_where_there_is_no_terminal() {
     let mut other = views::with(other, json!({ "model": "cpu" }));
     other.as_object_mut().unwrap().remove("usage");
     let page = views::cards(&[views::card("n1", 0), other], 2, None);
-    let routes = [
-        ("GET /v1/pool", views::pool()),
-        ("GET /v1/cards", page.clone()),
-        ("GET /v1/jobs/17", views::running(17)),
-    ];
+    let routes = [("GET /v1/pool", views::pool()), ("GET /v1/cards", page.clone())];
     let pool = check(
         &["top"],
         &routes,
@@ -476,8 +472,8 @@ fn top_prints_a_frame_where_there_is_no_terminal() {
 
             n1 0  NVIDIA H100 80GB HBM3  47°C  350W
               compute [|||||||||||||||||             ]    56%  memory [||||                          ] 10/79.6GiB
-              job 17     law          30%, 6GiB to 8GiB          uses 25.5%, 5GiB    mps
-              job 18     law          30%, 6GiB to 8GiB                              mps
+              job 17     law          [||||||| ] 25.5% of 30%          [||      ] 1.6GiB of 6GiB to 8GiB    mps
+              job 18     law          [        ] – of 30%              [        ] – of 6GiB to 8GiB         mps
 
             n1 1  cpu  draining
               79.6GiB; what it uses is not known

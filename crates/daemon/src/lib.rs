@@ -26,4 +26,5 @@ mod words;
 
 pub use cotenant_device::{CardsSpec, ParseCardsError};
 pub use executor::{InternalError, run_member, supervise};
+pub use http::{MetricNames, ParseMetricNamesError};
 pub use up::{Config, End, Pool, UpError, up};

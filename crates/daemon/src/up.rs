@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::executor::{Errand, Executor, LocalExecutor};
-use crate::http::{self, OPERATOR, Shared, is_open_to_others};
+use crate::http::{self, EventCounts, MetricNames, OPERATOR, Shared, is_open_to_others};
 use crate::keeper::{Keeper, Message, now};
 use crate::live::Live;
 use crate::meter::Metering;
@@ -35,6 +35,8 @@ pub struct Config {
     pub cards: CardsSpec,
     /// How long the folders of runs are kept after their job's end.
     pub keep_runs: Seconds,
+    /// Under whose names `/metrics` shows its figures, besides its own.
+    pub metric_names: Vec<MetricNames>,
 }
 
 /// Why a pool is not up.
@@ -156,6 +158,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let metering = Metering {
         cards,
         reader: reader(),
+        runs: runs.clone(),
         live: live.clone(),
         inbox: inbox.clone(),
         ending: ending.subscribe(),
@@ -172,6 +175,8 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         started_ms: now().0,
         ending: ending.clone(),
         is_open,
+        metric_names: config.metric_names.clone(),
+        event_counts: EventCounts::default(),
     });
     let keeper = Keeper::new((state, store), live, errands);
     let keeper = spawn("keeper", move || keeper.run(&messages))?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use cotenant_daemon::CardsSpec;
+use cotenant_daemon::{CardsSpec, MetricNames};
 use cotenant_types::TenantName;
 
 use super::job::JobArgs;
@@ -31,7 +31,10 @@ pub(crate) enum PoolCommand {
     Node(NodeArgs),
     /// Add tenants, change what they may have, make their tokens
     Tenant(TenantArgs),
-    /// Watch the pool's cards and who uses them
+    /// Watch the pool's cards, their slices and who uses them
+    ///
+    /// Below each card stand its slices: whose each is, what is used of the compute and memory that
+    /// it has, and what holds the job to it.
     ///
     /// Draws the pool again and again until Ctrl-C. Where stdout is no terminal it prints one frame
     /// and ends, unless --interval-s asks for more. With --json each frame is an object on one line.
@@ -70,6 +73,11 @@ pub(crate) struct UpArgs {
     /// Days after a job's end for which what it printed and left in its folder are kept
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub keep_runs_days: u32,
+    /// Show figures under names of other programs too: dcgm (DCGM_FI_*), hami (hami_*), or both
+    ///
+    /// Dashboards made for dcgm-exporter or HAMi then show this pool. It holds until the daemon ends.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', verbatim_doc_comment)]
+    pub metrics_names: Vec<MetricNames>,
 }
 
 /// Arguments of `devices`.

@@ -83,13 +83,19 @@ pub(crate) fn slice(job: u64, card: &str) -> Value {
     })
 }
 
-/// A card with two slices in use.
+/// The same, a fifth of it in use.
+pub(crate) fn used_slice(job: u64, card: &str) -> Value {
+    let usage = json!({ "at_ms": 1, "compute_per_mille": 255, "memory_mib": 1638 });
+    with(slice(job, card), json!({ "usage": usage }))
+}
+
+/// A card with two slices, of one of which it is known what is in use.
 pub(crate) fn card(node: &str, index: u32) -> Value {
     let id = format!("{node}-{index}");
     json!({
         "id": id, "node": node, "index": index, "kind": "nvidia",
         "model": "NVIDIA H100 80GB HBM3", "memory_mib": 81_559, "cores": 0, "rack": "r1",
-        "health": "ok", "rungs": ["mps", "shim"], "slices": [slice(17, &id), slice(18, &id)],
+        "health": "ok", "rungs": ["mps", "shim"], "slices": [used_slice(17, &id), slice(18, &id)],
         "usage": {
             "at_ms": 1, "compute_per_mille": 560, "memory_mib": 10_240, "temperature_c": 47,
             "power_mw": 350_500,

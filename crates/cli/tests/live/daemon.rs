@@ -16,7 +16,8 @@ const LOOK_EACH: Duration = Duration::from_millis(10);
 /// A daemon of `cotenant up`.
 pub(crate) struct Daemon {
     folder: TempDir,
-    cards: String,
+    /// What `up` is told, besides where.
+    arguments: Vec<String>,
     port: u16,
     child: Child,
 }
@@ -24,12 +25,20 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one on a free port of this machine, and waits until it answers.
     pub(crate) fn start(cards: &str) -> Self {
+        Self::start_with(cards, &[])
+    }
+
+    /// Starts one with further arguments of `up`.
+    pub(crate) fn start_with(cards: &str, further: &[&str]) -> Self {
+        let arguments =
+            ["--cards", cards].into_iter().chain(further.iter().copied()).map(str::to_owned);
+        let arguments: Vec<String> = arguments.collect();
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let child = spawn(folder.path(), (cards, port), None);
-        let daemon = Self { folder, cards: cards.to_owned(), port, child };
+        let child = spawn(folder.path(), (&arguments, port), None);
+        let daemon = Self { folder, arguments, port, child };
         daemon.wait_for_answer();
         daemon
     }
@@ -58,7 +67,7 @@ impl Daemon {
 
     /// Starts it again after it ended, to abort at a named point if one is given.
     pub(crate) fn start_again(&mut self, fail_at: Option<&str>) {
-        self.child = spawn(self.folder.path(), (&self.cards, self.port), fail_at);
+        self.child = spawn(self.folder.path(), (&self.arguments, self.port), fail_at);
     }
 
     /// Whether it has ended.
@@ -118,11 +127,12 @@ pub(crate) fn signal(pid: i32, name: &str) {
         Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-fn spawn(folder: &Path, (cards, port): (&str, u16), fail_at: Option<&str>) -> Child {
+fn spawn(folder: &Path, (arguments, port): (&[String], u16), fail_at: Option<&str>) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cotenant"));
     command
-        .args(["up", "--cards", cards, "--listen", &format!("127.0.0.1:{port}"), "--state"])
+        .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--state"])
         .arg(folder)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

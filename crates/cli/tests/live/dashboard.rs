@@ -220,6 +220,39 @@ fn a_running_job_gets_other_amounts() {
 }
 
 #[test]
+fn use_is_drawn_with_the_minutes_before_the_page_was_opened() {
+    let Some(window) = Window::open("use", "#/submit") else { return };
+    let browser = &window.browser;
+    let id = window.submit(&small_job("law", &["sh", "-c", "while :; do :; done"]));
+    let client = window.pool.client();
+    let readings = || client.job(id).expect("the job is there").usage.map(|usage| usage.at_ms);
+    let first = browser.wait_until("the job's use to be known", readings);
+    browser.wait_until("it to be read again", || readings().filter(|&at_ms| at_ms > first));
+    // A line needs two readings, and this page was not there for the first of them.
+    let points = |css: &str| {
+        let script = format!("return document.querySelector({css:?})?.getAttribute('d') ?? ''");
+        let line = browser.script(&script).as_str().unwrap_or_default().to_owned();
+        line.contains('L').then_some(line)
+    };
+    let began = "window.asked = []; const real = fetch; \
+                 window.fetch = (path, ...rest) => { asked.push(path); return real(path, ...rest); }";
+    browser.script(began);
+    window.go("#/");
+    browser.wait_until("a line of the card's use", || points(".card .chart .compute"));
+    browser.wait_until("a line of all cards' use", || points(".total .chart .used"));
+    let asked =
+        browser.script("return asked.filter((path) => path.includes('history=true')).length");
+    assert!(asked.as_u64() >= Some(1), "the pool is asked for the minutes before");
+    browser.wait_for_text(".slices", "uses ");
+    browser.wait_for_text(".totals", "in use, 0.1 cards kept, of 1 card");
+    assert!(browser.find(".slice-use").is_some(), "a slice's use is drawn in its bar");
+    window.go(&format!("#/jobs/{id}"));
+    browser.wait_until("a line of the job's use", || points(".use-now .chart .compute"));
+    browser.wait_for_text("main", "uses ");
+    window.finish(&[]);
+}
+
+#[test]
 fn jobs_are_filtered_and_the_address_keeps_the_filter() {
     let Some(window) = Window::open("filtered", "#/jobs") else { return };
     let browser = &window.browser;

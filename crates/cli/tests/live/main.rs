@@ -9,7 +9,11 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod metering;
+#[cfg(test)]
 mod pool;
+#[cfg(test)]
+mod prometheus;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]

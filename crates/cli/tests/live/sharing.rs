@@ -101,6 +101,20 @@ fn a_neighbour_gives_back_while_an_online_job_suffers() {
 }
 
 #[test]
+fn a_busy_online_job_need_not_report() {
+    let daemon = Daemon::start("sim:1xH100");
+    let client = daemon.client();
+    let online = job("command = ['timeout', '60', 'sh', '-c', 'while :; do :; done']\n\
+                      memory = '10%'\ncompute = '10%'\nclass = 'online'\n\
+                      watermark = { usage = '50%' }");
+    let offline = job("command = ['sleep', '60']\nmemory = '10%'\ncompute = '10%'\n\
+                       policy = 'burst'");
+    client.submit(&online, None).unwrap();
+    let offline = client.submit(&offline, None).unwrap().row.id;
+    wait(&client, offline, |view| view.life.iter().any(|event| event.kind == "job-resized"));
+}
+
+#[test]
 fn the_memory_of_a_job_is_learned_from_its_runs() {
     let daemon = Daemon::start("cpu");
     let client = daemon.client();

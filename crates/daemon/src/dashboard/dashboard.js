@@ -14,6 +14,7 @@ import { JobsPage } from "/jobs.js";
 import { colophon, glance, PoolPage } from "/pool.js";
 import { SubmitPage } from "/submit.js";
 import { TenantsPage } from "/tenants.js";
+import { isPoolBehind, notePool } from "/use.js";
 
 const USE_POLL_MS = 2000;
 const ANNOUNCED_MS = 8000;
@@ -63,10 +64,12 @@ const refresh = {
 };
 
 async function bringUpToDate(shown, isCurrent) {
-  const asked = await Promise.all([get("/v1/pool"), shown.load()]).catch((error) => ({ error }));
+  const history = isPoolBehind() ? true : undefined;
+  const asked = await Promise.all([get("/v1/pool", { history }), shown.load()]).catch((error) => ({ error }));
   if (!isCurrent()) return;
   if (asked.error) return showFailure(asked.error);
   const [pool, data] = asked;
+  notePool(pool);
   fill(document.getElementById("glance"), glance(pool));
   fill(document.getElementById("colophon"), colophon(pool));
   showProblem();

@@ -14,8 +14,9 @@ import {
   time,
 } from "/elements.js";
 import { stateBadge } from "/jobs.js";
-import { jobChart, jobUse, placement } from "/pool.js";
+import { jobUse, placement } from "/pool.js";
 import { asJobFile, joinWords, resizeForm } from "/submit.js";
+import { isJobBehind, jobChart, noteJob } from "/use.js";
 
 const LOG_POLL_MS = 1000;
 // A part as large as this has more behind it, so that the next is read sooner.
@@ -71,7 +72,9 @@ export class JobPage {
   }
 
   async load() {
-    const job = await get(`/v1/jobs/${this.id}`);
+    const history = isJobBehind(this.id) ? true : undefined;
+    const job = await get(`/v1/jobs/${this.id}`, { history });
+    noteJob(job);
     return {
       job,
       explained: job.state === "queued" ? await get(`/v1/jobs/${this.id}/explain`) : undefined,

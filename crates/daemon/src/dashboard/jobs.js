@@ -59,8 +59,8 @@ export function queue(page, isPoolEmpty) {
         element(
           "span",
           { class: "about" },
-          `asks for ${job.asks} · waits since `,
-          time(job.submitted_ms),
+          `asks for ${job.asks} · has waited for `,
+          lasting(job.submitted_ms),
         ),
       ),
       element("p", { class: "reason" }, job.waits ?? "The pool has not looked at it yet."),

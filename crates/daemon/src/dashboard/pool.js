@@ -1,5 +1,4 @@
-// What the pool has and who holds it: the glance in the header, and cards with their slices and
-// charts of what is in use.
+// What the pool has and who holds it: the glance in the header, and cards with their slices.
 
 import { get } from "/connection.js";
 import {
@@ -12,18 +11,15 @@ import {
   look,
   memory,
   percent,
-  poolNow,
   share,
   tenantLink,
 } from "/elements.js";
 import { queue } from "/jobs.js";
+import { cardChart, isCardBehind, noteCard, useSection } from "/use.js";
 
 const CARDS_AS_BARS = 24;
 const CARDS_AS_TILES = 240;
 const WAITING_SHOWN = 10;
-const CHART_MS = 5 * 60_000;
-// Two refreshes that are further apart have a gap between them that no line may hide.
-const CHART_GAP_MS = 15_000;
 // Lines below a bar that show how far its slices may reach; more slices share lines.
 const LANES = 3;
 const STATES = ["queued", "starting", "running", "stopping", "ended"];
@@ -91,89 +87,6 @@ function savingsSentence({ jobs, cards_alone: alone, cards_held: held }) {
   return `These ${count(jobs, "job")} would hold ${count(alone, "card")}; they hold ${held}.`;
 }
 
-/** Use of a thing over the last minutes, kept while the page is open. */
-class History {
-  constructor() {
-    this.samples = new Map();
-  }
-
-  add(name, use) {
-    if (!use) return;
-    const kept = (this.samples.get(name) ?? []).filter(
-      (sample) => sample.at_ms > poolNow() - CHART_MS - CHART_GAP_MS,
-    );
-    if (kept.at(-1)?.at_ms !== use.at_ms) kept.push(use);
-    this.samples.set(name, kept);
-  }
-
-  /** Forgets what was not seen for as long as a chart lasts. */
-  prune() {
-    for (const [name, samples] of this.samples) {
-      if (samples.at(-1).at_ms < poolNow() - CHART_MS) this.samples.delete(name);
-    }
-  }
-}
-
-const cardHistory = new History();
-const jobHistory = new History();
-
-/** A chart of a job's use; what it has is the whole height. */
-export function jobChart(job) {
-  jobHistory.add(job.id, job.usage);
-  jobHistory.prune();
-  const slices = job.members.flatMap((member) => member.slices);
-  const sum = (key) => slices.reduce((total, slice) => total + slice[key], 0);
-  return chart(jobHistory.samples.get(job.id) ?? [], {
-    compute: Math.max(1, sum("compute_limit_per_mille")),
-    memory: Math.max(1, sum("memory_limit_mib")),
-  });
-}
-
-function chart(samples, full) {
-  const last = samples.at(-1);
-  const words = last
-    ? `compute ${short(last.compute_per_mille, full.compute)}, memory ${short(last.memory_mib, full.memory)}`
-    : "nothing is known yet";
-  const line = (name, value) =>
-    element("path", {
-      class: name,
-      d: tracePath(samples, value),
-      "vector-effect": "non-scaling-stroke",
-    });
-  return element(
-    "svg",
-    {
-      class: "chart",
-      viewBox: "0 0 300 40",
-      preserveAspectRatio: "none",
-      role: "img",
-      "aria-label": `Use over the last 5 minutes, now ${words}`,
-    },
-    element("title", {}, `the last 5 minutes: compute solid, memory dashed; now ${words}`),
-    element("line", { class: "ground", x1: 0, x2: 300, y1: 39.5, y2: 39.5 }),
-    line("compute", (sample) => sample.compute_per_mille / full.compute),
-    line("memory", (sample) => sample.memory_mib / full.memory),
-  );
-}
-
-function short(part, whole) {
-  return `${Math.round(percent(part, whole))}%`;
-}
-
-function tracePath(samples, value) {
-  const end = poolNow();
-  let before;
-  return samples
-    .map((sample) => {
-      const x = Math.max(0, 300 - (300 * (end - sample.at_ms)) / CHART_MS);
-      const y = 38 - 36 * Math.min(1, value(sample));
-      const joins = before !== undefined && sample.at_ms - before < CHART_GAP_MS;
-      before = sample.at_ms;
-      return `${joins ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
-    })
-    .join("");
-}
-
 /** The first page: cards and the head of the queue. */
 export class PoolPage {
   title = "Pool";
@@ -182,11 +95,12 @@ export class PoolPage {
   constructor(main) {
     this.view = undefined;
     this.pages = [undefined];
+    this.use = element("section", { "aria-labelledby": "use-title" });
     this.cards = element("section", { "aria-labelledby": "cards-title" });
     this.queue = element("section", { "aria-labelledby": "queue-title" });
     main.replaceChildren(
       element("h1", { tabindex: -1 }, "Pool"),
-      element("div", { class: "pool" }, this.cards, this.queue),
+      element("div", { class: "pool" }, element("div", {}, this.use, this.cards), this.queue),
     );
   }
 
@@ -204,17 +118,21 @@ export class PoolPage {
 
   async loadCards() {
     const limit = this.view === "tiles" ? CARDS_AS_TILES : CARDS_AS_BARS;
-    const page = await get("/v1/cards", { limit, after: this.pages.at(-1) });
+    // Cards that came into view, or were out of it, are asked for what they did meanwhile.
+    const isBehind = this.known?.some(isCardBehind) ?? true;
+    const history = isBehind ? true : undefined;
+    const page = await get("/v1/cards", { limit, after: this.pages.at(-1), history });
     if (this.view === undefined) {
       this.view = page.total > 2 * CARDS_AS_BARS ? "tiles" : "bars";
       if (this.view === "tiles") return this.loadCards();
     }
-    page.cards.forEach((card) => cardHistory.add(card.id, card.usage));
-    cardHistory.prune();
+    page.cards.forEach(noteCard);
+    this.known = page.cards;
     return page;
   }
 
   show({ cards, waiting }, pool) {
+    fill(this.use, useSection(pool));
     this.showCards(cards);
     fill(
       this.queue,
@@ -272,6 +190,7 @@ export class PoolPage {
   choose(view) {
     this.view = view;
     this.pages = [undefined];
+    this.known = undefined;
     this.refresh();
   }
 
@@ -297,6 +216,7 @@ export class PoolPage {
     const first = (this.pages.length - 1) * size + 1;
     const turn = (change) => () => {
       change();
+      this.known = undefined;
       this.refresh();
     };
     return element(
@@ -333,6 +253,7 @@ function legend(view) {
     { class: "legend", "aria-hidden": "true" },
     mark("kept", "kept for a job"),
     view === "bars" && mark("reach", "may reach"),
+    view === "bars" && mark("slice", "in use by a job"),
     mark("use", "in use now"),
   );
 }
@@ -387,7 +308,7 @@ function cardArticle(card) {
     element(
       "div",
       { class: "live" },
-      chart(cardHistory.samples.get(card.id) ?? [], { compute: 1000, memory: card.memory_mib }),
+      cardChart(card),
       liveWords(card.usage),
     ),
     sliceList(card),
@@ -452,6 +373,12 @@ function segments(card, { whole, kept, limit, say }) {
           class: `reach lane-${lanes++ % LANES} ${look(slice.tenant)}`,
           place: { left: start, width: reach },
         }),
+      slice.usage &&
+        element("span", {
+          key: `${slice.job} use`,
+          class: `slice-use ${look(slice.tenant)}`,
+          place: { left: start, width: Math.min(100 - start, percent(slice.usage[kept], whole)) },
+        }),
     ];
   });
 }
@@ -495,6 +422,8 @@ function sliceAmounts(slice) {
     upTo(slice.compute_per_mille, slice.compute_limit_per_mille, share),
     slice.mig,
     `held by ${slice.enforced_by}`,
+    slice.usage &&
+      `uses ${memory(slice.usage.memory_mib)} and ${share(slice.usage.compute_per_mille)}`,
   ];
   return element("span", { class: "amounts" }, words.filter(Boolean).join(" · "));
 }

@@ -25,7 +25,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The variable by which a run's processes are found when nothing else is left of it.
-pub(super) const MARK: &str = "COTENANT_RUN";
+pub(crate) const MARK: &str = "COTENANT_RUN";
+/// The variable that tells a process of which member it is.
+pub(crate) const MEMBER: &str = "COTENANT_MEMBER";
 
 /// A run's folder.
 #[derive(Clone, Debug)]
@@ -185,7 +187,7 @@ impl RunFolder {
     }
 
     /// What marks the run's processes: no other run, nor one of another pool, has the same.
-    pub(super) fn mark(&self) -> String {
+    pub(crate) fn mark(&self) -> String {
         self.0.display().to_string()
     }
 

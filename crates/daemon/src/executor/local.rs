@@ -13,7 +13,7 @@ use cotenant_device::{Cgroups, CpuLimits, Held, OWNED_VARIABLES, environment};
 use cotenant_sched::{Command, Event, Exit, Run, StartFailure};
 use cotenant_types::{Card, CardId, CardKind, MemberSlices, Policy, Rung};
 
-use super::folder::{self, MARK, MemberFile, RunFile, RunFolder, StopFile};
+use super::folder::{self, MARK, MEMBER, MemberFile, RunFile, RunFolder, StopFile};
 use super::{Errand, Executor, Tell, supervise};
 use crate::fail_at::Point;
 
@@ -121,7 +121,7 @@ impl LocalExecutor {
                 ("COTENANT_POOL", self.address.clone()),
                 ("COTENANT_JOB", run.job.to_string()),
                 ("COTENANT_GENERATION", run.generation.to_string()),
-                ("COTENANT_MEMBER", number.to_string()),
+                (MEMBER, number.to_string()),
                 ("COTENANT_MEMBERS", all.to_string()),
                 ("COTENANT_NOTICE", folder.path().join("notice.json").display().to_string()),
                 (MARK, folder.mark()),

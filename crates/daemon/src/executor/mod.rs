@@ -8,7 +8,7 @@ mod supervise;
 use cotenant_api::JobRequest;
 use cotenant_sched::{Command, Event, Run};
 
-pub(crate) use folder::RunFolder;
+pub(crate) use folder::{MARK, MEMBER, RunFolder};
 pub(crate) use local::LocalExecutor;
 pub use member::run_member;
 pub use supervise::{InternalError, supervise};

@@ -1,20 +1,22 @@
 //! The pool at a glance, its cards, and its end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use cotenant_api::{CardPage, CardView, PoolView, SavingsView, SliceView};
 use cotenant_sched::{CardRecord, Job};
-use cotenant_types::{Amount, CardId};
+use cotenant_types::{Amount, CardId, JobId};
 use serde::Deserialize;
 
 use super::auth::Caller;
-use super::jobs::checked_limit;
+use super::jobs::{UseQuery, checked_limit};
 use super::problem::{Fault, InQuery};
 use super::shared::Shared;
 use super::views;
+use crate::live::Uses;
 
 /// Which page of cards.
 #[derive(Deserialize)]
@@ -22,11 +24,14 @@ use super::views;
 pub(super) struct CardsQuery {
     limit: Option<u32>,
     after: Option<String>,
+    #[serde(default)]
+    history: bool,
 }
 
 pub(super) async fn pool(
     State(shared): State<Shared>,
     caller: Caller,
+    InQuery(query): InQuery<UseQuery>,
 ) -> Result<Json<PoolView>, Fault> {
     let read = shared.read(|reader| Ok((reader.cards()?, reader.holders()?, reader.counts()?)));
     let (cards, holders, counts) = read.await?;
@@ -37,6 +42,14 @@ pub(super) async fn pool(
     let own = |job: &&Job| caller.owns(job.terms.tenant.as_str());
     let held = holders.iter().filter(own).filter_map(Job::placement);
     let used = held.map(|placement| placement.amount()).fold(Amount::default(), Amount::plus);
+    let ids: BTreeSet<JobId> = holders.iter().filter(own).map(|job| job.id).collect();
+    // Of the cards as a whole, a tenant is told nothing that others do.
+    let in_use = |uses: &Arc<Uses>| match caller.tenant() {
+        None => uses.total.clone(),
+        Some(_) => uses.sum(ids.iter().filter_map(|id| uses.jobs.get(id))),
+    };
+    let history = if query.history { shared.live.history() } else { Vec::new() };
+    let now = Some(shared.live.uses()).filter(|uses| uses.at_ms > 0);
     let nodes: BTreeSet<_> = usable.iter().map(|record| &record.card.node).collect();
     Ok(Json(PoolView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -45,6 +58,8 @@ pub(super) async fn pool(
         cards: usable.len() as u64,
         capacity: views::amount(capacity),
         used: views::amount(used),
+        usage: now.as_ref().map(in_use),
+        history: history.iter().map(in_use).collect(),
         jobs: views::by_state(&counts, |tenant| caller.owns(tenant)),
         savings: savings(holders.iter().filter(own)),
     }))
@@ -83,12 +98,14 @@ pub(super) async fn list(
             found.ok_or_else(|| Fault::bad(format!("there is no card {after:?}")))? + 1
         }
     };
-    let slices = slices_by_card(&holders, &caller);
     let uses = shared.live.uses();
+    let slices = slices_by_card(&holders, (&uses, &caller));
+    let history = if query.history { shared.live.history() } else { Vec::new() };
     let page = cards.iter().skip(first).take(limit).map(|record| {
         let mut view = card(record, draining.contains(record.card.node.as_str()));
         view.slices = slices.get(&record.card.id).cloned().unwrap_or_default();
-        view.usage = uses.cards.get(&record.card.id).cloned();
+        view.usage = uses.of_card(&record.card).filter(|_| !record.is_lost);
+        view.history = history.iter().filter_map(|uses| uses.of_card(&record.card)).collect();
         view
     });
     let page: Vec<CardView> = page.collect();
@@ -102,17 +119,22 @@ fn order(record: &CardRecord) -> (&str, u32, &CardId) {
 }
 
 /// The slices on each card; of other tenants' nothing is shown but their size.
-fn slices_by_card(holders: &[Job], caller: &Caller) -> BTreeMap<CardId, Vec<SliceView>> {
+fn slices_by_card(
+    holders: &[Job],
+    (uses, caller): (&Uses, &Caller),
+) -> BTreeMap<CardId, Vec<SliceView>> {
     let mut slices: BTreeMap<CardId, Vec<SliceView>> = BTreeMap::new();
     for job in holders {
         let tenant = job.terms.tenant.as_str();
-        let (id, tenant) = match caller.owns(tenant) {
-            true => (job.id.0, tenant),
-            false => (0, "another"),
-        };
-        for slice in job.placement().into_iter().flat_map(|placement| placement.slices()) {
-            let view = views::slice(slice, id, tenant);
-            slices.entry(slice.card.clone()).or_default().push(view);
+        let is_own = caller.owns(tenant);
+        let (id, tenant) = if is_own { (job.id.0, tenant) } else { (0, "another") };
+        let members = job.placement().into_iter().flat_map(|placement| (0..).zip(&placement.0));
+        for (number, member) in members {
+            for slice in &member.slices {
+                let usage = uses.of_slice(job.id, number, &slice.card).filter(|_| is_own);
+                let view = SliceView { usage: usage.cloned(), ..views::slice(slice, id, tenant) };
+                slices.entry(slice.card.clone()).or_default().push(view);
+            }
         }
     }
     slices
@@ -138,6 +160,7 @@ fn card(record: &CardRecord, is_draining: bool) -> CardView {
         rungs: card.rungs.iter().map(|rung| rung.to_string()).collect(),
         slices: Vec::new(),
         usage: None,
+        history: Vec::new(),
     }
 }
 

@@ -22,7 +22,7 @@ macro_rules! page {
     };
 }
 
-const PAGES: [Page; 11] = [
+const PAGES: [Page; 12] = [
     ("/", HTML, include_str!("../dashboard/index.html")),
     page!("dashboard.css", STYLE),
     page!("icon.svg", PICTURE),
@@ -34,6 +34,7 @@ const PAGES: [Page; 11] = [
     page!("pool.js", SCRIPT),
     page!("submit.js", SCRIPT),
     page!("tenants.js", SCRIPT),
+    page!("use.js", SCRIPT),
 ];
 
 /// What pages may do: load from here and nowhere else, and run what is in files.

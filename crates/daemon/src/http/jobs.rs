@@ -1,5 +1,7 @@
 //! Jobs: submitted, listed, shown, explained, cancelled, resized.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,6 +17,7 @@ use super::problem::{Body, Fault, InPath, InQuery};
 use super::shared::Shared;
 use super::views;
 use crate::keeper::{self, Message, Submission};
+use crate::live::Uses;
 use crate::store::{JobQuery, StoredJob};
 use crate::words;
 
@@ -24,6 +27,14 @@ const LIST_LIMIT_MAX: u32 = 1000;
 /// Most events of a job's life that are shown with it.
 const LIFE_MAX: u32 = 200;
 const DEFAULT_TENANT: &str = "default";
+
+/// Whether use over the last minutes is wanted too.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UseQuery {
+    #[serde(default)]
+    pub(super) history: bool,
+}
 
 /// What a page of jobs may be narrowed by.
 #[derive(Deserialize)]
@@ -61,7 +72,7 @@ pub(super) async fn submit(
     let (name, terms) = (resolved.name, resolved.terms);
     let submission = Box::new(Submission { name, terms, request, key });
     let JobId(id) = shared.ask(|reply| Message::Submit(submission, reply)).await?;
-    Ok((StatusCode::CREATED, show(State(shared), caller, InPath(id)).await?))
+    Ok((StatusCode::CREATED, view(&shared, &caller, id).await?))
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, Fault> {
@@ -123,8 +134,18 @@ pub(super) async fn show(
     State(shared): State<Shared>,
     caller: Caller,
     InPath(id): InPath<u64>,
+    InQuery(query): InQuery<UseQuery>,
 ) -> Result<Json<JobView>, Fault> {
-    let stored = find(&shared, &caller, id).await?;
+    let mut view = view(&shared, &caller, id).await?;
+    if query.history {
+        let used = |uses: &Arc<Uses>| uses.jobs.get(&JobId(id)).cloned();
+        view.0.history = shared.live.history().iter().filter_map(used).collect();
+    }
+    Ok(view)
+}
+
+async fn view(shared: &Shared, caller: &Caller, id: u64) -> Result<Json<JobView>, Fault> {
+    let stored = find(shared, caller, id).await?;
     let life = shared.read(move |reader| reader.life(id, LIFE_MAX)).await?;
     Ok(Json(views::job(&stored, &shared.live, life)?))
 }
@@ -165,7 +186,7 @@ pub(super) async fn cancel(
             cancelled?;
         }
     }
-    show(State(shared), caller, InPath(id)).await
+    view(&shared, &caller, id).await
 }
 
 pub(super) async fn resize(
@@ -179,7 +200,7 @@ pub(super) async fn resize(
         .map_err(|error| Fault::unavailable(&error.to_string()))?;
     let ask = request.apply(&record.terms.ask)?;
     shared.event(Event::ResizeRequested { job: JobId(id), ask }).await?;
-    show(State(shared), caller, InPath(id)).await
+    view(&shared, &caller, id).await
 }
 
 pub(super) async fn report_load(

@@ -22,6 +22,8 @@ use cotenant_api::Route;
 use tokio::net::TcpListener;
 
 pub(crate) use auth::{OPERATOR, is_open_to_others};
+pub(crate) use metrics::EventCounts;
+pub use metrics::{MetricNames, ParseMetricNamesError};
 pub(crate) use shared::{Inner, Shared};
 
 /// Largest body of a request.

@@ -8,6 +8,7 @@ use cotenant_sched::Event;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
+use super::metrics::{EventCounts, MetricNames};
 use super::problem::Fault;
 use crate::keeper::{Message, Reply};
 use crate::live::Live;
@@ -28,6 +29,9 @@ pub(crate) struct Inner {
     pub(crate) ending: watch::Sender<bool>,
     /// Whether others than this machine can reach the pool.
     pub(crate) is_open: bool,
+    /// Under whose names figures are shown, besides our own.
+    pub(crate) metric_names: Vec<MetricNames>,
+    pub(crate) event_counts: EventCounts,
 }
 
 impl Shared {

@@ -6,7 +6,7 @@ use std::io::Read;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use cotenant_api::{AmountView, TenantList, TenantRequest, TenantView, TokenView};
+use cotenant_api::{TenantList, TenantRequest, TenantView, TokenView};
 use cotenant_sched::{Event, Job};
 use cotenant_types::{Amount, Quota, TenantName};
 
@@ -28,7 +28,8 @@ pub(super) async fn list(
 async fn all(shared: &Shared) -> Result<Vec<TenantView>, Fault> {
     let read = shared.read(|reader| Ok((reader.tenants()?, reader.holders()?, reader.counts()?)));
     let (quotas, holders, counts) = read.await?;
-    let used = used_below(&quotas, &holders);
+    let held = |job: &Job| job.placement().map(|it| it.amount()).unwrap_or_default();
+    let used = sums_below(&quotas, &holders, held);
     let view = |(name, quota): &(String, Quota)| {
         let states = views::by_state(&counts, |tenant| tenant == name);
         let count = |state: &str| states.get(state).copied().unwrap_or(0);
@@ -38,7 +39,7 @@ async fn all(shared: &Shared) -> Result<Vec<TenantView>, Fault> {
             weight: quota.weight,
             guaranteed: views::amount(quota.guaranteed),
             limit: quota.limit.map(views::amount),
-            used: used.get(name.as_str()).copied().unwrap_or_default(),
+            used: used.get(name.as_str()).copied().map(views::amount).unwrap_or_default(),
             jobs_running: count("starting") + count("running") + count("stopping"),
             jobs_waiting: count("queued"),
         }
@@ -46,21 +47,25 @@ async fn all(shared: &Shared) -> Result<Vec<TenantView>, Fault> {
     Ok(quotas.iter().map(view).collect())
 }
 
-/// What each tenant and those below it hold.
-fn used_below<'a>(quotas: &'a [(String, Quota)], holders: &[Job]) -> BTreeMap<&'a str, AmountView> {
+/// What each tenant's jobs and those of tenants below it have, by what one job has.
+pub(super) fn sums_below<'a>(
+    quotas: &'a [(String, Quota)],
+    holders: &[Job],
+    amount: impl Fn(&Job) -> Amount,
+) -> BTreeMap<&'a str, Amount> {
     let by_name: BTreeMap<&str, &Quota> =
         quotas.iter().map(|(name, quota)| (name.as_str(), quota)).collect();
-    let mut used: BTreeMap<&str, Amount> = BTreeMap::new();
+    let mut sums: BTreeMap<&str, Amount> = BTreeMap::new();
     for job in holders {
-        let amount = job.placement().map(|placement| placement.amount()).unwrap_or_default();
+        let amount = amount(job);
         let mut next = by_name.get_key_value(job.terms.tenant.as_str());
         while let Some((name, quota)) = next {
-            let sum = used.entry(name).or_default();
+            let sum = sums.entry(name).or_default();
             *sum = sum.plus(amount);
             next = quota.parent.as_ref().and_then(|parent| by_name.get_key_value(parent.as_str()));
         }
     }
-    used.into_iter().map(|(name, amount)| (name, views::amount(amount))).collect()
+    sums
 }
 
 pub(super) async fn set(

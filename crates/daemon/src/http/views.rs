@@ -58,12 +58,17 @@ pub(super) fn job(
     request.env.values_mut().for_each(|value| *value = HIDDEN.to_owned());
     let row = row(stored, &live.waits());
     let held = record.placement().filter(|_| row.state != JobState::Ended);
-    let members = held.into_iter().flat_map(|placement| &placement.0).map(|member| MemberView {
-        node: member.node.to_string(),
-        slices: member.slices.iter().map(|it| slice(it, stored.id, &stored.tenant)).collect(),
+    let uses = live.uses();
+    let members = held.into_iter().flat_map(|placement| (0..).zip(&placement.0));
+    let members = members.map(|(number, member)| {
+        let slices = member.slices.iter().map(|it| SliceView {
+            usage: uses.of_slice(record.id, number, &it.card).cloned(),
+            ..slice(it, stored.id, &stored.tenant)
+        });
+        MemberView { node: member.node.to_string(), slices: slices.collect() }
     });
     let members = members.collect();
-    let usage = live.uses().jobs.get(&JobId(stored.id)).cloned();
+    let usage = uses.jobs.get(&record.id).cloned();
     Ok(JobView {
         request,
         generation: record.generation.0,
@@ -72,11 +77,13 @@ pub(super) fn job(
         exit: stored.exit.clone(),
         peak_memory_mib: stored.peak_mib,
         usage: usage.filter(|_| row.state == JobState::Running),
+        history: Vec::new(),
         life: life.into_iter().map(event).collect(),
         row,
     })
 }
 
+/// A slice without what is used of it.
 pub(super) fn slice(slice: &Slice, job: u64, tenant: &str) -> SliceView {
     SliceView {
         job,
@@ -89,6 +96,7 @@ pub(super) fn slice(slice: &Slice, job: u64, tenant: &str) -> SliceView {
         whole: slice.whole,
         enforced_by: slice.enforced_by.to_string(),
         mig: slice.mig.as_ref().map(|mig| format!("{}@{}", mig.profile, mig.start)),
+        usage: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads for people: lists, pages, one job, the log. Readers never wait for the writer.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -185,6 +186,30 @@ impl Reader {
                 Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
             };
             query.query_map([], count)?.collect()
+        })
+    }
+
+    /// When the oldest job that waits was submitted, by tenant.
+    pub(crate) fn oldest_waiting(&self) -> Read<BTreeMap<String, u64>> {
+        self.with(|connection| {
+            let query = "select tenant, min(submitted_ms) from jobs where state = 'queued' \
+                         group by tenant";
+            let mut query = connection.prepare_cached(query)?;
+            let oldest = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+            query.query_map([], oldest)?.collect()
+        })
+    }
+
+    /// Lines of the log after one, by kind: how many, and the last of them. One reading sees one
+    /// state of the log, so that the largest of the last is up to where it was counted.
+    pub(crate) fn event_counts(&self, after: u64) -> Read<Vec<(String, u64, u64)>> {
+        self.with(|connection| {
+            let query = "select kind, count(*), max(seq) from events where seq > ? group by kind";
+            let mut query = connection.prepare_cached(query)?;
+            let number =
+                |row: &Row<'_>, at| -> Read<u64> { Ok(row.get::<_, i64>(at)?.unsigned_abs()) };
+            let count = |row: &Row<'_>| Ok((row.get(0)?, number(row, 1)?, number(row, 2)?));
+            query.query_map([after as i64], count)?.collect()
         })
     }
 

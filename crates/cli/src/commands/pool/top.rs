@@ -1,14 +1,11 @@
 //! `cotenant top`
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
-
-use cotenant_api::ClientError;
 
 use super::failure::Failure;
 use super::frame::Frame;
@@ -25,9 +22,6 @@ const INTERVAL_S: u32 = 1;
 /// Columns of a frame that no terminal bounds.
 const WIDTH: usize = 120;
 
-/// Jobs of a frame that are asked what they use.
-const USES_MAX: usize = 32;
-
 /// Exit code where a second signal does not let the program end by itself.
 const STOPPED: i32 = 130;
 
@@ -41,7 +35,7 @@ pub(super) fn run(arguments: &TopArgs, console: &Console) -> Ended {
     }
     let is_once = arguments.once || (arguments.interval_s.is_none() && !io::stdout().is_terminal());
     loop {
-        let frame = whole(&pool, console)?;
+        let frame = whole(&pool)?;
         let text = || {
             let lines = frame.lines(pool.address(), now_ms(), WIDTH);
             lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
@@ -58,13 +52,9 @@ pub(super) fn run(arguments: &TopArgs, console: &Console) -> Ended {
 }
 
 /// Every card of the pool.
-fn whole(pool: &Pool, console: &Console) -> Result<Frame, Failure> {
+fn whole(pool: &Pool) -> Result<Frame, Failure> {
     let view = pool.ask("show the pool", |client| client.pool())?;
-    let mut frame = Frame { pool: view, page: pool.cards()?, uses: BTreeMap::new() };
-    if !console.json {
-        ask_uses(pool, &mut frame)?;
-    }
-    Ok(frame)
+    Ok(Frame { pool: view, page: pool.cards()? })
 }
 
 /// Draws the pool until a signal comes or the pool does not answer.
@@ -93,25 +83,7 @@ fn first(pool: &Pool, rows: usize) -> Result<Frame, Failure> {
     let what = "show the pool";
     let view = pool.ask(what, |client| client.pool())?;
     let page = pool.ask(what, |client| client.cards(None, limit))?;
-    let mut frame = Frame { pool: view, page, uses: BTreeMap::new() };
-    ask_uses(pool, &mut frame)?;
-    Ok(frame)
-}
-
-/// Asks what jobs use. A job that has ended since, or is another tenant's, is not told of.
-fn ask_uses(pool: &Pool, frame: &mut Frame) -> Result<(), Failure> {
-    for id in frame.jobs(USES_MAX) {
-        let what = format!("show job {id}");
-        let asked = pool.ask(&what, |client| match client.job(id) {
-            Ok(job) => Ok(Some(job)),
-            Err(ClientError::Refused { .. }) => Ok(None),
-            Err(error) => Err(error),
-        })?;
-        if let Some(job) = asked {
-            frame.note(&job);
-        }
-    }
-    Ok(())
+    Ok(Frame { pool: view, page })
 }
 
 /// The first signal is told of here; the second ends the program at once, as a pool that is slow to
