@@ -16,6 +16,7 @@ mod quota;
 mod request;
 mod resolve;
 mod route;
+mod set;
 mod view;
 
 pub use amounts::AmountError;
@@ -25,6 +26,7 @@ pub use openapi::openapi;
 pub use request::{IdleRequest, JobRequest, PreemptRequest, ResizeRequest, TenantRequest};
 pub use resolve::{CARDS_MAX, MEMBERS_MAX, RequestError, ResolvedJob};
 pub use route::{Access, Method, Parameter, Route};
+pub use set::{SET_SLICES_MAX, SetError, SetJob, parse_jobs};
 pub use view::{
     AmountView, CardPage, CardView, EventView, ExplainView, JobPage, JobRow, JobState, JobView,
     MemberView, PoolView, Problem, ReasonView, SavingsView, SliceView, TenantList, TenantView,

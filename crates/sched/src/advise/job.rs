@@ -22,7 +22,7 @@ pub enum Trust {
 }
 
 /// What is advised for a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobAdvice {
     /// Each rung that the cards have or could have, from the strongest.
     pub rungs: Vec<RungAdvice>,
@@ -33,7 +33,7 @@ pub struct JobAdvice {
 }
 
 /// What a rung would mean for a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RungAdvice {
     /// The rung.
     pub rung: Rung,
@@ -44,7 +44,7 @@ pub struct RungAdvice {
 }
 
 /// What is kept for a job on a card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// The partition that it would get.
     pub partition: Option<String>,
@@ -59,8 +59,7 @@ pub struct Kept {
 }
 
 /// Where a job should run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     /// On a slice that a rung holds.
     Shared(Rung),
@@ -196,6 +195,9 @@ fn part(
     let others = || fitting().filter(|rung| rung.facts.memory != Hold::Hardware);
     let held = others().find(|rung| rung.facts.holds_all());
     let shared = |rung: &RungAdvice, why| (Way::Shared(rung.rung), why);
+    if fitting().next().is_none() {
+        return (nowhere(rungs), Why::NoRoom);
+    }
     let is_close = |rung: &&RungAdvice| rung.kept.as_ref().is_ok_and(Kept::is_close);
     match (trust, terms.class) {
         (Trust::Untrusted, Class::Online | Class::Offline) => match partition {
@@ -209,14 +211,14 @@ fn part(
             (None, Some(partition), None) => shared(partition, Why::OnlyPartition),
             (None, None, None) => alone(&terms.ask, Why::NothingHolds, choice),
         },
-        (Trust::Trusted, Class::Offline) => match (held, partition, others().next()) {
-            (Some(held), ..) => shared(held, Why::Held),
-            (None, Some(partition), _) => shared(partition, Why::OnlyPartition),
-            (None, None, Some(other)) if other.facts.memory != Hold::Nothing => {
-                shared(other, Why::MemoryHeld)
+        (Trust::Trusted, Class::Offline) => match (held, partition) {
+            (Some(held), _) => shared(held, Why::Held),
+            (None, Some(partition)) => shared(partition, Why::OnlyPartition),
+            (None, None) => {
+                let other = others().next().expect("what fits is a partition or another rung");
+                let holds_memory = other.facts.memory != Hold::Nothing;
+                shared(other, if holds_memory { Why::MemoryHeld } else { Why::GoodWill })
             }
-            (None, None, Some(other)) => shared(other, Why::GoodWill),
-            (None, None, None) => (nowhere(rungs), Why::NoRoom),
         },
     }
 }
@@ -378,6 +380,14 @@ mod tests {
                 mps fits, loses 0MiB 0%
                 time-slice fits, loses 0MiB 0%
                 advisory fits, loses 0MiB 0%
+            "#]],
+        );
+        check(
+            terms("81GiB 100"),
+            (untrusted(), with(&[Rung::Mps])),
+            expect![[r#"
+                Nowhere(Size): NoRoom
+                mps lacks Size
             "#]],
         );
         check(

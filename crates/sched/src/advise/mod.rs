@@ -13,6 +13,6 @@ mod testing;
 
 pub use job::{JobAdvice, Kept, RungAdvice, Trust, Way, Why};
 pub use rung::{Faults, Hold, Latency, RungFacts};
-pub use set::{CardMode, Layout, LayoutKind, Part, SetAdvice, SetJob, advise};
+pub use set::{CardMode, Layout, LayoutKind, OnCard, Part, SetAdvice, SetJob, advise};
 pub use shape::{CardChoice, NodeShape, ShapeError};
 pub use smallest::{Fitting, Misfit, fewest_cards, smallest_pool};

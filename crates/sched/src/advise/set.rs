@@ -1,11 +1,14 @@
 //! How many cards a set of jobs needs, by how they are shared.
 
-use cotenant_types::{Ask, CardShare, Class, JobTerms, Rung, Share};
+use std::collections::BTreeMap;
+
+use cotenant_types::{Amount, Ask, CardId, CardShare, Class, JobTerms, Rung, Share};
 use serde::Serialize;
 
 use super::job::{JobAdvice, Trust, Way, advise_job};
 use super::shape::{CardChoice, NodeShape};
 use super::smallest::{Fitting, Misfit, smallest_pool};
+use crate::reason::CardLack;
 
 /// A job of a set, and what is known of it beside its terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub struct SetJob {
 }
 
 /// What is advised for a set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAdvice {
     /// For each job.
     pub jobs: Vec<JobAdvice>,
@@ -33,7 +36,7 @@ pub struct SetAdvice {
 }
 
 /// One way to lay out a set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Which way.
     pub kind: LayoutKind,
@@ -58,7 +61,7 @@ pub enum LayoutKind {
 }
 
 /// Cards of a layout that are used alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Their mode.
     pub mode: CardMode,
@@ -68,6 +71,15 @@ pub struct Part {
     pub jobs: Vec<usize>,
     /// How many there are, and what runs where.
     pub pool: Fitting,
+}
+
+/// What runs on one card of a layout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OnCard {
+    /// Which jobs of the set have a slice of it, each as often as it has one.
+    pub jobs: Vec<usize>,
+    /// What is kept for them.
+    pub kept: Amount,
 }
 
 /// The mode of a card.
@@ -121,6 +133,21 @@ impl Layout {
     }
 }
 
+impl Part {
+    /// What runs on each of its cards.
+    pub fn on_cards(&self) -> BTreeMap<CardId, OnCard> {
+        let mut cards: BTreeMap<CardId, OnCard> = BTreeMap::new();
+        for (&job, placement) in self.jobs.iter().zip(&self.pool.placements) {
+            for slice in placement.slices() {
+                let card = cards.entry(slice.card.clone()).or_default();
+                card.jobs.push(job);
+                card.kept = card.kept.plus(Amount::of(slice));
+            }
+        }
+        cards
+    }
+}
+
 impl SetAdvice {
     /// The layout of a kind, if it was tried.
     pub fn layout(&self, kind: LayoutKind) -> Option<&Layout> {
@@ -145,7 +172,9 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn layout(&self, kind: LayoutKind) -> Layout {
         let parts = match kind {
-            LayoutKind::Whole => self.all_on(self.choice.as_found(), kind),
+            LayoutKind::Whole => {
+                self.too_large().and_then(|()| self.all_on(self.choice.as_found(), kind))
+            }
             LayoutKind::Shared => self.all_on(self.choice.as_found(), kind),
             LayoutKind::Partitioned => {
                 let shape = self.choice.partitioned.as_ref();
@@ -158,6 +187,19 @@ impl Planner<'_> {
             }),
         };
         Layout { kind, parts }
+    }
+
+    /// A job that wants more memory than a card has does not fit because it gets the card whole.
+    fn too_large(&self) -> Result<(), Misfit> {
+        let memory = self.choice.as_found().card().memory;
+        let is_too_large = |job: &SetJob| match job.terms.ask.share {
+            CardShare::Whole => false,
+            CardShare::Part { memory: asked, .. } => asked.request.on(memory) > memory,
+        };
+        match self.set.iter().position(is_too_large) {
+            Some(job) => Err(Misfit::Job { job, lack: CardLack::Size }),
+            None => Ok(()),
+        }
     }
 
     /// All jobs on cards of one shape.
@@ -235,6 +277,21 @@ mod tests {
     use super::super::testing::{bursting, cards, geometry, online, share, terms};
     use super::*;
 
+    #[test]
+    fn each_card_knows_what_runs_on_it() {
+        let set = [job(terms("10GiB 200"), 1), job(terms("20GiB 300"), 3)];
+        let advice = advise(&set, &choice(), 64);
+        let layout = advice.layout(LayoutKind::Shared).unwrap();
+        let line = |(card, on): (CardId, OnCard)| {
+            format!("{card} {:?} {}‰ {}", on.jobs, on.kept.compute_milli, on.kept.memory)
+        };
+        let cards = layout.parts.as_ref().unwrap()[0].on_cards().into_iter();
+        expect![[r#"
+            node-0-0 [1, 1, 1] 900‰ 61440MiB
+            node-0-1 [0] 200‰ 10240MiB"#]]
+        .assert_eq(&cards.map(line).collect::<Vec<_>>().join("\n"));
+    }
+
     fn job(terms: JobTerms, copies: u32) -> SetJob {
         SetJob { terms, copies, trust: Trust::Trusted, busy: None }
     }
@@ -290,12 +347,23 @@ mod tests {
 
     #[test]
     fn what_fits_nowhere_is_named() {
+        let one = CardChoice::of(&cards(1, 81_920), None).unwrap();
+        check(
+            &[job(terms("1GiB 1"), 65)],
+            &one,
+            expect![[r#"
+                Whole: Limit { cards_max: 64 }
+                Shared: 1 Ordinary
+                Advised: 1 Ordinary
+                saves None, busy None
+            "#]],
+        );
         let set = [job(terms("1GiB 1"), 65), job(terms("81GiB 1"), 1)];
         check(
             &set,
-            &CardChoice::of(&cards(1, 81_920), None).unwrap(),
+            &one,
             expect![[r#"
-                Whole: Limit { cards_max: 64 }
+                Whole: Job { job: 1, lack: Size }
                 Shared: Job { job: 1, lack: Size }
                 Advised: Job { job: 1, lack: Size }
                 saves None, busy None

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use cotenant_types::{Amount, Ask, JobTerms, Placement};
-use serde::Serialize;
 
 use super::shape::NodeShape;
 use crate::ledger::Ledger;
@@ -11,7 +10,7 @@ use crate::place::{Need, place, shortfall};
 use crate::reason::CardLack;
 
 /// A pool that is large enough, and where each job runs in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fitting {
     /// Its cards.
     pub cards: u32,
@@ -22,8 +21,7 @@ pub struct Fitting {
 }
 
 /// Why no pool of such nodes is large enough.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
     /// A job has no room on a whole node, however many nodes there are.
     Job {
