@@ -27,6 +27,8 @@ cargo xtask COMMAND
   generate     write the files that are made from the code
   golden       make the golden files anew with pinned Python packages, in golden/venv
   bench train  train beside PyTorch and print ratios; --help lists its options
+  bench isolation
+               run jobs beside bad neighbours and print ratios
   gpu          what needs a GPU
 ";
 
@@ -43,6 +45,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[&str]) -> Result<(), String> {
+    // A job of a benchmark runs this program without cargo, and needs no project.
+    if let [bench::isolation::work::WORD, rest @ ..] = arguments {
+        return bench::isolation::work::run(rest);
+    }
     let project = Project::find()?;
     match arguments {
         ["ci"] => ci::run(&project),
