@@ -29,6 +29,8 @@ cargo xtask COMMAND
   contract     make requests from openapi.json against a live daemon, with Schemathesis
   golden       make the golden files anew with pinned Python packages, in golden/venv
   bench train  train beside PyTorch and print ratios; --help lists its options
+  bench isolation
+               run jobs beside bad neighbours and print ratios
   gpu          what needs a GPU
 ";
 
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[&str]) -> Result<(), String> {
+    // A job of a benchmark runs this program without cargo, and needs no project.
+    if let [bench::isolation::work::WORD, rest @ ..] = arguments {
+        return bench::isolation::work::run(rest);
+    }
     let project = Project::find()?;
     match arguments {
         ["ci"] => ci::run(&project),

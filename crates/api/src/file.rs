@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::request::JobRequest;
 
 /// Largest job file.
-const FILE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Why a text is no job file.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -23,18 +23,20 @@ pub fn parse_job(text: &str) -> Result<JobRequest, FileError> {
     if text.len() > FILE_BYTES_MAX {
         return Err(FileError::TooLarge(text.len()));
     }
-    toml::from_str(text).map_err(|error| FileError::Form(with_guess(&error)))
+    toml::from_str(text).map_err(|error| FileError::Form(with_guess(&error, &[])))
 }
 
-/// The parser's words, which name the place, and the key that was probably meant.
-fn with_guess(error: &toml::de::Error) -> String {
+/// The parser's words, which name the place, and the key that was probably meant: one that the
+/// parser lists, or one of `more`.
+pub(crate) fn with_guess(error: &toml::de::Error, more: &[&str]) -> String {
     let text = error.to_string().trim_end().to_owned();
     let message = error.message();
     let mut quoted = message.split('`').skip(1).step_by(2);
     let Some(given) = quoted.next().filter(|_| message.starts_with("unknown field")) else {
         return text;
     };
-    let near = quoted.map(|key| (strsim::jaro_winkler(given, key), key));
+    let near =
+        quoted.chain(more.iter().copied()).map(|key| (strsim::jaro_winkler(given, key), key));
     match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
         Some((likeness, key)) if likeness > 0.8 => format!("{text}\ndid you mean `{key}`?"),
         _ => text,

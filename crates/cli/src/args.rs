@@ -1,5 +1,6 @@
 //! Every command and flag, once: help and the reference in `docs/cli.md` come from here.
 
+pub(crate) mod advise;
 pub(crate) mod job;
 pub(crate) mod pool;
 
@@ -65,6 +66,26 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Fetch and list base models
     Model(ModelArgs),
+    /// Say which way of sharing suits which job, and how many cards a set of jobs needs
+    ///
+    /// No pool has to be there. For each job of the file it says what each way to share these cards
+    /// would keep for it, and which one suits it and why; for all of them together, how many cards
+    /// are enough with and without sharing, and what runs with what.
+    ///
+    ///   cotenant advise jobs.toml --cards sim:8xH100
+    ///
+    /// The file has a table [[job]] for each, with the keys of a job file and three more:
+    ///
+    ///   [[job]]
+    ///   name = "search"        # what it runs need not be said
+    ///   class = "online"
+    ///   memory = "22GiB"
+    ///   compute = "30%"
+    ///   copies = 4             # so many like it run at a time
+    ///   busy = "40%"           # how much of its time it computes
+    ///   trusted = false        # it may try to reach what is not its own
+    #[command(verbatim_doc_comment)]
+    Advise(advise::AdviseArgs),
     #[command(flatten)]
     Pool(pool::PoolCommand),
     /// What the daemon starts for a job
@@ -356,9 +377,10 @@ mod tests {
                         "export"
                     }
                     Command::Demo(_) | Command::Train(_) | Command::Estimate(_) => "other",
-                    Command::Model(_) | Command::Pool(_) | Command::Internal(_) => {
-                        "neither of them"
-                    }
+                    Command::Model(_)
+                    | Command::Advise(_)
+                    | Command::Pool(_)
+                    | Command::Internal(_) => "neither of them",
                 });
             }
             assert_eq!(kinds, ["search", "eval", "export", "export"], "{commands:?}");

@@ -12,6 +12,8 @@
 //!   fenced: nothing runs twice.
 //! - A job that waits has a reason, and the reason is true.
 
+pub mod advise;
+
 mod event;
 mod explain;
 mod fair;

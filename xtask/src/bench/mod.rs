@@ -2,6 +2,7 @@
 
 mod contender;
 mod fused;
+pub(crate) mod isolation;
 mod machine;
 mod options;
 mod table;
@@ -21,14 +22,28 @@ Trains one LoRA tenant with Cotenant and with PyTorch and peft, in turn, on the 
   --rounds N        runs of each       [default: 3]
   --steps N         timed steps a run  [default: 12]
   --only WORD       contenders whose name holds the word, such as 'f32'
+
+cargo xtask bench isolation [--seconds N]
+
+Runs jobs in a pool of this machine's processor and measures what neighbours cost a job, and what
+the pool costs one that is alone; N seconds for each of three, 40 if not given.
 ";
+
+/// Seconds of each measurement of isolation.
+const SECONDS_DEFAULT: u64 = 40;
 
 /// Runs the benchmark that the arguments name.
 pub(crate) fn run(project: &Project, arguments: &[&str]) -> Result<(), String> {
     match arguments {
-        ["train", "--help" | "-h"] => {
+        ["train" | "isolation", "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
+        }
+        ["isolation"] => isolation::run(project, SECONDS_DEFAULT),
+        ["isolation", "--seconds", seconds] => {
+            let seconds = seconds.parse().ok().filter(|seconds| (5..=600).contains(seconds));
+            let seconds = seconds.ok_or("--seconds wants a number from 5 to 600")?;
+            isolation::run(project, seconds)
         }
         ["train", rest @ ..] => train::run(project, &options::Options::parse(rest)?),
         _ => Err(format!("no benchmark is called '{}'\n\n{USAGE}", arguments.join(" "))),

@@ -1,5 +1,6 @@
 //! One module a command: arguments in, library calls, data out.
 
+pub(crate) mod advise;
 pub(crate) mod demo;
 pub(crate) mod estimate;
 pub(crate) mod eval;

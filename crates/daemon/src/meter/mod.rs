@@ -133,7 +133,8 @@ impl Metering {
             let _ = self.inbox.send(Message::Event(Event::JobBusy { job: job.id }, None));
         }
         if let Some(load) = load_of(job, sum.compute_per_mille) {
-            let _ = self.inbox.send(Message::Event(Event::LoadReported { job: job.id, load }, None));
+            let _ =
+                self.inbox.send(Message::Event(Event::LoadReported { job: job.id, load }, None));
         }
         uses.jobs.insert(job.id, sum);
     }

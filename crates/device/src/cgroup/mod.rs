@@ -103,10 +103,12 @@ impl Cgroups {
         check_name(name)?;
         let folders = self.parent.below(name);
         for left in (0..TRIES_MAX).rev() {
-            if let Folders::V2(parent) = &self.parent {
-                parent.prepare()?;
-            }
-            let made = folders.all().into_iter().try_for_each(files::make_folder);
+            let prepared = match &self.parent {
+                Folders::V1(parent) => parent.prepare(limits.cores),
+                Folders::V2(parent) => parent.prepare(),
+            };
+            let made =
+                prepared.and_then(|()| folders.all().into_iter().try_for_each(files::make_folder));
             match made {
                 Ok(()) => break,
                 Err(error) if left > 0 && error.is_missing() => {}

@@ -73,6 +73,7 @@ fn version_two_is_told_the_same_limits() {
     assert!(!job.join("memory.oom.group").exists(), "a kernel without the file is not told");
     group.set(&limits(128, None)).unwrap();
     assert_eq!(text(&job.join("cpu.max")), "max 100000");
+    assert_eq!(text(&job.join("cpu.weight")), "500", "without a quota nobody is favoured");
     let refused = group.set(&limits(5, None)).unwrap_err();
     assert!(refused.to_string().contains("uses 6MiB"), "{refused}");
     let used = GroupUse {

@@ -9,7 +9,7 @@ use cotenant_types::Mebibytes;
 use super::error::CgroupError;
 use super::files;
 use super::group::{GroupUse, POLL, kill_listed};
-use super::limits::{CpuLimits, PERIOD_US};
+use super::limits::{CORE_SHARES, CpuLimits, PERIOD_US};
 use super::mounts::Mounts;
 
 pub(super) const CONTROLLERS: [&str; 4] = ["cpu", "cpuacct", "memory", "freezer"];
@@ -61,6 +61,14 @@ impl V1 {
         let all = [&self.memory, &self.cpu, &self.cpuacct, &self.freezer];
         let mut seen = BTreeSet::new();
         all.into_iter().filter(|folder| seen.insert(*folder)).map(PathBuf::as_path).collect()
+    }
+
+    /// Makes the parent of all groups and weighs it. Beside what else the machine runs, all jobs
+    /// together count as a process for each core, and not as one process.
+    pub(super) fn prepare(&self, cores: u32) -> Result<(), CgroupError> {
+        files::make_folder(&self.cpu)?;
+        let shares = (u64::from(cores) * CORE_SHARES).clamp(2, 262_144);
+        files::write(&self.cpu, "cpu.shares", &shares.to_string())
     }
 
     pub(super) fn set(&self, name: &str, limits: &CpuLimits) -> Result<(), CgroupError> {

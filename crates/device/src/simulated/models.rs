@@ -3,7 +3,7 @@
 //! Memory is nominal, and MIG partitions follow NVIDIA's published profiles; a real card tells its
 //! own numbers. A partition of half an H200 is rounded down so that two of them fit on the card.
 
-use cotenant_types::{Mebibytes, MigGeometry, MigProfile, Share};
+use cotenant_types::{Card, Mebibytes, MigGeometry, MigProfile, Share};
 use thiserror::Error;
 
 /// A model of card that can be simulated.
@@ -175,6 +175,11 @@ impl Model {
         let mut models = MODELS.iter();
         let unknown = || UnknownModel(name.chars().take(NAME_SHOWN_MAX).collect());
         models.find(|model| model.name.eq_ignore_ascii_case(full)).ok_or_else(unknown)
+    }
+
+    /// The model of a card, real or simulated, by its maker's name; none if it is not known here.
+    pub fn of(card: &Card) -> Option<&'static Model> {
+        MODELS.iter().find(|model| model.full_name == card.model)
     }
 
     /// The partitions that it offers in MIG mode; none if it has no such mode.

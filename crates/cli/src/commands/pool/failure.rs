@@ -11,7 +11,7 @@ const UNAUTHORIZED: u16 = 401;
 
 /// What failed, why, and what to try.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(in crate::commands) struct Failure {
     /// Completes "failed to"; a hint may follow on lines of its own.
     what: String,
     because: Option<Box<dyn Error + Send + Sync>>,
@@ -19,7 +19,10 @@ pub(super) struct Failure {
 
 impl Failure {
     /// A failure with its cause.
-    pub(super) fn new(what: &str, because: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(in crate::commands) fn new(
+        what: &str,
+        because: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
         Self { what: what.to_owned(), because: Some(because.into()) }
     }
 

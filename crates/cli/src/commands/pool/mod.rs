@@ -4,7 +4,7 @@ mod address;
 mod amounts;
 mod devices;
 mod down;
-mod failure;
+pub(super) mod failure;
 mod frame;
 mod job;
 mod link;
