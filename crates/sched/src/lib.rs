@@ -15,11 +15,14 @@
 mod event;
 mod explain;
 mod fair;
+mod keyed;
 mod ledger;
 mod mig;
 mod place;
 mod plan;
+pub mod policy;
 mod reason;
+pub mod replay;
 mod state;
 mod step;
 

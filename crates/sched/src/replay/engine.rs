@@ -1,0 +1,190 @@
+//! Lets a policy place arrivals, one by one.
+//!
+//! What a node costs a kind of job is remembered until the node changes. Each kind has a [`Board`]
+//! of its own, which takes in what changed when the next job of the kind arrives: a kind that comes
+//! seldom pays once for many changes.
+
+use crate::policy::{Class, Demand, Draw, Fragmentation, Mix, Node, Offer, PlacementPolicy};
+use crate::replay::arrival::Arrivals;
+use crate::replay::board::Board;
+use crate::replay::cluster::Cluster;
+use crate::replay::outcome::{Curve, Outcome, round_half_even};
+use crate::replay::workload::Workload;
+
+/// A cluster that fills up.
+pub struct Replay<'a> {
+    policy: &'a dyn PlacementPolicy,
+    workload: &'a Workload,
+    /// In the order of their ranks, so that of equals the first wins.
+    nodes: Vec<Node>,
+    boards: Vec<Option<Board>>,
+    /// Nodes in the order in which they changed.
+    changes: Vec<u32>,
+    /// For each node, the last arrival whose board took its changes in.
+    taken_in: Vec<u64>,
+    arrivals: u64,
+    measured: Measured,
+}
+
+/// What is counted.
+struct Measured {
+    fragmentation: Fragmentation,
+    /// Compute of the cluster, what has arrived and what is allocated, in thousandths of a card.
+    capacity: u128,
+    arrived: u128,
+    allocated: u128,
+    /// Fragmentation of all nodes, times the sum of the weights.
+    fragmented: i64,
+    allocation: Curve,
+    fragmentation_curve: Curve,
+    outcome: Outcome,
+}
+
+impl<'a> Replay<'a> {
+    /// The empty cluster, with the ranks of its nodes.
+    pub fn new(
+        cluster: &Cluster,
+        workload: &'a Workload,
+        (arrivals, policy): (&Arrivals, &'a dyn PlacementPolicy),
+    ) -> Self {
+        let mut by_rank: Vec<usize> = (0..cluster.nodes()).collect();
+        by_rank.sort_by_key(|&at| arrivals.ranks()[at]);
+        let nodes: Vec<Node> = by_rank.into_iter().map(|at| cluster.node(at)).collect();
+        let measured = Measured::new(cluster, workload.mix(), &nodes);
+        let boards = (0..workload.kinds().len()).map(|_| None).collect();
+        let taken_in = vec![0; nodes.len()];
+        Self {
+            policy,
+            workload,
+            nodes,
+            boards,
+            changes: Vec::new(),
+            taken_in,
+            arrivals: 0,
+            measured,
+        }
+    }
+
+    /// Lets a pod arrive, by its place among the names, and says on which node it runs, by rank; none
+    /// if no node has room.
+    pub fn arrive(&mut self, pod: u32) -> Option<usize> {
+        self.arrivals += 1;
+        let kind = self.workload.kind(pod) as usize;
+        let demand = &self.workload.kinds()[kind];
+        let found = match self.policy.draw() {
+            Draw::None => self.cheapest_kept(kind),
+            Draw::EachArrival => self.cheapest_drawn(demand),
+        };
+        if let Some((node, offer)) = found {
+            let before = self.measured.fragmentation.of(&self.nodes[node]);
+            self.nodes[node].take(demand, offer.cards);
+            let after = self.measured.fragmentation.of(&self.nodes[node]);
+            self.measured.fragmented += after - before;
+            self.changes.push(node as u32);
+        }
+        self.measured.count(demand, found.is_some());
+        found.map(|(node, _)| node)
+    }
+
+    /// What came of it so far.
+    pub fn outcome(&self) -> Outcome {
+        Outcome {
+            allocation_percent: self.measured.allocation.means(),
+            fragmentation_percent: self.measured.fragmentation_curve.means(),
+            ..self.measured.outcome.clone()
+        }
+    }
+
+    /// What is free now, node by node in the order of their ranks.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    fn cheapest_kept(&mut self, kind: usize) -> Option<(usize, Offer)> {
+        let demand = &self.workload.kinds()[kind];
+        let (policy, nodes, number) = (self.policy, &self.nodes, self.arrivals);
+        let cost = |node: &Node| policy.offer(node, demand, number).map(|offer| offer.cost);
+        match &mut self.boards[kind] {
+            Some(board) if self.changes.len() - board.seen < nodes.len() => {
+                for &node in &self.changes[board.seen..] {
+                    let node = node as usize;
+                    if std::mem::replace(&mut self.taken_in[node], number) != number {
+                        board.set(node, cost(&nodes[node]));
+                    }
+                }
+                board.seen = self.changes.len();
+            }
+            stale => *stale = Some(Board::new(nodes.iter().map(cost), self.changes.len())),
+        }
+        let node = self.boards[kind].as_ref().and_then(Board::cheapest)?;
+        policy.offer(&nodes[node], demand, number).map(|offer| (node, offer))
+    }
+
+    fn cheapest_drawn(&self, demand: &Demand) -> Option<(usize, Offer)> {
+        let offer = |(at, node)| Some((at, self.policy.offer(node, demand, self.arrivals)?));
+        let offers = self.nodes.iter().enumerate().filter_map(offer);
+        offers.min_by_key(|(at, offer)| (offer.cost, *at))
+    }
+}
+
+impl Measured {
+    fn new(cluster: &Cluster, mix: &Mix, nodes: &[Node]) -> Self {
+        let kinds: Vec<_> = mix.target().iter().map(|(job, n)| (job.clone(), *n as i64)).collect();
+        let fragmentation = Fragmentation::new(cluster.fleet(), &kinds);
+        let fragmented = nodes.iter().map(|node| fragmentation.of(node)).sum();
+        Self {
+            fragmentation,
+            capacity: u128::from(cluster.fleet().compute()),
+            arrived: 0,
+            allocated: 0,
+            fragmented,
+            allocation: Curve::new(),
+            fragmentation_curve: Curve::new(),
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn count(&mut self, demand: &Demand, is_placed: bool) {
+        let counts = self.outcome.classes.entry(demand.class()).or_default();
+        self.arrived += u128::from(demand.compute_all());
+        match is_placed {
+            true => {
+                counts.placed += 1;
+                self.allocated += u128::from(demand.compute_all());
+            }
+            false => counts.rejected += 1,
+        }
+        // A cluster without cards has no per cent of them.
+        if self.capacity > 0 {
+            let percent = round_half_even(self.arrived * 100, self.capacity) as usize;
+            let hundredths = round_half_even(self.allocated * 10_000, self.capacity);
+            self.allocation.add(percent, hundredths as i64);
+            let whole = self.capacity * self.fragmentation.weight().max(1) as u128;
+            let lost = round_half_even(self.fragmented.max(0) as u128 * 10_000, whole);
+            self.fragmentation_curve.add(percent, lost as i64);
+        }
+    }
+}
+
+impl std::fmt::Debug for Replay<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (nodes, arrivals) = (self.nodes.len(), self.arrivals);
+        formatter
+            .debug_struct("Replay")
+            .field("nodes", &nodes)
+            .field("arrivals", &arrivals)
+            .finish()
+    }
+}
+
+/// Kinds of jobs as people and programs call them.
+impl std::fmt::Display for Class {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Class::CpuOnly => formatter.write_str("cpu-only"),
+            Class::Share => formatter.write_str("share"),
+            Class::Whole(1) => formatter.write_str("1-card"),
+            Class::Whole(cards) => write!(formatter, "{cards}-cards"),
+        }
+    }
+}
