@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Search(search) => commands::search::run(&search, &console),
         Command::Export(export) => commands::export::run(&export, &console),
         Command::Model(model) => commands::model::run(&model, &console),
+        Command::Simulate(simulate) => commands::simulate::run(&simulate, &console),
         Command::Pool(pool) => commands::pool::run(&pool, &console),
         Command::Internal(internal) => commands::internal::run(&internal),
     };

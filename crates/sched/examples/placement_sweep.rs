@@ -13,7 +13,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use cotenant_sched::policy::PolicyName;
-use cotenant_sched::replay::{Arrivals, Cluster, Order, Outcome, PERCENT_MAX, Replay, Workload};
+use cotenant_sched::replay::{Arrivals, Cluster, Findings, Order, PERCENT_MAX, Replay, Workload};
 
 use data::Data;
 
@@ -45,7 +45,7 @@ fn main() {
             by_policy.insert(policy, outcomes);
         }
     }
-    writeln!(out, "peak memory {}", peak_memory()).expect("stdout takes a line");
+    writeln!(out, "peak memory {}", data::peak_memory()).expect("stdout takes a line");
 }
 
 struct Sweep {
@@ -62,7 +62,7 @@ impl Sweep {
         Self { cluster, workload, mix }
     }
 
-    fn run(&self, name: PolicyName, seed: u64) -> (Outcome, f64) {
+    fn run(&self, name: PolicyName, seed: u64) -> (Findings, f64) {
         let arrivals = Arrivals::new(&self.cluster, &self.workload, (Order::Published, seed));
         let policy = name.build(self.cluster.fleet(), self.mix.mix(), seed);
         let mut replay = Replay::new(&self.cluster, &self.workload, (&arrivals, &*policy));
@@ -71,19 +71,19 @@ impl Sweep {
             replay.arrive(pod);
         }
         let seconds = begun.elapsed().as_secs_f64();
-        (replay.outcome(), arrivals.pods().len() as f64 / seconds)
+        (replay.findings(), arrivals.pods().len() as f64 / seconds)
     }
 }
 
 fn describe(
     (trace, policy): (&str, PolicyName),
-    outcomes: &[Outcome],
+    outcomes: &[Findings],
     per_s: &[f64],
-    fgd: Option<&Vec<Outcome>>,
+    fgd: Option<&Vec<Findings>>,
 ) -> String {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let at = |percent: usize| -> Vec<f64> {
-        outcomes.iter().map(|outcome| outcome.allocation_percent[percent]).collect()
+        outcomes.iter().map(|findings| findings.allocation_percent[percent]).collect()
     };
     let deviation = |values: &[f64]| {
         let middle = mean(values);
@@ -92,10 +92,10 @@ fn describe(
     };
     let rejected: u64 = outcomes
         .iter()
-        .flat_map(|outcome| outcome.classes.values())
+        .flat_map(|findings| findings.classes.values())
         .map(|counts| counts.rejected)
         .sum();
-    let placed: u64 = outcomes.iter().map(Outcome::placed).sum();
+    let placed: u64 = outcomes.iter().map(Findings::placed).sum();
     let seeds = outcomes.len() as u64;
     let worst = fgd.filter(|_| policy == PolicyName::BidPrice).map(|fgd| worst(outcomes, fgd));
     let worst =
@@ -114,7 +114,7 @@ fn describe(
 }
 
 /// The column where the policy is furthest below the other, seed by seed.
-fn worst(outcomes: &[Outcome], other: &[Outcome]) -> (f64, usize) {
+fn worst(outcomes: &[Findings], other: &[Findings]) -> (f64, usize) {
     let differences = outcomes.iter().zip(other).flat_map(|(one, other)| {
         (1..=PERCENT_MAX).map(|percent| {
             (one.allocation_percent[percent] - other.allocation_percent[percent], percent)
@@ -127,13 +127,13 @@ fn worst(outcomes: &[Outcome], other: &[Outcome]) -> (f64, usize) {
 fn against_published(
     data: &Data,
     (trace, policy): (&str, PolicyName),
-    (seeds, outcomes): (&[u64], &[Outcome]),
+    (seeds, outcomes): (&[u64], &[Findings]),
 ) -> String {
     let published = data.published(trace, policy);
     let mut most: Option<f64> = None;
-    for (seed, outcome) in seeds.iter().zip(outcomes) {
+    for (seed, findings) in seeds.iter().zip(outcomes) {
         if let Some(expected) = published.get(seed) {
-            for (found, expected) in outcome.allocation_percent.iter().zip(expected) {
+            for (found, expected) in findings.allocation_percent.iter().zip(expected) {
                 most = Some(most.unwrap_or_default().max((found - expected).abs()));
             }
         }
@@ -154,11 +154,4 @@ fn seeds(list: &str) -> Vec<u64> {
         None => number(part)..=number(part),
     };
     list.split(',').flat_map(range).collect()
-}
-
-/// The largest resident set of this process, as the kernel counts it.
-fn peak_memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or_else(|| "unknown".to_owned(), |line| line.trim().to_owned())
 }

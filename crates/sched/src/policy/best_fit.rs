@@ -23,7 +23,7 @@ impl PlacementPolicy for BestFit {
         // are a part of the policy.
         let cpu = node.cpu_milli.unwrap_or_default().saturating_sub(demand.cpu_milli) as f64;
         let compute = (u64::from(node.compute()) - demand.compute_all()) as f64;
-        let points = 100.0 * (1.0 - 0.5 * cpu / CPU_MILLI - 0.5 * compute / COMPUTE);
+        let points = 100.0 * (1.0 - (0.5 * (cpu / CPU_MILLI) + 0.5 * (compute / COMPUTE)));
         Some(Offer { cost: -(points.floor() as i64), cards })
     }
 }

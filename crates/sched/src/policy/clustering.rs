@@ -2,7 +2,7 @@
 
 use crate::policy::best_fit::COMPUTE;
 use crate::policy::card_choice::fullest;
-use crate::policy::node::{Class, Demand, Node};
+use crate::policy::node::{Demand, Node, SizeClass};
 use crate::policy::{Offer, PlacementPolicy, PolicyName};
 
 /// The policy.
@@ -16,9 +16,9 @@ impl PlacementPolicy for Clustering {
     fn score(&self, node: &Node, demand: &Demand, _: u64) -> Option<Offer> {
         let cards = fullest(node, demand)?;
         let own = match demand.class() {
-            Class::CpuOnly => return Some(Offer { cost: 0, cards }),
-            Class::Share => 1,
-            Class::Whole(count) => 1 << count.min(63),
+            SizeClass::CpuOnly => return Some(Offer { cost: 0, cards }),
+            SizeClass::Share => 1,
+            SizeClass::Whole(count) => 1 << count.min(63),
         };
         let company = match node.hosted {
             hosted if hosted == own => 75,

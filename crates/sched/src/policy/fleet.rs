@@ -1,6 +1,6 @@
 //! What nodes there are when nothing runs: models, and shapes that many nodes share.
 
-use crate::policy::node::{Class, Demand, Free, Node, WHOLE};
+use crate::policy::node::{Demand, Free, Node, SizeClass, WHOLE};
 
 /// Models that a set of them can hold.
 pub const MODELS_MAX: usize = 64;
@@ -118,8 +118,8 @@ impl Shape {
     /// Whether a node of the shape could run the job if nothing else ran.
     pub(crate) fn fits(&self, demand: &Demand) -> bool {
         let cards = match demand.class() {
-            Class::CpuOnly => true,
-            Class::Share | Class::Whole(_) => {
+            SizeClass::CpuOnly => true,
+            SizeClass::Share | SizeClass::Whole(_) => {
                 self.cards >= demand.cards && self.card_memory_mib >= demand.card_memory_mib
             }
         };

@@ -9,7 +9,7 @@
 //! with one look a card. All sums are of integers.
 
 use crate::policy::fleet::{Fleet, Shape};
-use crate::policy::node::{Cards, Class, Demand, Free, Node, WHOLE};
+use crate::policy::node::{Cards, Demand, Free, Node, SizeClass, WHOLE};
 
 /// Cards of a node that tables tell apart.
 const CARDS_MAX: usize = 64;
@@ -122,7 +122,8 @@ impl Table {
             demand.models.allow(shape.model) && demand.card_memory_mib <= shape.card_memory_mib
         };
         let kinds: Vec<&(Demand, i64)> = kinds.iter().filter(|(job, _)| can_run(job)).collect();
-        let shares: Vec<_> = kinds.iter().filter(|(job, _)| job.class() == Class::Share).collect();
+        let shares: Vec<_> =
+            kinds.iter().filter(|(job, _)| job.class() == SizeClass::Share).collect();
         let cpu_milli = distinct(kinds.iter().map(|(job, _)| job.cpu_milli));
         let memory_mib = distinct(shares.iter().map(|(job, _)| job.card_memory_mib));
         let compute = distinct(shares.iter().map(|(job, _)| job.compute));
@@ -135,8 +136,8 @@ impl Table {
             // Every entry counts whatever wants at most what it stands for.
             let met = cpu_milli.partition_point(|wish| *wish < job.cpu_milli) + 1;
             match job.class() {
-                Class::CpuOnly => {}
-                Class::Share => {
+                SizeClass::CpuOnly => {}
+                SizeClass::Share => {
                     let room = memory_mib.partition_point(|wish| *wish < job.card_memory_mib) + 1;
                     let first = level[job.compute as usize];
                     for (met, room) in (met..=cpu_milli.len())
@@ -146,7 +147,7 @@ impl Table {
                         share[row + first..row + levels].iter_mut().for_each(|sum| *sum += weight);
                     }
                 }
-                Class::Whole(count) => {
+                SizeClass::Whole(count) => {
                     for met in met..=cpu_milli.len() {
                         let row = met * (CARDS_MAX + 1);
                         let first = row + (count as usize).min(CARDS_MAX);
@@ -193,9 +194,9 @@ mod tests {
         let of_kind = |job: &Demand| -> i64 {
             let all = i64::from(node.compute());
             let fits = |card: &&Free| match job.class() {
-                Class::CpuOnly => false,
-                Class::Share => card.fits(job),
-                Class::Whole(_) => node.is_idle(**card),
+                SizeClass::CpuOnly => false,
+                SizeClass::Share => card.fits(job),
+                SizeClass::Whole(_) => node.is_idle(**card),
             };
             let enough = node.cards.iter().filter(fits).count() >= job.cards as usize;
             let runs = job.cards > 0
@@ -253,13 +254,13 @@ mod tests {
                 }
                 let trial = tables.trial(&node, job.cpu_milli);
                 let (cards, foretold) = match job.class() {
-                    Class::CpuOnly => (Cards::NONE, trial.now()),
-                    Class::Share => {
+                    SizeClass::CpuOnly => (Cards::NONE, trial.now()),
+                    SizeClass::Share => {
                         let fits = |at: &usize| node.cards[*at].fits(&job);
                         let Some(at) = (first..4).find(fits) else { continue };
                         (Cards::one(at), trial.with_share(&node, at, &job))
                     }
-                    Class::Whole(_) => {
+                    SizeClass::Whole(_) => {
                         let Some(cards) = node.first_idle(&job) else { continue };
                         (cards, trial.with_whole(&node, cards))
                     }

@@ -19,7 +19,7 @@ mod random;
 
 pub use fleet::{Fleet, MODELS_MAX, Models, Shape};
 pub use mix::Mix;
-pub use node::{Cards, Class, Demand, Free, Node, WHOLE};
+pub use node::{Cards, Demand, Free, Node, SizeClass, WHOLE};
 
 pub(crate) use fragmentation::Fragmentation;
 

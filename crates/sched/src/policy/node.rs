@@ -1,5 +1,7 @@
 //! What a policy looks at: what is free on a node, and what a job asks for.
 
+use std::fmt;
+
 use crate::policy::fleet::Models;
 
 /// Thousandths of a card that are all of it.
@@ -60,7 +62,7 @@ pub struct Demand {
 
 /// Kinds of jobs that outcomes are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub enum SizeClass {
     /// No card.
     CpuOnly,
     /// A part of one card.
@@ -114,9 +116,9 @@ impl Node {
         self.memory_mib = self.memory_mib.map(|free| free - demand.memory_mib);
         self.jobs += 1;
         match demand.class() {
-            Class::CpuOnly => return,
-            Class::Share => self.hosted |= 1,
-            Class::Whole(count) => self.hosted |= 1 << count.min(63),
+            SizeClass::CpuOnly => return,
+            SizeClass::Share => self.hosted |= 1,
+            SizeClass::Whole(count) => self.hosted |= 1 << count.min(63),
         }
         for at in cards.iter() {
             self.cards[at] = self.cards[at].less(demand);
@@ -144,11 +146,11 @@ impl Free {
 
 impl Demand {
     /// Its kind.
-    pub fn class(&self) -> Class {
+    pub fn class(&self) -> SizeClass {
         match (self.cards, self.compute) {
-            (0, _) => Class::CpuOnly,
-            (cards, WHOLE) => Class::Whole(cards),
-            (_, _) => Class::Share,
+            (0, _) => SizeClass::CpuOnly,
+            (cards, WHOLE) => SizeClass::Whole(cards),
+            (_, _) => SizeClass::Share,
         }
     }
 
@@ -168,7 +170,23 @@ impl Cards {
     }
 
     /// Their places on the node, lowest first.
-    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..64).filter(move |at| self.0 >> at & 1 == 1)
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let at = (left != 0).then(|| left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            at
+        })
+    }
+}
+
+impl fmt::Display for SizeClass {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SizeClass::CpuOnly => formatter.write_str("cpu-only"),
+            SizeClass::Share => formatter.write_str("share"),
+            SizeClass::Whole(1) => formatter.write_str("1-card"),
+            SizeClass::Whole(cards) => write!(formatter, "{cards}-cards"),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! smallest first.
 
 use crate::policy::card_choice::fullest;
-use crate::policy::node::{Class, Demand, Node};
+use crate::policy::node::{Demand, Node, SizeClass};
 use crate::policy::{Offer, PlacementPolicy, PolicyName};
 
 /// The policy.
@@ -16,8 +16,8 @@ impl PlacementPolicy for Packing {
     fn score(&self, node: &Node, demand: &Demand, _: u64) -> Option<Offer> {
         let cards = fullest(node, demand)?;
         let points = match demand.class() {
-            Class::CpuOnly => 0,
-            Class::Share | Class::Whole(_) => {
+            SizeClass::CpuOnly => 0,
+            SizeClass::Share | SizeClass::Whole(_) => {
                 let idle = i64::from(node.idle());
                 let taken = || cards.iter().map(|at| node.cards[at]);
                 let taken_idle = taken().filter(|&card| node.is_idle(card)).count() as i64;

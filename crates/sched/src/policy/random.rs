@@ -2,7 +2,7 @@
 
 use crate::keyed::keyed;
 use crate::policy::card_choice::fullest;
-use crate::policy::node::{Cards, Class, Demand, Node};
+use crate::policy::node::{Cards, Demand, Node, SizeClass};
 use crate::policy::{Draw, Offer, PlacementPolicy, PolicyName};
 
 /// The policy.
@@ -22,8 +22,8 @@ impl PlacementPolicy for Random {
     fn score(&self, node: &Node, demand: &Demand, arrival: u64) -> Option<Offer> {
         let draw = |place: u64| keyed(&[self.seed, arrival, node.key, place]);
         let cards = match demand.class() {
-            Class::CpuOnly | Class::Whole(_) => fullest(node, demand)?,
-            Class::Share => {
+            SizeClass::CpuOnly | SizeClass::Whole(_) => fullest(node, demand)?,
+            SizeClass::Share => {
                 let fits = |at: &usize| node.cards[*at].fits(demand);
                 let cards = (0..node.cards.len()).filter(fits);
                 Cards::one(cards.min_by_key(|&at| draw(1 + at as u64))?)

@@ -4,12 +4,16 @@
 //! of its own, which takes in what changed when the next job of the kind arrives: a kind that comes
 //! seldom pays once for many changes.
 
-use crate::policy::{Class, Demand, Draw, Fragmentation, Mix, Node, Offer, PlacementPolicy};
+use crate::policy::{Cards, Demand, Draw, Fragmentation, Mix, Node, Offer, PlacementPolicy};
 use crate::replay::arrival::Arrivals;
 use crate::replay::board::Board;
 use crate::replay::cluster::Cluster;
-use crate::replay::outcome::{Curve, Outcome, round_half_even};
+use crate::replay::findings::{Curve, Findings, round_half_even};
 use crate::replay::workload::Workload;
+
+/// Costs that all boards together remember: 256 MiB, with the trees above them. Kinds of jobs that
+/// come after that are compared node by node, each time.
+const COSTS_MAX: usize = 16 << 20;
 
 /// A cluster that fills up.
 pub struct Replay<'a> {
@@ -18,12 +22,22 @@ pub struct Replay<'a> {
     /// In the order of their ranks, so that of equals the first wins.
     nodes: Vec<Node>,
     boards: Vec<Option<Board>>,
+    boards_left: usize,
     /// Nodes in the order in which they changed.
     changes: Vec<u32>,
     /// For each node, the last arrival whose board took its changes in.
     taken_in: Vec<u64>,
     arrivals: u64,
     measured: Measured,
+}
+
+/// Where a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The rank of the node.
+    pub node: usize,
+    /// The cards of it.
+    pub cards: Cards,
 }
 
 /// What is counted.
@@ -37,7 +51,7 @@ struct Measured {
     fragmented: i64,
     allocation: Curve,
     fragmentation_curve: Curve,
-    outcome: Outcome,
+    findings: Findings,
 }
 
 impl<'a> Replay<'a> {
@@ -53,11 +67,13 @@ impl<'a> Replay<'a> {
         let measured = Measured::new(cluster, workload.mix(), &nodes);
         let boards = (0..workload.kinds().len()).map(|_| None).collect();
         let taken_in = vec![0; nodes.len()];
+        let boards_left = COSTS_MAX / nodes.len().max(1);
         Self {
             policy,
             workload,
             nodes,
             boards,
+            boards_left,
             changes: Vec::new(),
             taken_in,
             arrivals: 0,
@@ -65,15 +81,16 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Lets a pod arrive, by its place among the names, and says on which node it runs, by rank; none
-    /// if no node has room.
-    pub fn arrive(&mut self, pod: u32) -> Option<usize> {
+    /// Lets a pod arrive, by its place among the names, and says where it runs; none if no node has
+    /// room.
+    pub fn arrive(&mut self, pod: u32) -> Option<Placed> {
         self.arrivals += 1;
         let kind = self.workload.kind(pod) as usize;
         let demand = &self.workload.kinds()[kind];
+        let is_kept = self.boards[kind].is_some() || self.boards_left > 0;
         let found = match self.policy.draw() {
-            Draw::None => self.cheapest_kept(kind),
-            Draw::EachArrival => self.cheapest_drawn(demand),
+            Draw::None if is_kept => self.cheapest_kept(kind),
+            Draw::None | Draw::EachArrival => self.cheapest_of_all(demand),
         };
         if let Some((node, offer)) = found {
             let before = self.measured.fragmentation.of(&self.nodes[node]);
@@ -83,15 +100,15 @@ impl<'a> Replay<'a> {
             self.changes.push(node as u32);
         }
         self.measured.count(demand, found.is_some());
-        found.map(|(node, _)| node)
+        found.map(|(node, offer)| Placed { node, cards: offer.cards })
     }
 
     /// What came of it so far.
-    pub fn outcome(&self) -> Outcome {
-        Outcome {
+    pub fn findings(&self) -> Findings {
+        Findings {
             allocation_percent: self.measured.allocation.means(),
             fragmentation_percent: self.measured.fragmentation_curve.means(),
-            ..self.measured.outcome.clone()
+            ..self.measured.findings.clone()
         }
     }
 
@@ -114,13 +131,16 @@ impl<'a> Replay<'a> {
                 }
                 board.seen = self.changes.len();
             }
-            stale => *stale = Some(Board::new(nodes.iter().map(cost), self.changes.len())),
+            stale => {
+                self.boards_left -= usize::from(stale.is_none());
+                *stale = Some(Board::new(nodes.iter().map(cost), self.changes.len()));
+            }
         }
         let node = self.boards[kind].as_ref().and_then(Board::cheapest)?;
         policy.offer(&nodes[node], demand, number).map(|offer| (node, offer))
     }
 
-    fn cheapest_drawn(&self, demand: &Demand) -> Option<(usize, Offer)> {
+    fn cheapest_of_all(&self, demand: &Demand) -> Option<(usize, Offer)> {
         let offer = |(at, node)| Some((at, self.policy.offer(node, demand, self.arrivals)?));
         let offers = self.nodes.iter().enumerate().filter_map(offer);
         offers.min_by_key(|(at, offer)| (offer.cost, *at))
@@ -140,12 +160,12 @@ impl Measured {
             fragmented,
             allocation: Curve::new(),
             fragmentation_curve: Curve::new(),
-            outcome: Outcome::default(),
+            findings: Findings::default(),
         }
     }
 
     fn count(&mut self, demand: &Demand, is_placed: bool) {
-        let counts = self.outcome.classes.entry(demand.class()).or_default();
+        let counts = self.findings.classes.entry(demand.class()).or_default();
         self.arrived += u128::from(demand.compute_all());
         match is_placed {
             true => {
@@ -174,17 +194,5 @@ impl std::fmt::Debug for Replay<'_> {
             .field("nodes", &nodes)
             .field("arrivals", &arrivals)
             .finish()
-    }
-}
-
-/// Kinds of jobs as people and programs call them.
-impl std::fmt::Display for Class {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Class::CpuOnly => formatter.write_str("cpu-only"),
-            Class::Share => formatter.write_str("share"),
-            Class::Whole(1) => formatter.write_str("1-card"),
-            Class::Whole(cards) => write!(formatter, "{cards}-cards"),
-        }
     }
 }

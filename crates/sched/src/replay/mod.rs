@@ -9,13 +9,13 @@ mod arrival;
 mod board;
 mod cluster;
 mod engine;
-mod outcome;
+mod findings;
 mod trace;
 mod workload;
 
 pub use arrival::{Arrivals, Order};
 pub use cluster::Cluster;
-pub use engine::Replay;
-pub use outcome::{Counts, Outcome, PERCENT_MAX};
+pub use engine::{Placed, Replay};
+pub use findings::{Counts, Findings, PERCENT_MAX};
 pub use trace::{NodeRow, PodRow, TraceError, read_nodes, read_pods};
 pub use workload::Workload;

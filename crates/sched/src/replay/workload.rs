@@ -62,7 +62,7 @@ impl Workload {
     }
 
     /// The job of a pod, by its place among the names.
-    pub(crate) fn demand(&self, pod: u32) -> &Demand {
+    pub fn demand(&self, pod: u32) -> &Demand {
         &self.kinds[self.kind(pod) as usize]
     }
 }

@@ -84,3 +84,10 @@ impl Data {
         .collect()
     }
 }
+
+/// The largest resident set of this process, as the kernel counts it.
+pub(crate) fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or_else(|| "unknown".to_owned(), |line| line.trim().to_owned())
+}

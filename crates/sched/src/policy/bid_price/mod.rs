@@ -17,7 +17,7 @@ mod value;
 use crate::policy::fleet::Fleet;
 use crate::policy::fragmentation::{Fragmentation, Trial};
 use crate::policy::mix::Mix;
-use crate::policy::node::{Cards, Class, Demand, Free, Node, WHOLE};
+use crate::policy::node::{Cards, Demand, Free, Node, SizeClass, WHOLE};
 use crate::policy::{Offer, PlacementPolicy, PolicyName};
 
 use scarcity::Scarcity;
@@ -43,8 +43,9 @@ pub(super) struct BidPrice {
     fragmentation: Fragmentation,
     values: Values,
     scarcity: Scarcity,
-    /// What a thousandth of a vCPU lets use, in thousandths of [`CARD`].
-    cpu_worth: i64,
+    /// What a thousandth of a vCPU lets use, in thousandths of [`CARD`]; none if jobs with cards want
+    /// no processors.
+    cpu_worth: Option<i64>,
 }
 
 /// What a node has free, in the terms of the potential.
@@ -65,8 +66,12 @@ impl BidPrice {
 
     fn potential(&self, holding: &Holding) -> i64 {
         let value = holding.value * i64::from(WHOLE);
-        let usable = holding.cpu_milli.map(|free| self.cpu_worth.saturating_mul(free as i64));
-        let stranded = usable.map_or(0, |usable| value.saturating_sub(usable).max(0));
+        let stranded = match (holding.cpu_milli, self.cpu_worth) {
+            (Some(free), Some(worth)) => {
+                value.saturating_sub(worth.saturating_mul(free as i64)).max(0)
+            }
+            (None, _) | (_, None) => 0,
+        };
         FRAGMENTATION * holding.fragmentation - VALUE * value + STRANDED * stranded
     }
 
@@ -110,12 +115,12 @@ impl PlacementPolicy for BidPrice {
         let cpu_milli = node.cpu_milli.map(|free| free - demand.cpu_milli);
         let trial = self.fragmentation.trial(node, demand.cpu_milli);
         let (after, cards) = match demand.class() {
-            Class::CpuOnly => {
+            SizeClass::CpuOnly => {
                 let fragmentation = trial.now();
                 (self.potential(&Holding { fragmentation, value, cpu_milli }), Cards::NONE)
             }
-            Class::Share => self.cheapest_card((node, demand), (&trial, value, cpu_milli))?,
-            Class::Whole(_) => {
+            SizeClass::Share => self.cheapest_card((node, demand), (&trial, value, cpu_milli))?,
+            SizeClass::Whole(_) => {
                 let cards = node.first_idle(demand)?;
                 let taken = cards.iter().map(|at| self.values.of(node, node.cards[at]));
                 let value = value - taken.sum::<i64>();
@@ -132,22 +137,21 @@ impl PlacementPolicy for BidPrice {
 /// The target kinds, those of several cards the heavier; weights that sum up to about [`CARD`].
 fn weights(mix: &Mix) -> Vec<(Demand, i64)> {
     let heft = |job: &Demand, count: u64| match job.class() {
-        Class::CpuOnly | Class::Share | Class::Whole(1) => count as f64,
-        Class::Whole(cards) => count as f64 * (1.0 + 0.5 * f64::from(cards)),
+        SizeClass::CpuOnly | SizeClass::Share | SizeClass::Whole(1) => count as f64,
+        SizeClass::Whole(cards) => count as f64 * (1.0 + 0.5 * f64::from(cards)),
     };
     let all: f64 = mix.target().iter().map(|(job, count)| heft(job, *count)).sum();
     let weight = |share: f64| (share / all * CARD as f64).round() as i64;
     mix.target().iter().map(|(job, count)| (job.clone(), weight(heft(job, *count)))).collect()
 }
 
-/// The worth of cards over the processors that the jobs on them want, or none wanted: as good as
-/// without end.
-fn cpu_worth(mix: &Mix, values: &Values) -> i64 {
+/// The worth of cards over the processors that the jobs on them want.
+fn cpu_worth(mix: &Mix, values: &Values) -> Option<i64> {
     let (mut cpu_milli, mut cards) = (0.0, 0.0);
     for (job, count) in mix.kinds().filter(|(job, _)| job.cards > 0) {
         cpu_milli += job.cpu_milli as f64 * count as f64;
         cards += values.worth(job) as f64 / CARD as f64 * count as f64;
     }
     let worth = cards / cpu_milli / CPU_PERCENT * 100.0 * (CARD * i64::from(WHOLE)) as f64;
-    if worth.is_finite() && worth >= 0.0 { worth.round() as i64 } else { i64::MAX }
+    worth.is_finite().then(|| worth.round() as i64)
 }

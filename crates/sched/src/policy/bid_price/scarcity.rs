@@ -14,6 +14,9 @@ use crate::policy::node::{Demand, Node};
 /// Portions in which demand is poured out.
 const PORTIONS: usize = 400;
 
+/// What is wanted more often than that is no scarcer for it.
+const LOAD_MAX: f64 = 1000.0;
+
 /// For each shape, its load over what it has, in parts of [`CARD`].
 pub(super) struct Scarcity(Vec<i64>);
 
@@ -37,7 +40,8 @@ impl Scarcity {
                 loads[*emptiest.expect("some shape is able")] += *wanted as f64 / PORTIONS as f64;
             }
         }
-        let loads = (0..shapes.len()).map(|at| (load(&loads, at) * CARD as f64).round() as i64);
+        let scarce = |at: usize| (load(&loads, at).min(LOAD_MAX) * CARD as f64).round() as i64;
+        let loads = (0..shapes.len()).map(scarce);
         Self(loads.collect())
     }
 

@@ -10,7 +10,7 @@ use super::CARD;
 use super::program::{Bin, Item, prices};
 use crate::policy::fleet::Fleet;
 use crate::policy::mix::Mix;
-use crate::policy::node::{Class, Demand, Free, Node, WHOLE};
+use crate::policy::node::{Demand, Free, Node, SizeClass, WHOLE};
 
 /// Sizes that a program is made of at most; more are rounded up until they are fewer.
 const ITEMS_MAX: usize = 128;
@@ -65,8 +65,8 @@ impl Values {
         let Some(table) = self.tables.get(self.usual) else { return whole };
         let idle = Free { compute: WHOLE, memory_mib: table.card_memory_mib };
         match job.class() {
-            Class::Share if idle.fits(job) => table.of(idle) - table.of(idle.less(job)),
-            Class::CpuOnly | Class::Share | Class::Whole(_) => whole,
+            SizeClass::Share if idle.fits(job) => table.of(idle) - table.of(idle.less(job)),
+            SizeClass::CpuOnly | SizeClass::Share | SizeClass::Whole(_) => whole,
         }
     }
 }
@@ -84,7 +84,9 @@ impl CardValue {
             let grain = if grain == 0 { exact } else { grain };
             let steps = if names_memory { steps } else { 0 };
             let step_mib = card_memory_mib.div_ceil(steps.max(1)).max(1);
-            let items = items(&jobs, (grain, step_mib));
+            // Steps are rounded up, so the last may be beyond the card.
+            let steps = steps.min(card_memory_mib / step_mib);
+            let items = items(&jobs, (grain, step_mib), steps);
             let is_few = items.len() <= ITEMS_MAX;
             fewest = Some((grain, steps, step_mib, items));
             if is_few {
@@ -92,8 +94,6 @@ impl CardValue {
             }
         }
         let (grain, steps, step_mib, items) = fewest.expect("there are grains");
-        // Steps are rounded up, so the last may be beyond the card.
-        let steps = steps.min(card_memory_mib / step_mib);
         let bin = Bin { compute: (WHOLE / grain) as usize, memory: steps as usize };
         let prices: Vec<i64> =
             prices(&items, bin).iter().map(|price| (price * CARD as f64).round() as i64).collect();
@@ -111,13 +111,15 @@ impl CardValue {
 }
 
 /// The sizes of jobs in grains and steps, rounded up, and how many cards of jobs are of each.
-fn items(jobs: &[(&Demand, u64)], (grain, step_mib): (u32, u64)) -> Vec<Item> {
+fn items(jobs: &[(&Demand, u64)], (grain, step_mib): (u32, u64), steps: u64) -> Vec<Item> {
     let mut items = BTreeMap::new();
     for (job, count) in jobs {
         let memory = match job.class() {
-            Class::CpuOnly | Class::Share => job.card_memory_mib.div_ceil(step_mib),
+            SizeClass::CpuOnly | SizeClass::Share => {
+                job.card_memory_mib.div_ceil(step_mib).min(steps)
+            }
             // Nothing else gets onto the card, whatever memory the job leaves.
-            Class::Whole(_) => 0,
+            SizeClass::Whole(_) => 0,
         };
         let size = (job.compute.div_ceil(grain) as usize, memory as usize);
         *items.entry(size).or_insert(0) += count * u64::from(job.cards);
@@ -188,6 +190,8 @@ mod tests {
             16_000,
             &[(1000, 16_000, 12), (900, 8000, 6), (1000, 7000, 0), (100, 16_000, 6)],
         );
+        // Steps that do not come out even keep nobody from a whole card.
+        check(&[(job(100, 1000), 4)], 1000, &[(1000, 1000, 12), (1000, 960, 0)]);
         // Cards that are too small for any job that is expected are worth nothing.
         check(&jobs, 4000, &[(1000, 4000, 0)]);
     }

@@ -110,4 +110,25 @@ mod tests {
         let hundreds: Vec<u32> = (0..10).map(|_| random.below(100)).collect();
         assert_eq!(hundreds, [81, 87, 47, 59, 81, 18, 25, 40, 56, 0]);
     }
+
+    /// Every word of the state after seeding, for the seeds of the published experiment and ours.
+    #[test]
+    fn states_are_those_of_go() {
+        let data = match std::env::var_os("COTENANT_DATA") {
+            Some(folder) => std::path::PathBuf::from(folder),
+            None => std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        };
+        let file = data.join("openb/arrival_rng_states.csv");
+        let Ok(table) = std::fs::read_to_string(&file) else {
+            return eprintln!("skipped: {} is not there; set COTENANT_DATA", file.display());
+        };
+        for row in table.lines().skip(1) {
+            let cells: Vec<&str> = row.split(',').collect();
+            let random = GoRandom::new(cells[0].parse().unwrap());
+            let words = cells[3].split_whitespace().map(|word| word.parse::<i64>().unwrap() as u64);
+            assert_eq!(random.words, words.collect::<Vec<_>>(), "seed {}", cells[0]);
+            assert_eq!([random.tap, random.feed].map(|at| at.to_string()), cells[1..3]);
+        }
+        assert_eq!(table.lines().count(), 21);
+    }
 }

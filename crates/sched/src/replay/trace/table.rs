@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::TraceError;
 
 /// Rows of a table at most.
-pub(super) const ROWS_MAX: usize = 5_000_000;
+pub(super) const ROWS_MAX: usize = 1_000_000;
 
 /// A table's columns by name, and its rows as text.
 pub(super) struct Table<'a> {

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::Class;
+use crate::policy::SizeClass;
 
 /// Arrivals are followed up to so many per cent of the cluster's compute.
 pub const PERCENT_MAX: usize = 130;
 
 /// What came of a replay.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct Findings {
     /// Compute that is allocated when 0, 1, … 130 % of the cluster's have arrived, in per cent of
     /// it: the mean over the arrivals that round to it. Where none does, that of the per cent before.
     pub allocation_percent: Vec<f64>,
     /// Free compute that the expected jobs cannot use, in the same way.
     pub fragmentation_percent: Vec<f64>,
     /// Jobs by kind.
-    pub classes: BTreeMap<Class, Counts>,
+    pub classes: BTreeMap<SizeClass, Counts>,
 }
 
 /// Jobs of a kind.
@@ -28,7 +28,7 @@ pub struct Counts {
     pub rejected: u64,
 }
 
-impl Outcome {
+impl Findings {
     /// All jobs that found room.
     pub fn placed(&self) -> u64 {
         self.classes.values().map(|counts| counts.placed).sum()
