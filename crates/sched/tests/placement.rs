@@ -213,4 +213,21 @@ proptest! {
         let counts = findings.classes.values().map(|counts| counts.placed + counts.rejected);
         prop_assert_eq!(counts.sum::<u64>(), arrivals.pods().len() as u64);
     }
+
+    #[test]
+    fn any_text_is_read_or_refused_with_a_hint(
+        header in prop::sample::select(vec![
+            "sn,cpu_milli,memory_mib,gpu,model\n",
+            "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n",
+            "",
+        ]),
+        rows in "([a-c]|[0-9]{1,3}|18446744073709551616|1000|-|\\+|,|\n|\r|\"|\u{feff}|é| |\\|){0,60}",
+    ) {
+        let text = format!("{header}{rows}");
+        let refused = [read_nodes(&text).err(), read_pods(&text).err()];
+        for error in refused.into_iter().flatten() {
+            let message = error.to_string();
+            prop_assert!(message.lines().last().unwrap().starts_with("hint: "), "{message}");
+        }
+    }
 }

@@ -196,3 +196,35 @@ impl std::fmt::Debug for Replay<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PolicyName;
+    use crate::replay::arrival::Order;
+    use crate::replay::trace::{read_nodes, read_pods};
+
+    #[test]
+    fn what_is_not_remembered_is_worked_out_anew() {
+        let nodes = "sn,cpu_milli,memory_mib,gpu,model\na,9000,9,4,X\nb,9000,9,4,X\nc,5000,9,2,Y\n";
+        let pods = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n\
+            a,1000,1,1,300\nb,1000,1,1,700\nc,2000,1,2,1000\nd,500,0,0,0\ne,100,0,1,50\n";
+        let cluster = Cluster::new(read_nodes(nodes).unwrap()).unwrap();
+        let workload = Workload::new(cluster.fleet(), read_pods(pods).unwrap());
+        let arrivals = Arrivals::new(&cluster, &workload, (Order::Shuffled, 3));
+        for name in PolicyName::ALL {
+            let policy = name.build(cluster.fleet(), workload.mix(), 3);
+            let run = |boards: usize| {
+                let mut replay = Replay::new(&cluster, &workload, (&arrivals, &*policy));
+                replay.boards_left = boards;
+                let placed: Vec<_> =
+                    arrivals.pods().iter().map(|&pod| replay.arrive(pod)).collect();
+                (placed, replay.findings())
+            };
+            let all = run(5);
+            assert!(all.0.iter().flatten().count() > 10, "{name:?}: {all:?}");
+            assert_eq!(run(0), all, "{name:?}");
+            assert_eq!(run(2), all, "{name:?}");
+        }
+    }
+}

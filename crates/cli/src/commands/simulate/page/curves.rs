@@ -7,9 +7,9 @@ use cotenant_rag::report::svg::axis::{Area, Axis, Scale};
 use cotenant_rag::report::svg::{Caption, Frame, picture, px, tone};
 use cotenant_sched::policy::PolicyName;
 
-const WIDTH: f64 = 680.0;
+const WIDTH: f64 = 690.0;
 const HEIGHT: f64 = 340.0;
-const AREA: Area = Area { left: 46.0, right: 580.0, top: 10.0, bottom: 306.0 };
+const AREA: Area = Area { left: 70.0, right: 580.0, top: 10.0, bottom: 306.0 };
 
 /// Between the names of two curves at least.
 const LINE: f64 = 14.0;
