@@ -84,12 +84,7 @@ impl Axis {
     }
 
     /// Draws values below the area, each with a short stroke, and what they count to their left.
-    pub fn draw_horizontal(
-        &self,
-        html: &mut Html,
-        area: &Area,
-        name: &str,
-    ) -> Scale {
+    pub fn draw_horizontal(&self, html: &mut Html, area: &Area, name: &str) -> Scale {
         let scale = Scale { values: self.ends, places: (area.left, area.right) };
         let (top, stroke, base) = (px(area.bottom), px(area.bottom + 4.0), px(area.bottom + 18.0));
         for tick in &self.ticks {

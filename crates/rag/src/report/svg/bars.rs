@@ -54,12 +54,7 @@ pub(in crate::report) fn draw_pairs(html: &mut Html, caption: &Caption, pairs: &
 }
 
 /// Writes amounts one after another, as a share of `full`; nothing for what is no amount.
-pub fn draw_stack(
-    html: &mut Html,
-    caption: &Caption,
-    segments: &[Segment],
-    full: f64,
-) {
+pub fn draw_stack(html: &mut Html, caption: &Caption, segments: &[Segment], full: f64) {
     picture(html, caption, &Frame::Stretched { height: 22.0 }, |svg| {
         let mut start = 0.0;
         for segment in segments {

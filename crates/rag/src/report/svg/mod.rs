@@ -36,12 +36,7 @@ pub enum Frame {
 }
 
 /// Writes a picture with its title and description for screen readers.
-pub fn picture(
-    html: &mut Html,
-    caption: &Caption,
-    frame: &Frame,
-    draw: impl FnOnce(&mut Html),
-) {
+pub fn picture(html: &mut Html, caption: &Caption, frame: &Frame, draw: impl FnOnce(&mut Html)) {
     let (title_id, description_id) = (html.fresh_id(), html.fresh_id());
     let labels = format!("{title_id} {description_id}");
     let (name, value, height) = match frame {
