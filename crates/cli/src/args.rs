@@ -3,6 +3,7 @@
 pub(crate) mod advise;
 pub(crate) mod job;
 pub(crate) mod pool;
+pub(crate) mod simulate;
 
 use std::path::PathBuf;
 
@@ -86,6 +87,18 @@ pub(crate) enum Command {
     ///   trusted = false        # it may try to reach what is not its own
     #[command(verbatim_doc_comment)]
     Advise(advise::AdviseArgs),
+    /// Replay a trace of a cluster and compare policies of placement
+    ///
+    /// The jobs of a trace arrive one by one, in an order of each seed, until they want 130 % of the
+    /// cluster's cards; a policy finds each a place, where it stays, or it is gone. What is compared
+    /// is how much of the cards' compute is in use when so much has been asked for.
+    ///
+    ///   cotenant simulate --nodes nodes.csv --pods pods.csv --policy fgd,bid-price --html page.html
+    ///
+    /// Tables are those of the openb traces (Alibaba, 2023). With the published order of arrival, seeds
+    /// 42..51 are those of the experiment that was published with them.
+    #[command(verbatim_doc_comment)]
+    Simulate(simulate::SimulateArgs),
     #[command(flatten)]
     Pool(pool::PoolCommand),
     /// What the daemon starts for a job
@@ -379,6 +392,7 @@ mod tests {
                     Command::Demo(_) | Command::Train(_) | Command::Estimate(_) => "other",
                     Command::Model(_)
                     | Command::Advise(_)
+                    | Command::Simulate(_)
                     | Command::Pool(_)
                     | Command::Internal(_) => "neither of them",
                 });

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Export(export) => commands::export::run(&export, &console),
         Command::Model(model) => commands::model::run(&model, &console),
         Command::Advise(advise) => commands::advise::run(&advise, &console),
+        Command::Simulate(simulate) => commands::simulate::run(&simulate, &console),
         Command::Pool(pool) => commands::pool::run(&pool, &console),
         Command::Internal(internal) => commands::internal::run(&internal),
     };

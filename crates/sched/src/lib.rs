@@ -3,7 +3,8 @@
 //! [`step`] takes in what happened and says what is to be done; [`plan`] looks at all that waits and
 //! proposes what starts where, which comes back in as an event. Both are functions of their
 //! arguments: the crate knows no clock, randomness, files, threads or hash order. Begin with
-//! [`Event`] and [`Command`], then [`State`].
+//! [`Event`] and [`Command`], then [`State`]. Beside them stand policies of placement, in [`policy`],
+//! and what compares them on traces of real clusters, in [`replay`].
 //!
 //! # Invariants
 //! - The same events give the same state, commands and plans, bit for bit.
@@ -17,13 +18,16 @@ pub mod advise;
 mod event;
 mod explain;
 mod fair;
+mod keyed;
 mod ledger;
 mod memory;
 mod mig;
 mod place;
 mod plan;
+pub mod policy;
 mod pressure;
 mod reason;
+pub mod replay;
 mod state;
 mod step;
 

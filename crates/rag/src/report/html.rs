@@ -7,11 +7,11 @@
 use std::fmt::Write;
 
 /// Names and values of an element's attributes.
-pub(super) type Attributes<'a> = &'a [(&'static str, &'a str)];
+pub type Attributes<'a> = &'a [(&'static str, &'a str)];
 
 /// A page that is being written.
-#[derive(Default)]
-pub(super) struct Html {
+#[derive(Debug, Default)]
+pub struct Html {
     text: String,
     ids: usize,
 }
@@ -23,7 +23,7 @@ impl Html {
     }
 
     /// Writes an element with what `content` writes inside.
-    pub(super) fn element(
+    pub fn element(
         &mut self,
         tag: &'static str,
         attributes: Attributes,
@@ -37,24 +37,24 @@ impl Html {
     }
 
     /// Writes an element with nothing inside.
-    pub(super) fn leaf(&mut self, tag: &'static str, attributes: Attributes) {
+    pub fn leaf(&mut self, tag: &'static str, attributes: Attributes) {
         self.open(tag, attributes);
         self.text.push_str("/>");
         self.end_line(tag);
     }
 
     /// Writes an element with text inside.
-    pub(super) fn word(&mut self, tag: &'static str, attributes: Attributes, text: &str) {
+    pub fn word(&mut self, tag: &'static str, attributes: Attributes, text: &str) {
         self.element(tag, attributes, |html| html.text(text));
     }
 
     /// Writes text.
-    pub(super) fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str) {
         escape(text, &mut self.text);
     }
 
     /// Writes text from the user's data, set apart so that its direction of writing stays its own.
-    pub(super) fn foreign(&mut self, text: &str) {
+    pub fn foreign(&mut self, text: &str) {
         self.word("bdi", &[], text);
     }
 

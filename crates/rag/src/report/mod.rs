@@ -8,14 +8,14 @@
 mod cost;
 mod curve;
 mod examples;
-mod html;
+pub mod html;
 mod model;
 mod next;
-mod number;
+pub mod number;
 mod quality;
 mod summary;
-mod svg;
-mod table;
+pub mod svg;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -29,20 +29,25 @@ use html::Html;
 
 /// The report as one self-contained HTML page.
 pub fn render(report: &RunReport) -> String {
+    page(&report.title, |body| {
+        body.element("header", &[], |header| summary::draw(header, report));
+        body.element("main", &[], |main| {
+            quality::draw(main, &report.tenants);
+            training::draw(main, &report.tenants);
+            cost::draw(main, report);
+            examples::draw(main, &report.tenants);
+            next::draw(main, report);
+        });
+    })
+}
+
+/// A page in the style of the reports, with what `body` writes; other commands make theirs with it.
+pub fn page(title: &str, body: impl FnOnce(&mut Html)) -> String {
     let mut html = Html::default();
     html.doctype();
     html.element("html", &[("lang", "en")], |html| {
-        html.element("head", &[], |head| draw_head(head, &report.title));
-        html.element("body", &[], |body| {
-            body.element("header", &[], |header| summary::draw(header, report));
-            body.element("main", &[], |main| {
-                quality::draw(main, &report.tenants);
-                training::draw(main, &report.tenants);
-                cost::draw(main, report);
-                examples::draw(main, &report.tenants);
-                next::draw(main, report);
-            });
-        });
+        html.element("head", &[], |head| draw_head(head, title));
+        html.element("body", &[], body);
     });
     html.finish()
 }

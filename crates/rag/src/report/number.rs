@@ -7,7 +7,7 @@ pub(super) const DASH: &str = "–";
 const UNBROKEN: char = '\u{a0}';
 
 /// Three significant digits, with commas between thousands.
-pub(super) fn significant(value: f64) -> String {
+pub fn significant(value: f64) -> String {
     if !value.is_finite() {
         return DASH.to_owned();
     }
@@ -27,7 +27,7 @@ pub(super) fn significant(value: f64) -> String {
 }
 
 /// A whole number with commas between thousands.
-pub(super) fn count(value: u64) -> String {
+pub fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
@@ -37,7 +37,7 @@ pub(super) fn score(value: f64) -> String {
 }
 
 /// A value with a fixed number of decimals.
-pub(super) fn decimals(value: f64, digits: usize) -> String {
+pub fn decimals(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return DASH.to_owned();
     }

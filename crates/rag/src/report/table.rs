@@ -6,14 +6,17 @@
 use crate::report::html::Html;
 
 /// A column: its name and what it holds.
-pub(super) struct Column {
-    pub(super) name: &'static str,
-    pub(super) holds: Holds,
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub holds: Holds,
 }
 
 /// What a column holds, which decides how it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
+pub enum Holds {
     /// Words, from the left.
     Words,
     /// Numbers, from the right.
@@ -21,15 +24,19 @@ pub(super) enum Holds {
 }
 
 /// A table's caption and columns; the first column names the row.
-pub(super) struct Table<'a> {
-    pub(super) caption: &'a str,
-    pub(super) columns: &'a [Column],
-    pub(super) rows: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a> {
+    /// What the table shows.
+    pub caption: &'a str,
+    /// Its columns.
+    pub columns: &'a [Column],
+    /// How many rows there are.
+    pub rows: usize,
 }
 
 impl Table<'_> {
     /// Writes the table; `cell` writes what stands in a row and a column, counted from 0.
-    pub(super) fn draw(&self, html: &mut Html, cell: impl Fn(&mut Html, usize, usize)) {
+    pub fn draw(&self, html: &mut Html, cell: impl Fn(&mut Html, usize, usize)) {
         html.element("table", &[("role", "table")], |table| {
             table.word("caption", &[], self.caption);
             table.element("thead", &[("role", "rowgroup")], |head| {

@@ -7,16 +7,16 @@ use super::px;
 
 /// A line of values along a line of places.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::report) struct Scale {
+pub struct Scale {
     /// First and last value; the last is larger.
-    pub(in crate::report) values: (f64, f64),
+    pub values: (f64, f64),
     /// Places of the two.
-    pub(in crate::report) places: (f64, f64),
+    pub places: (f64, f64),
 }
 
 /// What an axis shows: its ends and the values that are marked.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::report) struct Axis {
+pub struct Axis {
     /// First and last value; the last is larger.
     ends: (f64, f64),
     ticks: Vec<Tick>,
@@ -31,16 +31,20 @@ struct Tick {
 
 /// Where the drawing area lies in its picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::report) struct Area {
-    pub(in crate::report) left: f64,
-    pub(in crate::report) right: f64,
-    pub(in crate::report) top: f64,
-    pub(in crate::report) bottom: f64,
+pub struct Area {
+    /// Its left edge.
+    pub left: f64,
+    /// Its right edge.
+    pub right: f64,
+    /// Its upper edge.
+    pub top: f64,
+    /// Its lower edge.
+    pub bottom: f64,
 }
 
 impl Scale {
     /// The place of a value; values beyond the ends keep to the ends.
-    pub(in crate::report) fn place(&self, value: f64) -> f64 {
+    pub fn place(&self, value: f64) -> f64 {
         let (low, high) = self.values;
         let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
         self.places.0 + share * (self.places.1 - self.places.0)
@@ -49,14 +53,14 @@ impl Scale {
 
 impl Axis {
     /// From a round value at or below the range to one at or above it.
-    pub(in crate::report) fn round(range: (f64, f64)) -> Self {
+    pub fn round(range: (f64, f64)) -> Self {
         let ticks = ticks(opened(range), 0.0);
         let ends = (ticks[0].value, ticks[ticks.len() - 1].value);
         Self { ends, ticks }
     }
 
     /// From end to end of the range, marked at whole numbers.
-    pub(in crate::report) fn whole(range: (f64, f64)) -> Self {
+    pub fn whole(range: (f64, f64)) -> Self {
         let ends = opened(range);
         let mut ticks = ticks(ends, 1.0);
         ticks.retain(|tick| tick.value >= ends.0 && tick.value <= ends.1);
@@ -64,7 +68,7 @@ impl Axis {
     }
 
     /// Draws lines across the area with their values to the left.
-    pub(in crate::report) fn draw_vertical(&self, html: &mut Html, area: &Area) -> Scale {
+    pub fn draw_vertical(&self, html: &mut Html, area: &Area) -> Scale {
         let scale = Scale { values: self.ends, places: (area.bottom, area.top) };
         let (left, right) = (px(area.left), px(area.right));
         for tick in &self.ticks {
@@ -80,12 +84,7 @@ impl Axis {
     }
 
     /// Draws values below the area, each with a short stroke, and what they count to their left.
-    pub(in crate::report) fn draw_horizontal(
-        &self,
-        html: &mut Html,
-        area: &Area,
-        name: &str,
-    ) -> Scale {
+    pub fn draw_horizontal(&self, html: &mut Html, area: &Area, name: &str) -> Scale {
         let scale = Scale { values: self.ends, places: (area.left, area.right) };
         let (top, stroke, base) = (px(area.bottom), px(area.bottom + 4.0), px(area.bottom + 18.0));
         for tick in &self.ticks {

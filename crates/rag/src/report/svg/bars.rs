@@ -15,13 +15,16 @@ pub(in crate::report) struct Pair {
 }
 
 /// A part of a stack.
-pub(in crate::report) struct Segment {
-    pub(in crate::report) name: String,
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// What it is a part of.
+    pub name: String,
     /// Class of its colour.
-    pub(in crate::report) class: String,
-    pub(in crate::report) amount: f64,
+    pub class: String,
+    /// How much it is.
+    pub amount: f64,
     /// The amount as people read it.
-    pub(in crate::report) words: String,
+    pub words: String,
 }
 
 const WIDTH: f64 = 340.0;
@@ -51,12 +54,7 @@ pub(in crate::report) fn draw_pairs(html: &mut Html, caption: &Caption, pairs: &
 }
 
 /// Writes amounts one after another, as a share of `full`; nothing for what is no amount.
-pub(in crate::report) fn draw_stack(
-    html: &mut Html,
-    caption: &Caption,
-    segments: &[Segment],
-    full: f64,
-) {
+pub fn draw_stack(html: &mut Html, caption: &Caption, segments: &[Segment], full: f64) {
     picture(html, caption, &Frame::Stretched { height: 22.0 }, |svg| {
         let mut start = 0.0;
         for segment in segments {

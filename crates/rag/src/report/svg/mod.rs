@@ -3,33 +3,40 @@
 //! Charts with curves have a fixed drawing area that the page scales; bars that lie in a row of
 //! text are drawn in per cent of the row, so that they stretch while the text beside them does not.
 
-pub(super) mod axis;
-pub(super) mod bars;
+pub mod axis;
+pub mod bars;
 pub(super) mod line;
 
 use crate::report::html::Html;
 
 /// What a picture is called and what somebody who cannot see it should know.
-pub(super) struct Caption<'a> {
-    pub(super) title: &'a str,
-    pub(super) description: &'a str,
+#[derive(Clone, Copy, Debug)]
+pub struct Caption<'a> {
+    /// What it is called.
+    pub title: &'a str,
+    /// What it shows, in words.
+    pub description: &'a str,
 }
 
 /// How a picture takes its place.
-pub(super) enum Frame {
+#[derive(Clone, Copy, Debug)]
+pub enum Frame {
     /// A drawing area of so many units, scaled to the width of its column.
-    Scaled { width: f64, height: f64 },
+    Scaled {
+        /// Its width.
+        width: f64,
+        /// Its height.
+        height: f64,
+    },
     /// As wide as its place and so many pixels high; drawn in per cent.
-    Stretched { height: f64 },
+    Stretched {
+        /// Its height.
+        height: f64,
+    },
 }
 
 /// Writes a picture with its title and description for screen readers.
-pub(super) fn picture(
-    html: &mut Html,
-    caption: &Caption,
-    frame: &Frame,
-    draw: impl FnOnce(&mut Html),
-) {
+pub fn picture(html: &mut Html, caption: &Caption, frame: &Frame, draw: impl FnOnce(&mut Html)) {
     let (title_id, description_id) = (html.fresh_id(), html.fresh_id());
     let labels = format!("{title_id} {description_id}");
     let (name, value, height) = match frame {
@@ -51,17 +58,17 @@ pub(super) fn picture(
 }
 
 /// The class of a tenant's colour, by its place in the report.
-pub(super) fn tone(tenant: usize) -> String {
+pub fn tone(tenant: usize) -> String {
     format!("tone{}", tenant % TONES)
 }
 
 /// The class of a part's shade, by its place in a stack.
-pub(super) fn shade(part: usize) -> String {
+pub fn shade(part: usize) -> String {
     format!("shade{}", part % SHADES)
 }
 
 /// A coordinate, to a tenth of a unit.
-fn px(value: f64) -> String {
+pub fn px(value: f64) -> String {
     let rounded = (value * 10.0).round() / 10.0;
     format!("{}", if rounded == 0.0 { 0.0 } else { rounded })
 }

@@ -1,0 +1,32 @@
+//! `cotenant simulate`
+
+mod page;
+mod run;
+mod screen;
+mod traces;
+
+use std::process::ExitCode;
+
+use super::Ended;
+use crate::args::simulate::SimulateArgs;
+use crate::console::Console;
+
+/// Replays a trace with each policy and seed, and compares what found room.
+pub(crate) fn run(arguments: &SimulateArgs, console: &Console) -> Ended {
+    let traces = traces::read(arguments)?;
+    for notice in traces.notices() {
+        console.say(&notice);
+    }
+    let results = run::replay_all(arguments, &traces, console);
+    if let Some(file) = &arguments.html {
+        let page = page::render(&page::Subject::new(arguments, &traces), &results);
+        std::fs::write(file, page).map_err(|error| traces::FileError {
+            act: "write the page",
+            file: file.clone(),
+            source: format!("{error}\nhint: check that its folder is there and yours").into(),
+        })?;
+        console.say(&format!("page in {}", file.display()));
+    }
+    console.data(&screen::json(&results), || screen::text(&results))?;
+    Ok(ExitCode::SUCCESS)
+}
