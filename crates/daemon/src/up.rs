@@ -14,7 +14,7 @@ use cotenant_sched::{Event, Job, Run};
 use cotenant_types::{Card, NodeName, Quota, Seconds};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::executor::{Errand, Executor, LocalExecutor};
 use crate::http::{self, EventCounts, MetricNames, OPERATOR, Shared, is_open_to_others};
@@ -180,6 +180,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     });
     let keeper = Keeper::new((state, store), live, errands);
     let keeper = spawn("keeper", move || keeper.run(&messages))?;
+    wait_for_greeting(&inbox);
     let server = serve(listener, shared, ending.subscribe())?;
     fs::write(config.folder.join("address"), &address)
         .map_err(|source| UpError::Folder { folder: config.folder.clone(), source })?;
@@ -229,6 +230,15 @@ fn greet(
     }
     for event in events {
         inbox.send(Message::Event(event, None)).expect("the loop has not begun, so not ended");
+    }
+}
+
+/// Waits until what the loop was told of the machine is taken in: who asks finds its cards there.
+fn wait_for_greeting(inbox: &Sender<Message>) {
+    let (reply, taken_in) = oneshot::channel();
+    if inbox.send(Message::Event(Event::Ticked, Some(reply))).is_ok() {
+        // Where it cannot be written down now, it is taken in as soon as it can.
+        let _ = taken_in.blocking_recv();
     }
 }
 

@@ -173,7 +173,8 @@ fn write(
             params![outcome.name(), now.0 as i64, json(job), job.id.0 as i64],
         ),
         Change::Exit(job, text, peak) => run(
-            "update jobs set exit = ?, peak_mib = coalesce(?, peak_mib) where id = ?",
+            "update jobs set exit = ?, \
+             peak_mib = nullif(max(coalesce(?, 0), coalesce(peak_mib, 0)), 0) where id = ?",
             params![text, peak.map(|peak| peak.0 as i64), job.0 as i64],
         ),
         Change::Tenant(name, quota) => run(

@@ -26,14 +26,16 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Tells a job's machines to end it. A job that is ending already ends for the graver reason.
+    /// Tells a job's machines to end it. Of a job that is ending already only what follows may
+    /// change: that it ends for good goes before all else. How its parts end meanwhile does not
+    /// count, for they were told to.
     pub(super) fn stop(&mut self, id: JobId, then: AfterStop, why: String) {
         let again = self.now.after(stop_of(&self.state.jobs[&id]).grace).after_ms(ANSWER_MS);
         let job = self.state.jobs.get_mut(&id).expect("a job that is stopped is alive");
         match &mut job.phase {
             Phase::Queued { .. } => return,
             Phase::Stopping { then: already, .. } => {
-                if !matches!(already, AfterStop::End(_)) {
+                if matches!(then, AfterStop::End(_)) && !matches!(already, AfterStop::End(_)) {
                     *already = then;
                     self.touch(id);
                 }

@@ -43,6 +43,7 @@ macro_rules! stories {
 }
 
 stories! {
+    a_gang_makes_room
     a_job_lives
     answers_are_lost
     backfill_never_delays_the_head

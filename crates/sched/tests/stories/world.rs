@@ -1,7 +1,8 @@
 //! A pool in memory that lines of text drive.
 //!
 //! `cards NODE COUNT MODEL MIB [mig] [rack=R] [nvlink=N]`, `tenant NAME [key=value…]`,
-//! `submit TENANT [key=value…]`, `plan`, `started JOB…`, `failed JOB`, `exit JOB CODE`, `oom JOB`,
+//! `submit TENANT [key=value…]`, `plan`, `started JOB…`, `failed JOB`, `exit JOB CODE`,
+//! `exit-on NODE JOB CODE`, `oom JOB`,
 //! `lost NODE`, `runs NODE [JOB:GENERATION…]`, `tick SECONDS`, `cancel JOB`, `resize JOB key=value…`,
 //! `latency JOB MS`, `busy-card JOB`, `busy JOB`, `drain NODE on|off`, `show`, `explain JOB`.
 
@@ -51,6 +52,11 @@ impl World {
                 Event::StartFailed { run, why: StartFailure::Busy("in use".to_owned()) }
             }
             ("exit", [id, code]) => return self.exit(id, Exit::Code(code.parse().unwrap())),
+            ("exit-on", [node, id, code]) => {
+                let run = self.runs(id).into_iter().find(|run| run.node.as_str() == *node);
+                let exit = Exit::Code(code.parse().unwrap());
+                Event::Exited { run: run.expect("it is there"), exit, peak: None }
+            }
             ("oom", [id]) => return self.exit(id, Exit::OutOfMemory),
             ("lost", [node]) => Event::NodeLost { node: node.parse().unwrap() },
             ("runs", [node, runs @ ..]) => {
