@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cotenant_types::Seconds;
+use cotenant_types::{Moment, Seconds};
 
 /// Text that can do nothing to a terminal: control characters, and those that turn the direction of
 /// writing, are spelt out; line ends and tabs stay.
@@ -97,21 +97,7 @@ pub(crate) fn now_ms() -> u64 {
 
 /// A moment to the second, in UTC.
 pub(crate) fn moment(ms: u64) -> String {
-    let seconds = ms / 1000 % 86_400;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{} {hour:02}:{minute:02}:{second:02} UTC", day(ms))
-}
-
-/// The day of a moment in UTC, by Howard Hinnant's `civil_from_days`.
-pub(crate) fn day(ms: u64) -> String {
-    let days = (ms / 86_400_000) as i64 + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day:02}", year_of_era + era * 400 + carry)
+    Moment(ms).to_utc()
 }
 
 #[cfg(test)]
@@ -141,12 +127,5 @@ mod tests {
         assert_eq!([0, 1, 2].map(|number| count(number, "job")), ["0 jobs", "1 job", "2 jobs"]);
         assert_eq!(shortened("法律法律", 3), "法律法…");
         assert_eq!(duration(7_500_000), "2h 5m");
-    }
-
-    #[test]
-    fn moments_are_days_and_times() {
-        assert_eq!(moment(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(moment(951_827_696_789), "2000-02-29 12:34:56 UTC");
-        assert_eq!(day(4_107_542_399_000), "2100-02-28");
     }
 }

@@ -170,7 +170,7 @@ pub(crate) fn reason(reason: &Reason) -> ReasonView {
         Reason::Reserved { job, at } => {
             let when = match at.0 {
                 u64::MAX => "as soon as the others end".to_owned(),
-                at => format!("at {at} ms since 1970 at the latest"),
+                _ => format!("at {} at the latest", at.to_utc()),
             };
             let message =
                 format!("there is room, but it is kept for job {job}, which starts {when}");
@@ -182,8 +182,9 @@ pub(crate) fn reason(reason: &Reason) -> ReasonView {
             view(message, &[])
         }
         Reason::Backoff { until } => {
-            let message = format!("it failed, and is tried again at {} ms since 1970", until.0);
-            view(message, &[])
+            let message =
+                format!("its last start came to nothing; the next is due at {}", until.to_utc());
+            view(message, &["what happened then is in its life: cotenant job show"])
         }
     }
 }

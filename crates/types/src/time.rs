@@ -28,6 +28,25 @@ impl Moment {
         self.after_ms(wait.to_ms())
     }
 
+    /// Its day and time to the second, for people: `2026-11-28 16:15:38 UTC`.
+    pub fn to_utc(self) -> String {
+        let seconds = self.0 / 1000 % 86_400;
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        format!("{} {hour:02}:{minute:02}:{second:02} UTC", self.to_utc_day())
+    }
+
+    /// Its day, by Howard Hinnant's `civil_from_days`: `2026-11-28`.
+    pub fn to_utc_day(self) -> String {
+        let days = (self.0 / 86_400_000) as i64 + 719_468;
+        let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month + 2) / 5 + 1;
+        let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        format!("{:04}-{month:02}-{day:02}", year_of_era + era * 400 + carry)
+    }
+
     /// The moment so many milliseconds later.
     pub fn after_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
@@ -82,6 +101,14 @@ mod tests {
         check(7_500, "2h 5m");
         check(7_201, "2h");
         check(273_600, "3d 4h");
+    }
+
+    #[test]
+    fn moments_are_days_and_times() {
+        assert_eq!(Moment(0).to_utc(), "1970-01-01 00:00:00 UTC");
+        assert_eq!(Moment(951_827_696_789).to_utc(), "2000-02-29 12:34:56 UTC");
+        assert_eq!(Moment(4_107_542_399_000).to_utc_day(), "2100-02-28");
+        assert!(Moment::NEVER.to_utc().ends_with("UTC"));
     }
 
     #[test]

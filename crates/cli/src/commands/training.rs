@@ -10,6 +10,7 @@ use cotenant_rag::job::{
 };
 use cotenant_rag::models::Store;
 use cotenant_rag::workspace::Workspace;
+use cotenant_types::Moment;
 
 use super::{Ended, apart, base};
 use crate::console::Console;
@@ -46,7 +47,7 @@ pub(super) fn run(order: &Order<'_>, console: &Console) -> Ended {
         folder: folder.clone(),
         resume: order.resume,
         cache: Some(cache.clone()),
-        date: words::day(words::now_ms()),
+        date: Moment(words::now_ms()).to_utc_day(),
         stop: &stop,
         observer: &bars,
     };
