@@ -310,36 +310,57 @@ mod tests {
             "#]],
         );
         let job = |keys: &str| format!("[[job]]\nname = 'a'\n{keys}\n");
-        check(&job("every_s = 600"), expect![[r#"
+        check(
+            &job("every_s = 600"),
+            expect![[r#"
             line 1: every_s: needs 'runs_s' beside it: jobs that never end fill any pool
-        "#]]);
-        check(&job("runs_vary = true"), expect![[r#"
+        "#]],
+        );
+        check(
+            &job("runs_vary = true"),
+            expect![[r#"
             line 1: runs_vary: needs 'runs_s' beside it: it says how that time varies
-        "#]]);
-        check(&job("every_s = 0\nruns_s = 1"), expect![[r#"
+        "#]],
+        );
+        check(
+            &job("every_s = 0\nruns_s = 1"),
+            expect![[r#"
             line 1: every_s: 0 is not within 1 and 31536000
-        "#]]);
-        check(&job("runs_s = 0"), expect![[r#"
+        "#]],
+        );
+        check(
+            &job("runs_s = 0"),
+            expect![[r#"
             line 1: runs_s: 0 is not within 1 and 31536000
-        "#]]);
-        check(&job("start_s = 31536001"), expect![[r#"
+        "#]],
+        );
+        check(
+            &job("start_s = 31536001"),
+            expect![[r#"
             line 1: start_s: 31536001 is not within 0 and 31536000
-        "#]]);
-        check(&job("start_s = -1"), expect![[r#"
+        "#]],
+        );
+        check(
+            &job("start_s = -1"),
+            expect![[r#"
             TOML parse error at line 3, column 11
               |
             3 | start_s = -1
               |           ^^
             invalid value: integer `-1`, expected u32
-        "#]]);
-        check(&job("evry_s = 600"), expect![[r#"
+        "#]],
+        );
+        check(
+            &job("evry_s = 600"),
+            expect![[r#"
             TOML parse error at line 3, column 1
               |
             3 | evry_s = 600
               | ^^^^^^
             unknown field `evry_s`
             did you mean `every_s`?
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

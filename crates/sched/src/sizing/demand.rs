@@ -9,7 +9,7 @@ use crate::advise::whole;
 
 /// Most jobs that should be simulated, of all seeds together: each pool that is tried plans anew for
 /// each.
-pub const JOBS_MAX: u64 = 200_000;
+pub const JOBS_MAX: u64 = 100_000;
 
 /// What a simulated pool has to bear.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Source<'_> {
         let jobs = if self.stream.every.is_some() { usize::MAX } else { 1 };
         let times = (0u64..).scan(start, move |at, job| {
             if let Some(every) = self.stream.every {
-                *at = at.after_ms(exponential(every.to_ms(), &self.key(Purpose::Gap, job)));
+                *at = at.after_ms(exponential(every.to_ms().max(1), &self.key(Purpose::Gap, job)));
             }
             Some((*at, job))
         });

@@ -11,8 +11,8 @@ use crate::{Command, Event, Exit, News, Plan, State, plan, step};
 /// Most jobs that wait at a time: a pool where more do is given up as too small.
 pub const QUEUE_MAX: u64 = 5_000;
 
-/// Plans at one moment: each but the last starts a job or pushes one aside. What the last one left
-/// is planned at the next moment.
+/// Plans at one moment: each but the first was asked for by what the one before brought about. What
+/// the last one left is planned at the next moment.
 const ROUNDS_MAX: u32 = 1_000;
 
 /// How long a simulation goes on.
@@ -198,15 +198,11 @@ impl<'a> Pool<'a> {
     /// Plans until nothing is left to do at this moment.
     fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            if !std::mem::take(&mut self.wants_plan) {
+            if !std::mem::take(&mut self.wants_plan) || self.waiting == 0 {
                 break;
             }
             let plan = self.proposal();
-            if plan.is_empty() {
-                break;
-            }
             self.tell(Event::Planned(plan));
-            self.wants_plan = true;
         }
         self.kept_milli = self.state.held().values().map(|held| held.compute_milli).sum();
     }

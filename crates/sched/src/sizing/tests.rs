@@ -105,19 +105,28 @@ fn jobs_that_come_once_wait_for_each_other() {
 #[test]
 fn services_start_at_once_and_stay() {
     let jobs = [copies(4, for_ever(online(terms("10GiB 250")))), once(terms("whole"), 1800)];
-    check(&demand(0, &jobs), expect![[r#"
+    check(
+        &demand(0, &jobs),
+        expect![[r#"
         shared: 2 cards, 722‰ kept: 4 jobs 0 0 0 s, 0 wait; 1 jobs 0 0 0 s, 0 wait
         whole: 5 cards, 888‰ kept: 4 jobs 0 0 0 s, 0 wait; 1 jobs 0 0 0 s, 0 wait
-    "#]]);
+    "#]],
+    );
     // All of them, though 95 of 100 would do of jobs that end.
-    check(&demand(HOUR, &[copies(40, for_ever(terms("whole")))]), expect![[r#"
+    check(
+        &demand(HOUR, &[copies(40, for_ever(terms("whole")))]),
+        expect![[r#"
         shared: 40 cards, 1000‰ kept: 40 jobs 0 0 0 s, 0 wait
         whole: 40 cards, 1000‰ kept: 40 jobs 0 0 0 s, 0 wait
-    "#]]);
-    check(&demand(HOUR, &[copies(40, once(terms("whole"), 2 * HOUR))]), expect![[r#"
+    "#]],
+    );
+    check(
+        &demand(HOUR, &[copies(40, once(terms("whole"), 2 * HOUR))]),
+        expect![[r#"
         shared: 38 cards, 1000‰ kept: 40 jobs 360 0 7200 s, 0 wait
         whole: 38 cards, 1000‰ kept: 40 jobs 360 0 7200 s, 0 wait
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -128,33 +137,48 @@ fn who_is_pushed_aside_goes_on_where_it_stopped() {
         at(501, once(terms("whole"), 10)),
     ];
     // The first waits from 500 s to 600 s, the last from 501 s until the first is done at 1,100 s.
-    check(&demand(600, &jobs), expect![[r#"
+    check(
+        &demand(600, &jobs),
+        expect![[r#"
         shared: 1 cards, 231‰ kept: 1 jobs 100 100 100 s, 0 wait; 1 jobs 0 0 0 s, 0 wait; 1 jobs 599 599 599 s, 0 wait
         whole: 1 cards, 231‰ kept: 1 jobs 100 100 100 s, 0 wait; 1 jobs 0 0 0 s, 0 wait; 1 jobs 599 599 599 s, 0 wait
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn limits_and_gangs_are_those_of_the_pool() {
     let limited = JobTerms { time_limit: Some(Seconds(300)), ..terms("whole") };
-    check(&demand(300, &[copies(2, once(limited, 1000))]), expect![[r#"
+    check(
+        &demand(300, &[copies(2, once(limited, 1000))]),
+        expect![[r#"
         shared: 1 cards, 74‰ kept: 2 jobs 150 300 300 s, 0 wait
         whole: 1 cards, 74‰ kept: 2 jobs 150 300 300 s, 0 wait
-    "#]]);
+    "#]],
+    );
     let mut gang = of_cards(terms("whole"), 2);
     gang.ask.members = 2;
-    check(&demand(0, &[once(gang, 60)]), expect![[r#"
+    check(
+        &demand(0, &[once(gang, 60)]),
+        expect![[r#"
         shared: 4 cards, 0‰ kept: 1 jobs 0 0 0 s, 0 wait
         whole: 4 cards, 0‰ kept: 1 jobs 0 0 0 s, 0 wait
-    "#]]);
-    check(&demand(0, &[once(terms("81GiB 1"), 60)]), expect![[r#"
+    "#]],
+    );
+    check(
+        &demand(0, &[once(terms("81GiB 1"), 60)]),
+        expect![[r#"
         shared: Job { job: 0, lack: Size }
         whole: 1 cards, 0‰ kept: 1 jobs 0 0 0 s, 0 wait
-    "#]]);
-    check(&demand(0, &[copies(65, for_ever(terms("whole")))]), expect![[r#"
+    "#]],
+    );
+    check(
+        &demand(0, &[copies(65, for_ever(terms("whole")))]),
+        expect![[r#"
         shared: Limit { cards_max: 64 }
         whole: Limit { cards_max: 64 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -207,18 +231,27 @@ fn more_load_than_cards_asks_for_more_cards() {
         Demand { horizon: Seconds(100 * HOUR), ..demand(300, &jobs) }
     };
     // 0.25, 2.5 and 10 cards are in use on average without sharing, and half as many with it.
-    check(&load(4000), expect![[r#"
+    check(
+        &load(4000),
+        expect![[r#"
         shared: 1 cards, 140‰ kept: 91 jobs 15 0 599 s, 0 wait
         whole: 2 cards, 140‰ kept: 91 jobs 15 0 599 s, 0 wait
-    "#]]);
-    check(&load(400), expect![[r#"
+    "#]],
+    );
+    check(
+        &load(400),
+        expect![[r#"
         shared: 3 cards, 433‰ kept: 841 jobs 5 0 378 s, 0 wait
         whole: 5 cards, 519‰ kept: 841 jobs 25 221 642 s, 0 wait
-    "#]]);
-    check(&load(100), expect![[r#"
+    "#]],
+    );
+    check(
+        &load(100),
+        expect![[r#"
         shared: 7 cards, 737‰ kept: 3348 jobs 29 218 839 s, 2 wait
         whole: 14 cards, 737‰ kept: 3348 jobs 29 218 839 s, 2 wait
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
