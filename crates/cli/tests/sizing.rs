@@ -67,7 +67,9 @@ fn people_read_how_many_cards_and_what_they_cost() {
             nightly  offline     2            0s         0s       0s                0s         0s       0s
         "#]],
     );
-    check((JOBS, &["--cards-max", "3", "--target-wait", "0s"]), expect![[r#"
+    check(
+        (JOBS, &["--cards-max", "3", "--target-wait", "0s"]),
+        expect![[r#"
         3 cards are enough; without sharing more than 3 would be needed.
         The goal: of the jobs of each kind, 95 of 100 start within 0s, online ones within 0s; of those that run for ever, all.
         Simulated: 1d, 2 times over; in the first 2h 24m only jobs that come once are counted.
@@ -82,9 +84,12 @@ fn people_read_how_many_cards_and_what_they_cost() {
         search   online      4            0s         0s       0s                0s         0s            0s
         tune     offline   244            0s         0s       0s            8h 50m     16h 3m  over 17h 20m
         nightly  offline     2            0s         0s       0s               14h        14h      over 14h
-    "#]]);
+    "#]],
+    );
     let one = "[[job]]\nname = 'one'\nruns_s = 60\n";
-    check((one, &["--hours", "1", "--price", "3"]), expect![[r#"
+    check(
+        (one, &["--hours", "1", "--price", "3"]),
+        expect![[r#"
         1 card is enough, with sharing and without.
         The goal: of the jobs of each kind, 95 of 100 start within 5m, online ones within 0s; of those that run for ever, all.
         Simulated: 1h, 2 times over; in the first 6m only jobs that come once are counted.
@@ -96,7 +101,8 @@ fn people_read_how_many_cards_and_what_they_cost() {
 
         job  class    came  shared: mean  95 of 100  longest  not shared: mean  95 of 100  longest
         one  offline     2            0s         0s       0s                0s         0s       0s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
