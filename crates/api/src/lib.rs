@@ -17,6 +17,7 @@ mod request;
 mod resolve;
 mod route;
 mod set;
+mod timing;
 mod view;
 
 pub use amounts::AmountError;
@@ -30,6 +31,7 @@ pub use request::{
 pub use resolve::{CARDS_MAX, MEMBERS_MAX, RequestError, ResolvedJob};
 pub use route::{Access, Method, Parameter, Route};
 pub use set::{SET_SLICES_MAX, SetError, SetJob, parse_jobs};
+pub use timing::Timing;
 pub use view::{
     AmountView, CardPage, CardView, EventView, ExplainView, JobPage, JobRow, JobState, JobView,
     MemberView, NodeList, NodeView, PoolView, Problem, ReasonView, SavingsView, SliceView,

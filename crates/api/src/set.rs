@@ -9,6 +9,10 @@
 //! copies = 4               # so many like it run at a time; default 1
 //! busy = "40%"             # how much of its time it computes, if somebody knows
 //! trusted = false          # it may try to reach what is not its own; default true
+//! start_s = 3600           # a simulation only: when the first may come; default 0
+//! every_s = 600            # the mean time between two of each copy; default: each copy is one job
+//! runs_s = 3600            # how long they run on average; default: for ever
+//! runs_vary = false        # all of them run equally long; default true
 //! ```
 
 use std::fmt;
@@ -23,6 +27,7 @@ use toml::Spanned;
 use crate::file::{FILE_BYTES_MAX, FileError, with_guess};
 use crate::request::JobRequest;
 use crate::resolve::{RequestError, ResolvedJob};
+use crate::timing::{Timing, TimingKeys};
 
 /// Most slices that all copies and members of a set's jobs ask for together.
 pub const SET_SLICES_MAX: u64 = 4096;
@@ -41,6 +46,8 @@ pub struct SetJob {
     pub busy: Option<Share>,
     /// Whether its code is known to mean well.
     pub trusted: bool,
+    /// When jobs like it come in, and how long they run: what a simulation wants to know.
+    pub timing: Timing,
 }
 
 /// Why a text is no set of jobs.
@@ -65,13 +72,16 @@ pub enum SetError {
     TooMany(u64),
 }
 
+/// The keys that only a set has.
+const OURS: [&str; 7] = ["copies", "busy", "trusted", "start_s", "every_s", "runs_s", "runs_vary"];
+
 /// Reads a file of jobs; an unknown key is refused with a guess.
 pub fn parse_jobs(text: &str) -> Result<Vec<SetJob>, SetError> {
     if text.len() > FILE_BYTES_MAX {
         return Err(FileError::TooLarge(text.len()).into());
     }
-    let file: File = toml::from_str(text)
-        .map_err(|error| FileError::Form(with_guess(&error, &["copies", "busy", "trusted"])))?;
+    let file: File =
+        toml::from_str(text).map_err(|error| FileError::Form(with_guess(&error, &OURS)))?;
     let resolved = file.job.into_iter().map(|entry| {
         let line = 1 + text[..entry.span().start].matches('\n').count();
         entry.into_inner().resolve().map_err(|source| SetError::Job { line, source })
@@ -102,6 +112,7 @@ struct Entry {
     copies: Option<u32>,
     busy: Option<String>,
     trusted: Option<bool>,
+    timing: TimingKeys,
 }
 
 impl Entry {
@@ -127,6 +138,7 @@ impl Entry {
                 wrong("busy", error.to_string())
             })?,
             trusted: self.trusted.unwrap_or(true),
+            timing: self.timing.resolve()?,
         })
     }
 }
@@ -172,11 +184,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Theirs<'_, A> {
                 Some(Found::Theirs(key)) => return Ok(Some(key)),
                 Some(Found::Ours(key, back)) => {
                     seed = back;
-                    match key {
-                        Ours::Copies => self.entry.copies = Some(self.map.next_value()?),
-                        Ours::Busy => self.entry.busy = Some(self.map.next_value()?),
-                        Ours::Trusted => self.entry.trusted = Some(self.map.next_value()?),
-                    }
+                    self.take(key)?;
                 }
             }
         }
@@ -187,11 +195,32 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Theirs<'_, A> {
     }
 }
 
+impl<'de, A: MapAccess<'de>> Theirs<'_, A> {
+    /// Reads the value of a key that only a set has.
+    fn take(&mut self, key: Ours) -> Result<(), A::Error> {
+        let Self { map, entry } = self;
+        match key {
+            Ours::Copies => entry.copies = Some(map.next_value()?),
+            Ours::Busy => entry.busy = Some(map.next_value()?),
+            Ours::Trusted => entry.trusted = Some(map.next_value()?),
+            Ours::StartS => entry.timing.start_s = Some(map.next_value()?),
+            Ours::EveryS => entry.timing.every_s = Some(map.next_value()?),
+            Ours::RunsS => entry.timing.runs_s = Some(map.next_value()?),
+            Ours::RunsVary => entry.timing.runs_vary = Some(map.next_value()?),
+        }
+        Ok(())
+    }
+}
+
 /// A key that only a set has.
 enum Ours {
     Copies,
     Busy,
     Trusted,
+    StartS,
+    EveryS,
+    RunsS,
+    RunsVary,
 }
 
 /// Whose a key is; what waits for one of the job's own goes back if it is not.
@@ -212,6 +241,10 @@ impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<K> {
             "copies" => Ours::Copies,
             "busy" => Ours::Busy,
             "trusted" => Ours::Trusted,
+            "start_s" => Ours::StartS,
+            "every_s" => Ours::EveryS,
+            "runs_s" => Ours::RunsS,
+            "runs_vary" => Ours::RunsVary,
             _ => return self.0.deserialize(key.into_deserializer()).map(Found::Theirs),
         };
         Ok(Found::Ours(ours, self.0))
@@ -229,7 +262,15 @@ mod tests {
         let line = |job: &SetJob| {
             let busy = job.busy.map_or(String::new(), |busy| format!(", {busy} busy"));
             let (name, class) = (&job.job.name, job.job.terms.class);
-            format!("{} x {name} {class:?}, trusted {}{busy}\n", job.copies, job.trusted)
+            let Timing { start, every, runs, is_steady } = job.timing;
+            let every = every.map_or(String::new(), |every| format!(", every {every}"));
+            let vary = if is_steady { "exactly" } else { "about" };
+            let runs = runs.map_or(String::new(), |runs| format!(" for {vary} {runs}"));
+            let timing = match job.timing == Timing::default() {
+                true => String::new(),
+                false => format!(", from {start}{every}{runs}"),
+            };
+            format!("{} x {name} {class:?}, trusted {}{busy}{timing}\n", job.copies, job.trusted)
         };
         // The keys of a job are listed elsewhere.
         let short = |line: &str| line.split(", expected one of").next().unwrap_or("").to_owned();
@@ -253,6 +294,72 @@ mod tests {
                 1 x x Offline, trusted false
                 1 x tune Offline, trusted true
             "#]],
+        );
+    }
+
+    #[test]
+    fn times_are_read_as_they_belong_together() {
+        check(
+            "[[job]]\nname = 'a'\nevery_s = 600\nruns_s = 3600\nstart_s = 60\n\
+             [[job]]\nname = 'b'\nruns_s = 60\nruns_vary = false\n\
+             [[job]]\nname = 'c'\nstart_s = 5\nruns_s = 31536000\nruns_vary = true\n",
+            expect![[r#"
+                1 x a Offline, trusted true, from 1m, every 10m for about 1h
+                1 x b Offline, trusted true, from 0s for exactly 1m
+                1 x c Offline, trusted true, from 5s for about 365d
+            "#]],
+        );
+        let job = |keys: &str| format!("[[job]]\nname = 'a'\n{keys}\n");
+        check(
+            &job("every_s = 600"),
+            expect![[r#"
+            line 1: every_s: needs 'runs_s' beside it: jobs that never end fill any pool
+        "#]],
+        );
+        check(
+            &job("runs_vary = true"),
+            expect![[r#"
+            line 1: runs_vary: needs 'runs_s' beside it: it says how that time varies
+        "#]],
+        );
+        check(
+            &job("every_s = 0\nruns_s = 1"),
+            expect![[r#"
+            line 1: every_s: 0 is not within 1 and 31536000
+        "#]],
+        );
+        check(
+            &job("runs_s = 0"),
+            expect![[r#"
+            line 1: runs_s: 0 is not within 1 and 31536000
+        "#]],
+        );
+        check(
+            &job("start_s = 31536001"),
+            expect![[r#"
+            line 1: start_s: 31536001 is not within 0 and 31536000
+        "#]],
+        );
+        check(
+            &job("start_s = -1"),
+            expect![[r#"
+            TOML parse error at line 3, column 11
+              |
+            3 | start_s = -1
+              |           ^^
+            invalid value: integer `-1`, expected u32
+        "#]],
+        );
+        check(
+            &job("evry_s = 600"),
+            expect![[r#"
+            TOML parse error at line 3, column 1
+              |
+            3 | evry_s = 600
+              | ^^^^^^
+            unknown field `evry_s`
+            did you mean `every_s`?
+        "#]],
         );
     }
 
@@ -369,7 +476,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(
-            text in "(\\[\\[job\\]\\]\n(name|copies|busy|trusted|cards|.{0,4}) = ('.{0,4}'|[0-9]{1,20}|true)\n){0,4}.{0,20}",
+            text in "(\\[\\[job\\]\\]\n(name|copies|busy|trusted|cards|every_s|runs_s|.{0,4}) = ('.{0,4}'|[0-9]{1,20}|true)\n){0,4}.{0,20}",
         ) {
             let _ = parse_jobs(&text);
         }

@@ -4,6 +4,7 @@ pub(crate) mod advise;
 pub(crate) mod job;
 pub(crate) mod pool;
 pub(crate) mod simulate;
+pub(crate) mod sizing;
 
 use std::path::PathBuf;
 
@@ -75,7 +76,8 @@ pub(crate) enum Command {
     ///
     ///   cotenant advise jobs.toml --cards sim:8xH100
     ///
-    /// The file has a table [[job]] for each, with the keys of a job file and three more:
+    /// The file has a table [[job]] for each, with the keys of a job file and some more, of which
+    /// those of time are for `simulate`:
     ///
     ///   [[job]]
     ///   name = "search"        # what it runs need not be said
@@ -87,7 +89,7 @@ pub(crate) enum Command {
     ///   trusted = false        # it may try to reach what is not its own
     #[command(verbatim_doc_comment)]
     Advise(advise::AdviseArgs),
-    /// Replay a trace of a cluster and compare policies of placement
+    /// Replay a trace of a cluster and compare policies, or find how many cards jobs need
     ///
     /// The jobs of a trace arrive one by one, in an order of each seed, until they want 130 % of the
     /// cluster's cards; a policy finds each a place, where it stays, or it is gone. What is compared
@@ -97,6 +99,23 @@ pub(crate) enum Command {
     ///
     /// Tables are those of the openb traces (Alibaba, 2023). With the published order of arrival, seeds
     /// 42..51 are those of the experiment that was published with them.
+    ///
+    /// With --jobs, jobs come and go by chance, the pool's own decisions are made in virtual time, and
+    /// the fewest cards are found on which jobs wait no longer than wished, with sharing and without:
+    ///
+    ///   cotenant simulate --jobs jobs.toml --cards sim:8xH100 --target-wait 5m --price 2.49
+    ///
+    /// The file is that of `advise`, with keys that say when jobs come and how long they run:
+    ///
+    ///   [[job]]
+    ///   name = "tune"
+    ///   memory = "12GiB"
+    ///   compute = "20%"
+    ///   copies = 3             # so many send such jobs
+    ///   every_s = 600          # the mean time between two of each; without it, one job each
+    ///   runs_s = 3600          # how long a job runs on average; without it, for ever
+    ///   runs_vary = false      # all run equally long
+    ///   start_s = 7200         # when they begin
     #[command(verbatim_doc_comment)]
     Simulate(simulate::SimulateArgs),
     #[command(flatten)]

@@ -28,6 +28,7 @@ pub mod policy;
 mod pressure;
 mod reason;
 pub mod replay;
+pub mod sizing;
 mod state;
 mod step;
 

@@ -1,26 +1,28 @@
 //! Arguments of `simulate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use cotenant_sched::policy::PolicyName;
 use cotenant_sched::replay::Order;
 
+use super::sizing::SizingArgs;
+
 /// Arguments of `simulate`.
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
     /// Nodes: a table with sn, cpu_milli, memory_mib, gpu, model, and perhaps gpu_memory_mib
-    #[arg(long, value_name = "NODES.csv")]
-    pub nodes: PathBuf,
+    #[arg(long, value_name = "NODES.csv", required_unless_present = "jobs")]
+    pub nodes: Option<PathBuf>,
     /// Jobs: a table with name, cpu_milli, memory_mib, num_gpu, gpu_milli, and perhaps gpu_spec and
     /// gpu_memory_mib
-    #[arg(long, value_name = "PODS.csv", verbatim_doc_comment)]
-    pub pods: PathBuf,
+    #[arg(long, value_name = "PODS.csv", verbatim_doc_comment, required_unless_present = "jobs")]
+    pub pods: Option<PathBuf>,
     /// Policies to compare, with commas between them; all if not given
     #[arg(long, value_enum, value_delimiter = ',')]
     pub policy: Vec<PolicyArg>,
-    /// Seeds of the order of arrival: a number, or the first and the last, as 42..51
+    /// Seeds of arrivals: a number, or the first and the last, as 42..51
     #[arg(long, default_value = "42..51")]
     pub seeds: Seeds,
     /// What draws the order of arrival
@@ -32,6 +34,16 @@ pub(crate) struct SimulateArgs {
     /// Also write a page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    #[command(flatten)]
+    pub sizing: SizingArgs,
+}
+
+impl SimulateArgs {
+    /// The tables of a trace: nodes and jobs.
+    pub(crate) fn tables(&self) -> (&Path, &Path) {
+        let tables = self.nodes.as_deref().zip(self.pods.as_deref());
+        tables.expect("both are there where no file of jobs is")
+    }
 }
 
 /// A policy.

@@ -9,10 +9,13 @@ mod set;
 mod shape;
 mod smallest;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use job::{JobAdvice, Kept, RungAdvice, Trust, Way, Why};
 pub use rung::{Faults, Hold, Latency, RungFacts};
 pub use set::{CardMode, Layout, LayoutKind, OnCard, Part, SetAdvice, SetJob, advise};
 pub use shape::{CardChoice, NodeShape, ShapeError};
 pub use smallest::{Fitting, Misfit, fewest_cards, smallest_pool};
+
+pub(crate) use set::whole;
+pub(crate) use smallest::first_misfit;

@@ -265,7 +265,7 @@ impl Planner<'_> {
 }
 
 /// The same job on cards of its own.
-fn whole(terms: &JobTerms) -> JobTerms {
+pub(crate) fn whole(terms: &JobTerms) -> JobTerms {
     let ask = Ask { share: CardShare::Whole, ..terms.ask.clone() };
     JobTerms { ask, ..terms.clone() }
 }

@@ -48,19 +48,30 @@ pub fn smallest_pool(
     shape: &NodeShape,
     cards_max: u32,
 ) -> Result<Fitting, Misfit> {
-    let node = Ledger::new(shape.grown_to(shape.cards_per_node()).iter().map(|card| (card, true)));
-    for (job, terms) in jobs.iter().enumerate() {
-        let ask = Ask { members: 1, ..terms.ask.clone() };
-        let need = Need::new(&ask, &node.catalog);
-        if place(&node, &need).is_err() {
-            return Err(Misfit::Job { job, lack: lack(&node, &need) });
-        }
+    if let Some(misfit) = first_misfit(jobs, shape) {
+        return Err(misfit);
     }
+    let node = idle_node(shape);
     let order = order(jobs, &node);
     let fits = |cards: u32| place_all(jobs, &order, &shape.grown_to(cards));
     let found = fewest_cards((cards_min(jobs, &node, shape), cards_max), fits);
     let (cards, placements) = found.ok_or(Misfit::Limit { cards_max })?;
     Ok(Fitting { cards, nodes: cards.div_ceil(shape.cards_per_node()), placements })
+}
+
+/// The first job that has no room on a whole node, however many nodes there are.
+pub(crate) fn first_misfit(jobs: &[JobTerms], shape: &NodeShape) -> Option<Misfit> {
+    let node = idle_node(shape);
+    jobs.iter().enumerate().find_map(|(job, terms)| {
+        let ask = Ask { members: 1, ..terms.ask.clone() };
+        let need = Need::new(&ask, &node.catalog);
+        let has_room = place(&node, &need).is_ok();
+        (!has_room).then(|| Misfit::Job { job, lack: lack(&node, &need) })
+    })
+}
+
+fn idle_node(shape: &NodeShape) -> Ledger {
+    Ledger::new(shape.grown_to(shape.cards_per_node()).iter().map(|card| (card, true)))
 }
 
 /// The fewest cards that do, from a number below which none does to the most that are tried, and

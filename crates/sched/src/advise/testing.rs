@@ -1,4 +1,4 @@
-//! Cards and jobs for the tests of this module.
+//! Cards and jobs for the tests of this module, and of what builds on it.
 
 use cotenant_types::{
     Ask, Card, CardKind, CardShare, Class, JobTerms, Mebibytes, MemoryAsk, MigGeometry, MigProfile,
@@ -6,7 +6,7 @@ use cotenant_types::{
 };
 
 /// Cards of one node, of so much memory.
-pub(super) fn cards(count: u32, memory: u64) -> Vec<Card> {
+pub(crate) fn cards(count: u32, memory: u64) -> Vec<Card> {
     let card = |index: u32| Card {
         id: format!("n-{index}").parse().unwrap(),
         node: "n".parse().unwrap(),
@@ -23,7 +23,7 @@ pub(super) fn cards(count: u32, memory: u64) -> Vec<Card> {
 }
 
 /// The larger partitions of an H100.
-pub(super) fn geometry() -> MigGeometry {
+pub(crate) fn geometry() -> MigGeometry {
     let profile = |name: &str, memory, compute, width, starts: &[u8], count_max| MigProfile {
         name: name.to_owned(),
         memory: Mebibytes(memory),
@@ -44,7 +44,7 @@ pub(super) fn geometry() -> MigGeometry {
 }
 
 /// An offline job of a fixed share: `22GiB 300` with compute in thousandths, or `whole`.
-pub(super) fn terms(text: &str) -> JobTerms {
+pub(crate) fn terms(text: &str) -> JobTerms {
     let part = |(memory, compute): (&str, &str)| {
         let memory = MemoryAsk::Mib(memory.parse().unwrap());
         let compute = share(compute.parse().unwrap());
@@ -79,20 +79,20 @@ pub(super) fn terms(text: &str) -> JobTerms {
     }
 }
 
-pub(super) fn online(terms: JobTerms) -> JobTerms {
+pub(crate) fn online(terms: JobTerms) -> JobTerms {
     JobTerms { class: Class::Online, ..terms }
 }
 
-pub(super) fn bursting(mut terms: JobTerms) -> JobTerms {
+pub(crate) fn bursting(mut terms: JobTerms) -> JobTerms {
     terms.ask.policy = Policy::Burst;
     terms
 }
 
-pub(super) fn of_cards(mut terms: JobTerms, cards: u32) -> JobTerms {
+pub(crate) fn of_cards(mut terms: JobTerms, cards: u32) -> JobTerms {
     terms.ask.cards = cards;
     terms
 }
 
-pub(super) fn share(per_mille: u32) -> Share {
+pub(crate) fn share(per_mille: u32) -> Share {
     Share::from_per_mille(per_mille).unwrap()
 }

@@ -15,6 +15,8 @@ use cotenant_device::{CardsSpec, Model, discover};
 use cotenant_sched::advise::{self, CardChoice, SetAdvice, ShapeError, Trust};
 use cotenant_types::{Card, CardKind};
 
+pub(super) use words::{class, lacks};
+
 use super::Ended;
 use super::pool::failure::Failure;
 use crate::args::advise::AdviseArgs;
@@ -50,7 +52,8 @@ pub(crate) fn run(arguments: &AdviseArgs, console: &Console) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> Result<Vec<SetJob>, Failure> {
+/// Reads a file of jobs.
+pub(super) fn read(path: &Path) -> Result<Vec<SetJob>, Failure> {
     let failed = |why: &dyn Error, hint: &str| {
         Failure::new(
             &format!("read the jobs of {}", path.display()),
@@ -64,7 +67,8 @@ fn read(path: &Path) -> Result<Vec<SetJob>, Failure> {
     parse_jobs(&text).map_err(|error| failed(&error, "cotenant advise --help shows such a file"))
 }
 
-fn find(spec: &CardsSpec, console: &Console) -> Result<Vec<Card>, Failure> {
+/// The cards that are meant.
+pub(super) fn find(spec: &CardsSpec, console: &Console) -> Result<Vec<Card>, Failure> {
     let found = discover(spec).map_err(|error| {
         let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
@@ -75,7 +79,8 @@ fn find(spec: &CardsSpec, console: &Console) -> Result<Vec<Card>, Failure> {
     Ok(found.cards)
 }
 
-fn of_one_kind(error: ShapeError) -> Failure {
+/// Why cards of several kinds are no shape.
+pub(super) fn of_one_kind(error: ShapeError) -> Failure {
     let hint = "hint: ask for one kind at a time, as --cards sim:8xH100";
     Failure::new("advise on these cards", format!("{error}\n{hint}"))
 }

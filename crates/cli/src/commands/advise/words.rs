@@ -30,7 +30,7 @@ pub(super) fn asks(job: &SetJob) -> String {
     }
 }
 
-pub(super) fn class(class: Class) -> &'static str {
+pub(in crate::commands) fn class(class: Class) -> &'static str {
     match class {
         Class::Online => "online",
         Class::Offline => "offline",
@@ -76,7 +76,10 @@ pub(super) fn why(job: &SetJob, (way, why): (Way, Why)) -> String {
 }
 
 /// What such a card lacks for a job, on a rung if one is meant.
-pub(super) fn lacks(job: &SetJob, (rung, lack): (Option<Rung>, CardLack)) -> &'static str {
+pub(in crate::commands) fn lacks(
+    job: &SetJob,
+    (rung, lack): (Option<Rung>, CardLack),
+) -> &'static str {
     let lends = job.job.terms.ask.policy != Policy::Fixed;
     match lack {
         CardLack::Enforcement if lends && rung == Some(Rung::Mig) => "cannot lend or borrow",

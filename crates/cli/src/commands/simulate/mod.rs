@@ -3,6 +3,7 @@
 mod page;
 mod run;
 mod screen;
+mod sizing;
 mod traces;
 
 use std::process::ExitCode;
@@ -11,8 +12,12 @@ use super::Ended;
 use crate::args::simulate::SimulateArgs;
 use crate::console::Console;
 
-/// Replays a trace with each policy and seed, and compares what found room.
+/// Finds how many cards the jobs of a file need, or replays a trace with each policy and seed and
+/// compares what found room.
 pub(crate) fn run(arguments: &SimulateArgs, console: &Console) -> Ended {
+    if let Some(file) = &arguments.sizing.jobs {
+        return sizing::run((file, &arguments.seeds.0), &arguments.sizing, console);
+    }
     let traces = traces::read(arguments)?;
     for notice in traces.notices() {
         console.say(&notice);

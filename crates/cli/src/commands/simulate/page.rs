@@ -40,9 +40,10 @@ impl Subject {
         let counts = [traces.cluster.nodes() as u64, traces.cluster.fleet().compute() / 1000];
         let [nodes, cards] = counts.map(number::count);
         let jobs = number::count(traces.workload.pods() as u64);
+        let (nodes_file, jobs_file) = arguments.tables();
         Self {
-            jobs: arguments.pods.display().to_string(),
-            nodes: arguments.nodes.display().to_string(),
+            jobs: jobs_file.display().to_string(),
+            nodes: nodes_file.display().to_string(),
             size: format!("{jobs} jobs on {cards} cards of {nodes} nodes"),
             order: format!("{order}, {seeds}"),
             learned: arguments.mix.as_ref().map(|file| file.display().to_string()),

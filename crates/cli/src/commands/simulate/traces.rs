@@ -34,7 +34,7 @@ pub(super) fn read(arguments: &SimulateArgs) -> Result<Traces, Box<dyn Error>> {
         let file = file.to_owned();
         move |source: Box<dyn Error>| FileError { act, file, source }
     };
-    let nodes = &arguments.nodes;
+    let (nodes, pods) = arguments.tables();
     let in_nodes = || of("read the nodes", nodes);
     let rows = read_nodes(&text(nodes).map_err(in_nodes())?).map_err(|e| in_nodes()(e.into()))?;
     let cluster = Cluster::new(rows).map_err(|error| in_nodes()(error.into()))?;
@@ -44,7 +44,7 @@ pub(super) fn read(arguments: &SimulateArgs) -> Result<Traces, Box<dyn Error>> {
         Ok(Workload::new(cluster.fleet(), rows))
     };
     let (learned, workload) =
-        (arguments.mix.as_deref().map(workload).transpose()?, workload(&arguments.pods)?);
+        (arguments.mix.as_deref().map(workload).transpose()?, workload(pods)?);
     Ok(Traces { cluster, workload, learned })
 }
 
