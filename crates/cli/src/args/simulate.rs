@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use cotenant_sched::policy::PolicyName;
 use cotenant_sched::replay::Order;
+use cotenant_sched::replay::timed::Beyond;
 
 use super::sizing::SizingArgs;
 
@@ -28,6 +29,28 @@ pub(crate) struct SimulateArgs {
     /// What draws the order of arrival
     #[arg(long, value_enum, default_value_t = ArrivalArg::Published)]
     pub arrival: ArrivalArg,
+    /// With --arrival timed: let jobs come so many times as fast as they did
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub load: u64,
+    /// With --arrival timed: keep only so many nodes, which the seed chooses
+    #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep: Option<u64>,
+    /// With --arrival timed: what is done beside asking the policy, with commas between them; placing
+    /// by expected departures goes with bid-price only
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "nothing",
+        verbatim_doc_comment
+    )]
+    pub beyond: Vec<BeyondArg>,
+    /// With --arrival timed: work that a job loses when it is moved
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub move_s: u64,
+    /// With --arrival timed: also find the fewest cards for a mean wait of at most so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub wait_s: Option<u64>,
     /// Let policies learn what to expect from other jobs than those that come
     #[arg(long, value_name = "PODS.csv")]
     pub mix: Option<PathBuf>,
@@ -72,6 +95,21 @@ pub(crate) enum ArrivalArg {
     Published,
     /// A generator of our own: other orders for the same seeds
     Shuffled,
+    /// None: jobs come when the trace says, run as long as they did, wait and go
+    Timed,
+}
+
+/// What is done beside asking the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BeyondArg {
+    /// Nothing
+    Nothing,
+    /// Jobs share cards with jobs that are expected to go when they do
+    Departures,
+    /// Offline jobs (qos BE) are moved to make room for jobs that wait
+    Moves,
+    /// Both
+    Both,
 }
 
 /// Seeds, at most a thousand.
@@ -121,11 +159,24 @@ impl PolicyArg {
 }
 
 impl ArrivalArg {
-    /// The order itself.
-    pub(crate) fn order(self) -> Order {
+    /// The order itself; none if the trace says when jobs come.
+    pub(crate) fn order(self) -> Option<Order> {
         match self {
-            Self::Published => Order::Published,
-            Self::Shuffled => Order::Shuffled,
+            Self::Published => Some(Order::Published),
+            Self::Shuffled => Some(Order::Shuffled),
+            Self::Timed => None,
+        }
+    }
+}
+
+impl BeyondArg {
+    /// The thing itself.
+    pub(crate) fn beyond(self) -> Beyond {
+        match self {
+            Self::Nothing => Beyond::Nothing,
+            Self::Departures => Beyond::Departures,
+            Self::Moves => Beyond::Moves,
+            Self::Both => Beyond::Both,
         }
     }
 }

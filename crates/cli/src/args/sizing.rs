@@ -19,7 +19,10 @@ pub(crate) struct SizingArgs {
     #[arg(
         long,
         value_name = "JOBS.toml",
-        conflicts_with_all = ["nodes", "pods", "policy", "arrival", "mix", "html"]
+        conflicts_with_all = [
+            "nodes", "pods", "policy", "arrival", "load", "keep", "beyond", "move_s", "wait_s", "mix",
+            "html"
+        ]
     )]
     pub jobs: Option<PathBuf>,
     /// Cards like those that are thought of: auto, cpu, sim:8xH100 (8 in a node) or sim:FILE

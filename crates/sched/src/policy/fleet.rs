@@ -68,6 +68,11 @@ impl Fleet {
         self.models.iter().position(|known| known == name)
     }
 
+    /// The same models, with the same numbers, and no nodes.
+    pub(crate) fn without_nodes(&self) -> Self {
+        Self { models: self.models.clone(), shapes: Vec::new() }
+    }
+
     /// Adds a node, and says which of the shapes it has; `nodes` of the argument does not count.
     pub fn add_node(&mut self, shape: Shape) -> usize {
         let shape = Shape { nodes: 0, ..shape };

@@ -21,6 +21,9 @@ pub use fleet::{Fleet, MODELS_MAX, Models, Shape};
 pub use mix::Mix;
 pub use node::{Cards, Demand, Free, Node, SizeClass, WHOLE};
 
+/// What a whole card is worth in costs of [`PolicyName::BidPrice`].
+pub(crate) const CARD_COST: i64 = bid_price::CARD_COST;
+
 pub(crate) use fragmentation::Fragmentation;
 
 /// Every policy.

@@ -110,16 +110,30 @@ impl Node {
         (count == demand.cards).then_some(Cards(cards))
     }
 
+    /// Gives back what a job took. What kinds of jobs are left there is for the caller to say.
+    pub(crate) fn give_back(&mut self, (demand, cards): (&Demand, Cards), hosted: u64) {
+        self.cpu_milli = self.cpu_milli.map(|free| free + demand.cpu_milli);
+        self.memory_mib = self.memory_mib.map(|free| free + demand.memory_mib);
+        self.jobs -= 1;
+        self.hosted = hosted;
+        let all = Free { compute: WHOLE, memory_mib: self.card_memory_mib };
+        for at in cards.iter() {
+            self.cards[at] = match demand.compute {
+                WHOLE => all,
+                part => Free {
+                    compute: self.cards[at].compute + part,
+                    memory_mib: self.cards[at].memory_mib + demand.card_memory_mib,
+                },
+            };
+        }
+    }
+
     /// Takes what the job asks for on cards that have room.
     pub(crate) fn take(&mut self, demand: &Demand, cards: Cards) {
         self.cpu_milli = self.cpu_milli.map(|free| free - demand.cpu_milli);
         self.memory_mib = self.memory_mib.map(|free| free - demand.memory_mib);
         self.jobs += 1;
-        match demand.class() {
-            SizeClass::CpuOnly => return,
-            SizeClass::Share => self.hosted |= 1,
-            SizeClass::Whole(count) => self.hosted |= 1 << count.min(63),
-        }
+        self.hosted |= demand.hosted_bit();
         for at in cards.iter() {
             self.cards[at] = self.cards[at].less(demand);
         }
@@ -151,6 +165,15 @@ impl Demand {
             (0, _) => SizeClass::CpuOnly,
             (cards, WHOLE) => SizeClass::Whole(cards),
             (_, _) => SizeClass::Share,
+        }
+    }
+
+    /// The bit of [`Node::hosted`] that stands for its kind; 0 without cards.
+    pub(crate) fn hosted_bit(&self) -> u64 {
+        match self.class() {
+            SizeClass::CpuOnly => 0,
+            SizeClass::Share => 1,
+            SizeClass::Whole(count) => 1 << count.min(63),
         }
     }
 

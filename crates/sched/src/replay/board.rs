@@ -2,7 +2,7 @@
 //! in which the first of equals is found.
 
 /// Stands for no room.
-const NO_ROOM: i64 = i64::MAX;
+pub(super) const NO_ROOM: i64 = i64::MAX;
 
 /// What every node costs, in their order.
 #[derive(Debug)]
@@ -37,6 +37,11 @@ impl Board {
             }
             above[0][at] = cost;
         }
+    }
+
+    /// What every node costs, in their order; those without room cost [`NO_ROOM`].
+    pub(super) fn costs(&self) -> &[i64] {
+        &self.levels[0]
     }
 
     /// The first of the cheapest nodes; none if no node has room.

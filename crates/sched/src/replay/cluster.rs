@@ -1,7 +1,11 @@
 //! The nodes of a trace, in the order of their names.
 
+use crate::keyed::keyed;
 use crate::policy::{Fleet, MODELS_MAX, Node, Shape};
 use crate::replay::trace::{NodeRow, TraceError};
+
+/// Tells which nodes are kept from what else a seed fixes.
+const KEPT: u64 = 0x4B45_4550;
 
 /// The nodes of a trace, all empty.
 #[derive(Clone, Debug)]
@@ -40,6 +44,21 @@ impl Cluster {
     /// How many nodes there are.
     pub fn nodes(&self) -> usize {
         self.shapes.len()
+    }
+
+    /// So many of its nodes, at least one: those that come first in an order that the seed fixes, so
+    /// that a smaller cluster is a part of a larger one.
+    #[must_use]
+    pub fn keep(&self, nodes: usize, seed: u64) -> Self {
+        let mut order: Vec<usize> = (0..self.nodes()).collect();
+        order.sort_by_key(|&at| (keyed(&[seed, at as u64, KEPT]), at));
+        order.truncate(nodes.max(1));
+        order.sort_unstable();
+        let all = self.fleet.shapes();
+        let kept = order.into_iter().map(|at| all[self.shapes[at]].clone());
+        let mut fleet = self.fleet.without_nodes();
+        let shapes = kept.map(|shape| fleet.add_node(shape)).collect();
+        Self { fleet, shapes }
     }
 
     /// A node by its place among the names.

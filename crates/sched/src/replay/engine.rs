@@ -1,32 +1,16 @@
 //! Lets a policy place arrivals, one by one.
-//!
-//! What a node costs a kind of job is remembered until the node changes. Each kind has a [`Board`]
-//! of its own, which takes in what changed when the next job of the kind arrives: a kind that comes
-//! seldom pays once for many changes.
 
-use crate::policy::{Cards, Demand, Draw, Fragmentation, Mix, Node, Offer, PlacementPolicy};
+use crate::policy::{Cards, Demand, Fragmentation, Mix, Node, PlacementPolicy};
 use crate::replay::arrival::Arrivals;
-use crate::replay::board::Board;
 use crate::replay::cluster::Cluster;
 use crate::replay::findings::{Curve, Findings, round_half_even};
+use crate::replay::placer::Placer;
 use crate::replay::workload::Workload;
-
-/// Costs that all boards together remember: 256 MiB, with the trees above them. Kinds of jobs that
-/// come after that are compared node by node, each time.
-const COSTS_MAX: usize = 16 << 20;
 
 /// A cluster that fills up.
 pub struct Replay<'a> {
-    policy: &'a dyn PlacementPolicy,
     workload: &'a Workload,
-    /// In the order of their ranks, so that of equals the first wins.
-    nodes: Vec<Node>,
-    boards: Vec<Option<Board>>,
-    boards_left: usize,
-    /// Nodes in the order in which they changed.
-    changes: Vec<u32>,
-    /// For each node, the last arrival whose board took its changes in.
-    taken_in: Vec<u64>,
+    placer: Placer<'a>,
     arrivals: u64,
     measured: Measured,
 }
@@ -61,24 +45,9 @@ impl<'a> Replay<'a> {
         workload: &'a Workload,
         (arrivals, policy): (&Arrivals, &'a dyn PlacementPolicy),
     ) -> Self {
-        let mut by_rank: Vec<usize> = (0..cluster.nodes()).collect();
-        by_rank.sort_by_key(|&at| arrivals.ranks()[at]);
-        let nodes: Vec<Node> = by_rank.into_iter().map(|at| cluster.node(at)).collect();
-        let measured = Measured::new(cluster, workload.mix(), &nodes);
-        let boards = (0..workload.kinds().len()).map(|_| None).collect();
-        let taken_in = vec![0; nodes.len()];
-        let boards_left = COSTS_MAX / nodes.len().max(1);
-        Self {
-            policy,
-            workload,
-            nodes,
-            boards,
-            boards_left,
-            changes: Vec::new(),
-            taken_in,
-            arrivals: 0,
-            measured,
-        }
+        let placer = Placer::new(cluster, workload, (arrivals.ranks(), policy));
+        let measured = Measured::new(cluster, workload.mix(), placer.nodes());
+        Self { workload, placer, arrivals: 0, measured }
     }
 
     /// Lets a pod arrive, by its place among the names, and says where it runs; none if no node has
@@ -86,20 +55,14 @@ impl<'a> Replay<'a> {
     pub fn arrive(&mut self, pod: u32) -> Option<Placed> {
         self.arrivals += 1;
         let kind = self.workload.kind(pod) as usize;
-        let demand = &self.workload.kinds()[kind];
-        let is_kept = self.boards[kind].is_some() || self.boards_left > 0;
-        let found = match self.policy.draw() {
-            Draw::None if is_kept => self.cheapest_kept(kind),
-            Draw::None | Draw::EachArrival => self.cheapest_of_all(demand),
-        };
+        let found = self.placer.cheapest(kind);
         if let Some((node, offer)) = found {
-            let before = self.measured.fragmentation.of(&self.nodes[node]);
-            self.nodes[node].take(demand, offer.cards);
-            let after = self.measured.fragmentation.of(&self.nodes[node]);
+            let before = self.measured.fragmentation.of(&self.placer.nodes()[node]);
+            self.placer.take(node, (kind, offer.cards));
+            let after = self.measured.fragmentation.of(&self.placer.nodes()[node]);
             self.measured.fragmented += after - before;
-            self.changes.push(node as u32);
         }
-        self.measured.count(demand, found.is_some());
+        self.measured.count(&self.workload.kinds()[kind], found.is_some());
         found.map(|(node, offer)| Placed { node, cards: offer.cards })
     }
 
@@ -114,36 +77,7 @@ impl<'a> Replay<'a> {
 
     /// What is free now, node by node in the order of their ranks.
     pub fn nodes(&self) -> &[Node] {
-        &self.nodes
-    }
-
-    fn cheapest_kept(&mut self, kind: usize) -> Option<(usize, Offer)> {
-        let demand = &self.workload.kinds()[kind];
-        let (policy, nodes, number) = (self.policy, &self.nodes, self.arrivals);
-        let cost = |node: &Node| policy.offer(node, demand, number).map(|offer| offer.cost);
-        match &mut self.boards[kind] {
-            Some(board) if self.changes.len() - board.seen < nodes.len() => {
-                for &node in &self.changes[board.seen..] {
-                    let node = node as usize;
-                    if std::mem::replace(&mut self.taken_in[node], number) != number {
-                        board.set(node, cost(&nodes[node]));
-                    }
-                }
-                board.seen = self.changes.len();
-            }
-            stale => {
-                self.boards_left -= usize::from(stale.is_none());
-                *stale = Some(Board::new(nodes.iter().map(cost), self.changes.len()));
-            }
-        }
-        let node = self.boards[kind].as_ref().and_then(Board::cheapest)?;
-        policy.offer(&nodes[node], demand, number).map(|offer| (node, offer))
-    }
-
-    fn cheapest_of_all(&self, demand: &Demand) -> Option<(usize, Offer)> {
-        let offer = |(at, node)| Some((at, self.policy.offer(node, demand, self.arrivals)?));
-        let offers = self.nodes.iter().enumerate().filter_map(offer);
-        offers.min_by_key(|(at, offer)| (offer.cost, *at))
+        self.placer.nodes()
     }
 }
 
@@ -188,7 +122,7 @@ impl Measured {
 
 impl std::fmt::Debug for Replay<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (nodes, arrivals) = (self.nodes.len(), self.arrivals);
+        let (nodes, arrivals) = (self.placer.nodes().len(), self.arrivals);
         formatter
             .debug_struct("Replay")
             .field("nodes", &nodes)
@@ -216,7 +150,7 @@ mod tests {
             let policy = name.build(cluster.fleet(), workload.mix(), 3);
             let run = |boards: usize| {
                 let mut replay = Replay::new(&cluster, &workload, (&arrivals, &*policy));
-                replay.boards_left = boards;
+                replay.placer.boards_left = boards;
                 let placed: Vec<_> =
                     arrivals.pods().iter().map(|&pod| replay.arrive(pod)).collect();
                 (placed, replay.findings())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::{Demand, Fleet, Mix, Models};
-use crate::replay::trace::PodRow;
+use crate::replay::trace::{PodRow, Service, Times};
 
 /// The pods of a trace, by kind.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Workload {
     kinds: Vec<Demand>,
     /// The kind of each pod.
     pods: Vec<u32>,
+    times: Vec<Option<Times>>,
+    services: Vec<Service>,
     mix: Mix,
     unknown_models: BTreeSet<String>,
 }
@@ -33,7 +35,9 @@ impl Workload {
         }
         let jobs = pods.iter().zip(&rows);
         let mix = Mix::of(jobs.map(|(kind, row)| (&kinds[*kind as usize], row.models.as_str())));
-        Self { kinds, pods, mix, unknown_models }
+        let times = rows.iter().map(|row| row.times).collect();
+        let services = rows.iter().map(|row| row.service).collect();
+        Self { kinds, pods, times, services, mix, unknown_models }
     }
 
     /// The different jobs of the trace.
@@ -54,6 +58,16 @@ impl Workload {
     /// Models that pods name and no node has.
     pub fn unknown_models(&self) -> impl Iterator<Item = &str> {
         self.unknown_models.iter().map(String::as_str)
+    }
+
+    /// When a pod came and went, by its place among the names; none if the trace does not say.
+    pub fn times(&self, pod: u32) -> Option<Times> {
+        self.times[pod as usize]
+    }
+
+    /// Whether a pod may be moved, by its place among the names.
+    pub fn service(&self, pod: u32) -> Service {
+        self.services[pod as usize]
     }
 
     /// The kind of a pod, by its place among the names.

@@ -4,6 +4,7 @@ mod page;
 mod run;
 mod screen;
 mod sizing;
+mod timed;
 mod traces;
 
 use std::process::ExitCode;
@@ -22,7 +23,10 @@ pub(crate) fn run(arguments: &SimulateArgs, console: &Console) -> Ended {
     for notice in traces.notices() {
         console.say(&notice);
     }
-    let results = run::replay_all(arguments, &traces, console);
+    let Some(order) = arguments.arrival.order() else {
+        return timed::run(arguments, &traces, console);
+    };
+    let results = run::replay_all(arguments, (&traces, order), console);
     if let Some(file) = &arguments.html {
         let page = page::render(&page::Subject::new(arguments, &traces), &results);
         std::fs::write(file, page).map_err(|error| traces::FileError {

@@ -35,6 +35,7 @@ impl Subject {
         };
         let order = match arguments.arrival {
             ArrivalArg::Published => "published orders of arrival",
+            ArrivalArg::Timed => "times of the trace",
             ArrivalArg::Shuffled => "orders of arrival of our own generator",
         };
         let counts = [traces.cluster.nodes() as u64, traces.cluster.fleet().compute() / 1000];

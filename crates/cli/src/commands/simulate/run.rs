@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cotenant_sched::policy::PolicyName;
-use cotenant_sched::replay::{Arrivals, Findings, Replay};
+use cotenant_sched::replay::{Arrivals, Findings, Order, Replay};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::traces::Traces;
@@ -24,13 +24,10 @@ const STRIDE: usize = 1024;
 /// Replays the trace with every policy and seed.
 pub(super) fn replay_all(
     arguments: &SimulateArgs,
-    traces: &Traces,
+    (traces, order): (&Traces, Order),
     console: &Console,
 ) -> Vec<PolicyResult> {
-    let policies: Vec<PolicyName> = match arguments.policy.as_slice() {
-        [] => PolicyName::ALL.to_vec(),
-        named => distinct(named.iter().map(|policy| policy.name())),
-    };
+    let policies = policies(arguments);
     let seeds = &arguments.seeds.0;
     let bar = bar((policies.len() * seeds.len()) as u64, console);
     let mut results: Vec<PolicyResult> = policies
@@ -44,8 +41,7 @@ pub(super) fn replay_all(
         .collect();
     // An order of arrival is worth keeping for all policies, and policies for all seeds are not.
     for &seed in seeds {
-        let order = (arguments.arrival.order(), seed);
-        let arrivals = Arrivals::new(&traces.cluster, &traces.workload, order);
+        let arrivals = Arrivals::new(&traces.cluster, &traces.workload, (order, seed));
         for result in &mut results {
             bar.set_message(format!("{}, seed {seed}", result.policy.as_str()));
             result.add(traces, (seed, &arrivals), &bar);
@@ -76,6 +72,14 @@ impl PolicyResult {
         }
         self.decisions += arrivals.pods().len() as u64;
         self.seeds.push((seed, replay.findings()));
+    }
+}
+
+/// The policies that are asked for; all if none is named.
+pub(super) fn policies(arguments: &SimulateArgs) -> Vec<PolicyName> {
+    match arguments.policy.as_slice() {
+        [] => PolicyName::ALL.to_vec(),
+        named => distinct(named.iter().map(|policy| policy.name())),
     }
 }
 

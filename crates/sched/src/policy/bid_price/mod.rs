@@ -27,6 +27,9 @@ use value::Values;
 /// add up without a remainder, and what is worth the same ties.
 pub(super) const CARD: i64 = 720_720;
 
+/// What a whole card is worth in costs.
+pub(super) const CARD_COST: i64 = CARD * WHOLE as i64 * 20;
+
 /// How much the parts of a cost count, in twentieths. Found by search on seeds that no published
 /// figure uses; see `docs/placement.md`.
 const FRAGMENTATION: i64 = 1;

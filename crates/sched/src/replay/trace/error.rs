@@ -72,6 +72,15 @@ pub enum TraceError {
         /// Thousandths of each.
         compute: u32,
     },
+    /// Times that run backwards.
+    #[error("read line {line}: its times run backwards\nhint: {TIMES}")]
+    Times {
+        /// The line.
+        line: usize,
+    },
+    /// No row has times.
+    #[error("find times: no row has a creation_time and a deletion_time\nhint: {TIMES}")]
+    NoTimes,
     /// More rows than are taken.
     #[error("read line {line}: more than {most} rows\nhint: cut the trace into parts")]
     Rows {
@@ -96,3 +105,6 @@ const WANTED: &str = "nodes have sn, cpu_milli, memory_mib, gpu and model; pods 
 const NO_QUOTES: &str = "write cells without quotes and commas";
 
 const SHARES: &str = "num_gpu is 0 with gpu_milli 0, 1 with 1 to 1000, or more with 1000";
+
+const TIMES: &str = "give seconds as creation_time, scheduled_time (or nothing if it never ran) and \
+     deletion_time, in this order";

@@ -7,4 +7,4 @@ mod table;
 
 pub use error::TraceError;
 pub use nodes::{NodeRow, read_nodes};
-pub use pods::{PodRow, read_pods};
+pub use pods::{PodRow, Service, Times, read_pods};

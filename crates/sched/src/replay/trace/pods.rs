@@ -1,9 +1,10 @@
 //! Pods: `name,cpu_milli,memory_mib,num_gpu,gpu_milli`, perhaps `gpu_spec`, and `gpu_memory_mib`
-//! where jobs name it. Other columns are passed over.
+//! where jobs name it; `creation_time`, `deletion_time` and `scheduled_time` where times are known,
+//! and `qos` where some jobs may be moved. Other columns are passed over.
 
 use super::TraceError;
 use super::nodes::AMOUNT_MAX;
-use super::table::{Bounds, Names, Table};
+use super::table::{Bounds, Names, Row, Table};
 use crate::policy::WHOLE;
 
 /// A pod of a trace.
@@ -23,6 +24,30 @@ pub struct PodRow {
     pub card_memory_mib: u64,
     /// Models that will do, joined by `|`, as they were written; empty for any.
     pub models: String,
+    /// When it came and went; none where the trace does not say.
+    pub times: Option<Times>,
+    /// Whether it may be moved.
+    pub service: Service,
+}
+
+/// When a pod came and went, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// When it came.
+    pub created_s: u64,
+    /// When it was gone.
+    pub deleted_s: u64,
+    /// When it began to run; none if it never did.
+    pub scheduled_s: Option<u64>,
+}
+
+/// Whether somebody waits for a pod's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Somebody does: it stays where it is.
+    Online,
+    /// Nobody does (quality of service `BE`, best effort): it may be moved at a price.
+    Offline,
 }
 
 const CPU: Bounds = Bounds { column: "cpu_milli", least: 0, most: AMOUNT_MAX };
@@ -30,6 +55,12 @@ const MEMORY: Bounds = Bounds { column: "memory_mib", least: 0, most: AMOUNT_MAX
 const CARDS: Bounds = Bounds { column: "num_gpu", least: 0, most: 64 };
 const COMPUTE: Bounds = Bounds { column: "gpu_milli", least: 0, most: WHOLE as u64 };
 const CARD_MEMORY: Bounds = Bounds { column: "gpu_memory_mib", least: 0, most: AMOUNT_MAX };
+
+/// Times: more than a hundred years of seconds.
+const CREATED: Bounds = Bounds { column: "creation_time", least: 0, most: SECONDS_MAX };
+const DELETED: Bounds = Bounds { column: "deletion_time", least: 0, most: SECONDS_MAX };
+const SCHEDULED: Bounds = Bounds { column: "scheduled_time", least: 0, most: SECONDS_MAX };
+const SECONDS_MAX: u64 = 1 << 32;
 
 /// Reads a table of pods.
 pub fn read_pods(text: &str) -> Result<Vec<PodRow>, TraceError> {
@@ -47,6 +78,11 @@ pub fn read_pods(text: &str) -> Result<Vec<PodRow>, TraceError> {
             compute: row.number(COMPUTE)?.unwrap_or_default(),
             card_memory_mib: row.number(CARD_MEMORY)?.unwrap_or_default(),
             models: row.text("gpu_spec").unwrap_or_default().to_owned(),
+            times: times(&row)?,
+            service: match row.text("qos") {
+                Some("BE") => Service::Offline,
+                Some(_) | None => Service::Online,
+            },
         };
         let is_possible = match (pod.cards, pod.compute) {
             (0, compute) => compute == 0 && pod.card_memory_mib == 0,
@@ -63,6 +99,22 @@ pub fn read_pods(text: &str) -> Result<Vec<PodRow>, TraceError> {
         true => Err(TraceError::Empty("there are no pods")),
         false => Ok(pods),
     }
+}
+
+/// The times of a row; none if the table has none, or the row lacks one of the two that count.
+fn times(row: &Row<'_, '_>) -> Result<Option<Times>, TraceError> {
+    let seconds = |bounds: Bounds| match row.text(bounds.column) {
+        None | Some("") => Ok(None),
+        Some(_) => row.number::<u64>(bounds),
+    };
+    let (created, deleted) = (seconds(CREATED)?, seconds(DELETED)?);
+    let scheduled_s = seconds(SCHEDULED)?;
+    let (Some(created_s), Some(deleted_s)) = (created, deleted) else { return Ok(None) };
+    let begun_s = scheduled_s.unwrap_or(created_s);
+    if begun_s < created_s || deleted_s < begun_s {
+        return Err(TraceError::Times { line: row.line });
+    }
+    Ok(Some(Times { created_s, deleted_s, scheduled_s }))
 }
 
 #[cfg(test)]

@@ -1,0 +1,277 @@
+//! Lets time pass: departures, then arrivals, then whoever fits starts.
+
+use std::collections::BTreeSet;
+
+use crate::keyed::keyed;
+use crate::policy::{Cards, Demand, Offer, PlacementPolicy, PolicyName};
+use crate::replay::cluster::Cluster;
+use crate::replay::placer::Placer;
+use crate::replay::timed::findings::{Ended, TimedFindings};
+use crate::replay::timed::lifetimes::Lifetimes;
+use crate::replay::timed::queue::Queue;
+use crate::replay::timed::stream::{Job, Stream};
+use crate::replay::timed::tally::Tally;
+use crate::replay::workload::Workload;
+
+/// Jobs that are moved at most to make room for one. More moves helped no more on seeds 1001 to 1010,
+/// and cost more where the queue was long.
+pub const MOVES_MAX: usize = 1;
+
+/// Tells ranks of nodes from what else a seed fixes.
+const RANKS: u64 = 0x0052_414E_4B53;
+
+/// What a replay in time is of.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The nodes.
+    pub cluster: &'a Cluster,
+    /// The jobs.
+    pub workload: &'a Workload,
+    /// When they come and how long they run.
+    pub stream: &'a Stream,
+    /// What a node costs a job.
+    pub policy: &'a dyn PlacementPolicy,
+    /// Ranks the nodes; the lowest rank wins ties.
+    pub seed: u64,
+    /// What is done beside.
+    pub beyond: Beyond,
+    /// What a move costs the job that is moved, in seconds of its work.
+    pub move_s: u64,
+}
+
+/// What is done beside asking the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing.
+    Nothing,
+    /// A job goes where the cards' other jobs are expected to stay as long as it.
+    Departures,
+    /// Offline jobs are moved to make room for jobs that wait, once their wait is worth it.
+    Moves,
+    /// Both.
+    Both,
+}
+
+impl Beyond {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::Departures, Self::Moves, Self::Both];
+
+    /// As people write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Departures => "departures",
+            Self::Moves => "moves",
+            Self::Both => "both",
+        }
+    }
+
+    /// Whether it can stand beside a policy: departures are priced in what cards are worth to bid
+    /// price, and costs of other policies do not compare with that.
+    pub fn goes_with(self, policy: PolicyName) -> bool {
+        match self {
+            Self::Nothing | Self::Moves => true,
+            Self::Departures | Self::Both => policy == PolicyName::BidPrice,
+        }
+    }
+}
+
+/// A replay under way.
+pub(super) struct Timed<'a> {
+    pub(super) setting: Setting<'a>,
+    pub(super) placer: Placer<'a>,
+    pub(super) now_s: u64,
+    pub(super) queue: Queue,
+    /// Where each job runs, by its number in the stream.
+    pub(super) running: Vec<Option<Running>>,
+    /// Jobs of each node.
+    pub(super) on_node: Vec<Vec<u32>>,
+    pub(super) lifetimes: Lifetimes,
+    pub(super) tally: Tally,
+    departures: BTreeSet<(u64, u32)>,
+    ended: Vec<Ended>,
+}
+
+/// A job that runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running {
+    pub(super) node: usize,
+    pub(super) cards: Cards,
+    pub(super) begun_s: u64,
+    pub(super) ends_s: u64,
+    pub(super) moves: u32,
+}
+
+/// Replays a stream from the first arrival to the last departure.
+pub fn replay(setting: Setting<'_>) -> TimedFindings {
+    let mut timed = Timed::new(setting);
+    let mut unplaceable = 0;
+    let mut arrivals = setting.stream.jobs().iter().zip(0u32..).peekable();
+    loop {
+        let arrives_s = arrivals.peek().map(|(job, _)| job.arrives_s);
+        let ends_s = timed.departures.first().map(|&(ends_s, _)| ends_s);
+        let Some(now_s) = arrives_s.into_iter().chain(ends_s).min() else { break };
+        timed.pass(now_s);
+        timed.end_due();
+        while let Some((job, number)) = arrivals.next_if(|(job, _)| job.arrives_s == now_s) {
+            match timed.can_ever_run(job) {
+                true => timed.queue.push((number, setting.workload.kind(job.pod))),
+                false => unplaceable += 1,
+            }
+        }
+        timed.start_waiting();
+    }
+    assert_eq!(timed.queue.length(), 0, "an empty cluster has room for all that wait");
+    let compute = setting.cluster.fleet().compute();
+    let findings = TimedFindings::new(&timed.ended, &timed.tally, compute);
+    TimedFindings { unplaceable, ended_s: timed.now_s, ..findings }
+}
+
+impl<'a> Timed<'a> {
+    fn new(setting: Setting<'a>) -> Self {
+        let nodes = setting.cluster.nodes();
+        let key = |at: usize| (keyed(&[setting.seed, at as u64, RANKS]), at);
+        let mut order: Vec<usize> = (0..nodes).collect();
+        order.sort_by_key(|&at| key(at));
+        let mut ranks = vec![0; nodes];
+        for (rank, at) in (0..).zip(order) {
+            ranks[at] = rank;
+        }
+        Self {
+            placer: Placer::new(setting.cluster, setting.workload, (&ranks, setting.policy)),
+            now_s: 0,
+            queue: Queue::default(),
+            running: vec![None; setting.stream.jobs().len()],
+            on_node: vec![Vec::new(); nodes],
+            lifetimes: Lifetimes::default(),
+            tally: Tally::new(setting.stream.window()),
+            departures: BTreeSet::new(),
+            ended: Vec::new(),
+            setting,
+        }
+    }
+
+    /// A job by its number.
+    pub(super) fn job(&self, number: u32) -> Job {
+        self.setting.stream.jobs()[number as usize]
+    }
+
+    /// The kind of a job, by its number.
+    pub(super) fn kind(&self, number: u32) -> u32 {
+        self.setting.workload.kind(self.job(number).pod)
+    }
+
+    /// What a job asks for, by its number.
+    pub(super) fn demand(&self, number: u32) -> &'a Demand {
+        self.setting.workload.demand(self.job(number).pod)
+    }
+
+    fn can_ever_run(&self, job: &Job) -> bool {
+        let demand = self.setting.workload.demand(job.pod);
+        self.setting.cluster.fleet().shapes().iter().any(|shape| shape.fits(demand))
+    }
+
+    fn pass(&mut self, now_s: u64) {
+        self.tally.advance(now_s);
+        self.now_s = now_s;
+    }
+
+    /// Ends the jobs whose time is over.
+    fn end_due(&mut self) {
+        let mut any = false;
+        while let Some(&(ends_s, number)) = self.departures.first() {
+            if ends_s > self.now_s {
+                break;
+            }
+            self.departures.pop_first();
+            self.leave(number);
+            self.running[number as usize] = None;
+            let Job { arrives_s, runs_s, .. } = self.job(number);
+            self.lifetimes.learn(self.kind(number), runs_s);
+            self.ended.push(Ended { waited_s: ends_s - arrives_s - runs_s, runs_s });
+            any = true;
+        }
+        if any {
+            self.queue.retry();
+        }
+    }
+
+    /// Starts all that have room, and makes room by moves.
+    fn start_waiting(&mut self) {
+        loop {
+            while let Some((number, kind)) = self.queue.next() {
+                if let Some((node, offer)) = self.choose(kind) {
+                    self.start(number, (node, offer.cards));
+                }
+            }
+            let may_move = match self.setting.beyond {
+                Beyond::Nothing | Beyond::Departures => false,
+                Beyond::Moves | Beyond::Both => true,
+            };
+            if !may_move || !self.make_room() {
+                break;
+            }
+            self.queue.retry();
+        }
+        self.tally.queue_peak = self.tally.queue_peak.max(self.queue.length());
+    }
+
+    /// Where a job of a kind goes.
+    pub(super) fn choose(&mut self, kind: u32) -> Option<(usize, Offer)> {
+        match self.setting.beyond {
+            Beyond::Nothing | Beyond::Moves => self.placer.cheapest(kind as usize),
+            Beyond::Departures | Beyond::Both => self.cheapest_by_departure(kind),
+        }
+    }
+
+    /// Starts the first waiting job of its kind.
+    pub(super) fn start(&mut self, number: u32, (node, cards): (usize, Cards)) {
+        let ends_s = self.now_s + self.job(number).runs_s;
+        let begun_s = self.now_s;
+        self.running[number as usize] = Some(Running { node, cards, begun_s, ends_s, moves: 0 });
+        self.departures.insert((ends_s, number));
+        self.enter(number, (node, cards));
+        self.queue.remove_first(self.kind(number));
+    }
+
+    /// Takes the place of a job; its record says where that is.
+    pub(super) fn enter(&mut self, number: u32, (node, cards): (usize, Cards)) {
+        self.placer.take(node, (self.kind(number) as usize, cards));
+        self.on_node[node].push(number);
+        self.tally.take(self.demand(number).compute_all());
+    }
+
+    /// Gives the place of a job back; its record stays.
+    pub(super) fn leave(&mut self, number: u32) {
+        let running = self.running[number as usize].expect("only a job that runs leaves");
+        self.on_node[running.node].retain(|&other| other != number);
+        let others = self.on_node[running.node].iter();
+        let hosted = others.fold(0, |bits, &other| bits | self.demand(other).hosted_bit());
+        let kind = self.kind(number) as usize;
+        self.placer.give_back(running.node, (kind, running.cards), hosted);
+        self.tally.give_back(self.demand(number).compute_all());
+    }
+
+    /// Lets a job end later.
+    pub(super) fn delay(&mut self, number: u32, by_s: u64) {
+        let running = self.running[number as usize].as_mut().expect("only a job that runs is late");
+        self.departures.remove(&(running.ends_s, number));
+        running.ends_s += by_s;
+        running.moves += 1;
+        self.departures.insert((running.ends_s, number));
+    }
+}
+
+impl std::fmt::Debug for Setting<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Setting")
+            .field("nodes", &self.cluster.nodes())
+            .field("jobs", &self.stream.jobs().len())
+            .field("policy", &self.policy.name())
+            .field("seed", &self.seed)
+            .field("beyond", &self.beyond)
+            .field("move_s", &self.move_s)
+            .finish()
+    }
+}
