@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use cotenant_sched::Event;
+use cotenant_sched::{Event, PoolPolicy};
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cotenant_api::JobRequest;
 use cotenant_sched::{CardRecord, Job, Outcome, Phase, State};
-use cotenant_types::{JobId, Mebibytes, Moment, NodeName, Quota, TenantName};
+use cotenant_types::{Ask, JobId, Mebibytes, Moment, NodeName, Quota, TenantName};
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 

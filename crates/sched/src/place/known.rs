@@ -6,7 +6,7 @@ use cotenant_types::Ask;
 
 use super::member::Cost;
 
-/// Costs that are remembered at most, about 40 bytes each; then all are forgotten.
+/// Costs that are remembered at most, 32 bytes each; then all are forgotten.
 const COSTS_MAX: usize = 1 << 20;
 
 /// Costs by ask and node. They are of one ledger, which may change and whose copies may not.

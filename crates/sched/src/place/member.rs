@@ -34,6 +34,23 @@ enum Turn {
     Last,
 }
 
+/// Where the cheapest cards by what is left are looked for.
+#[derive(Clone, Copy)]
+struct Search {
+    node: usize,
+    near: CardsNear,
+    among: Among,
+    /// What was found elsewhere; a single card must be cheaper.
+    least: Option<Cost>,
+}
+
+#[derive(Clone, Copy)]
+enum Among {
+    All,
+    /// Cards in MIG mode.
+    Partitioned,
+}
+
 /// The cheapest slices for one member, on one node; none if no node has room.
 pub(super) fn place(
     ledger: &Ledger,
@@ -81,7 +98,8 @@ fn place_known(
 pub(super) fn has_room(ledger: &Ledger, need: &Need<'_>, near: CardsNear) -> bool {
     let mut nodes = 0..ledger.catalog.nodes.len();
     nodes.any(|node| {
-        may_fit(ledger, need, node) && by_what_is_left(ledger, need, (node, near), None).is_some()
+        let search = Search { near, ..Search::of(node) };
+        may_fit(ledger, need, node) && by_what_is_left(ledger, need, search).is_some()
     })
 }
 
@@ -109,7 +127,10 @@ fn offer_below(
             let found = priced(ledger, need, (node, prices));
             found.map(|(cost, cards)| (cost.with_rack(ledger, node), cards))
         }
-        None => by_what_is_left(ledger, need, (node, within.near), least),
+        None => {
+            let search = Search { near: within.near, least, ..Search::of(node) };
+            by_what_is_left(ledger, need, search)
+        }
     };
     found.filter(|(cost, _)| least.is_none_or(|least| *cost < least))
 }
@@ -131,45 +152,45 @@ fn priced(
         (Cost { turn: Turn::Priced, price, broken, idle }, cards)
     });
     let partition = prices.has_partitions(node).then(|| {
-        let is_partitioned = |at: &usize| is_partitioned(ledger, *at);
-        let (cost, cards) = cheapest(ledger, need, (node, CardsNear::Node), is_partitioned)?;
+        let search = Search { among: Among::Partitioned, ..Search::of(node) };
+        let (cost, cards) = by_what_is_left(ledger, need, search)?;
         let is_cut = cards.iter().all(|&at| ledger.free(at).slices > 0);
         Some((Cost { turn: if is_cut { Turn::Cut } else { Turn::Last }, ..cost }, cards))
     });
     let found = [bid, partition.flatten()].into_iter().flatten().min_by_key(|(cost, _)| *cost);
     found.or_else(|| {
-        let (cost, cards) = cheapest(ledger, need, (node, CardsNear::Node), |_| true)?;
+        let (cost, cards) = by_what_is_left(ledger, need, Search::of(node))?;
         Some((Cost { turn: Turn::Last, ..cost }, cards))
     })
-}
-
-fn is_partitioned(ledger: &Ledger, at: usize) -> bool {
-    ledger.catalog.kind_of(&ledger.catalog.cards[at]).mig.is_some()
 }
 
 /// The cheapest cards of a node by what is left of them.
 fn by_what_is_left(
     ledger: &Ledger,
     need: &Need<'_>,
-    (node, near): (usize, CardsNear),
-    least: Option<Cost>,
+    search: Search,
 ) -> Option<(Cost, Vec<usize>)> {
     match need.ask.cards {
-        1 => cheapest_card(ledger, need, (node, least), |_| true),
-        _ => cheapest_cards(ledger, need, (node, near), |_| true),
+        1 => cheapest_card(ledger, need, search),
+        _ => cheapest_cards(ledger, need, search),
     }
 }
 
-/// The same among some of its cards.
-fn cheapest(
-    ledger: &Ledger,
-    need: &Need<'_>,
-    at: (usize, CardsNear),
-    is_meant: impl Fn(&usize) -> bool,
-) -> Option<(Cost, Vec<usize>)> {
-    match need.ask.cards {
-        1 => cheapest_card(ledger, need, (at.0, None), is_meant),
-        _ => cheapest_cards(ledger, need, at, is_meant),
+impl Search {
+    fn of(node: usize) -> Self {
+        Self { node, near: CardsNear::Node, among: Among::All, least: None }
+    }
+
+    fn cards(self, ledger: &Ledger) -> impl Iterator<Item = usize> {
+        let is_partitioned = |at: usize| {
+            let facts = &ledger.catalog.cards[at];
+            ledger.catalog.kind_of(facts).mig.is_some()
+        };
+        let is_meant = move |at: &usize| match self.among {
+            Among::All => true,
+            Among::Partitioned => is_partitioned(*at),
+        };
+        ledger.catalog.nodes[self.node].cards.clone().filter(is_meant)
     }
 }
 
@@ -225,11 +246,10 @@ fn may_fit(ledger: &Ledger, need: &Need<'_>, node: usize) -> bool {
 fn cheapest_card(
     ledger: &Ledger,
     need: &Need<'_>,
-    (node, mut least): (usize, Option<Cost>),
-    is_meant: impl Fn(&usize) -> bool,
+    search: Search,
 ) -> Option<(Cost, Vec<usize>)> {
-    let mut found = None;
-    for at in ledger.catalog.nodes[node].cards.clone().filter(is_meant) {
+    let (mut least, mut found) = (search.least, None);
+    for at in search.cards(ledger) {
         // The price is less work than the check, and most cards are too dear.
         let Some(cost) = cost(ledger, need, at) else { continue };
         if least.is_none_or(|least| cost < least) && need.check(ledger, at).is_ok() {
@@ -244,15 +264,14 @@ fn cheapest_card(
 fn cheapest_cards(
     ledger: &Ledger,
     need: &Need<'_>,
-    (node, near): (usize, CardsNear),
-    is_meant: impl Fn(&usize) -> bool,
+    search: Search,
 ) -> Option<(Cost, Vec<usize>)> {
     let mut groups: BTreeMap<u32, Vec<(Cost, usize)>> = BTreeMap::new();
-    for at in ledger.catalog.nodes[node].cards.clone().filter(is_meant) {
+    for at in search.cards(ledger) {
         if need.check(ledger, at).is_ok()
             && let Some(cost) = cost(ledger, need, at)
         {
-            groups.entry(group(near, &ledger.catalog.cards[at])).or_default().push((cost, at));
+            groups.entry(group(search.near, &ledger.catalog.cards[at])).or_default().push((cost, at));
         }
     }
     let chosen = groups.into_values().filter_map(|mut group| {

@@ -13,8 +13,8 @@ use cotenant_types::{MemberSlices, Near, Placement};
 pub(crate) use known::Known;
 pub(crate) use member::shortfall;
 pub(crate) use need::Need;
-pub(crate) use prices::Prices;
 pub use placing::{ParsePoolPolicyError, Placing, PoolPolicy};
+pub(crate) use prices::Prices;
 
 use crate::ledger::Ledger;
 use known::Costs;
@@ -158,7 +158,8 @@ fn place_within(
         let found = member::slices(&trial, need, (node, cards));
         found.slices.iter().for_each(|slice| trial.take_slice(slice));
         placed.push(found);
-        // Only this node's cards are not what they were.
+        // Only this node's cards are not what they were. That its rack is in use now would make
+        // equal offers of its other nodes better, and is left out.
         offers.extend(offer(&trial, node));
     }
     // Members of a node stand together, so that a machine is told of a run of numbers.

@@ -1,7 +1,8 @@
 //! What a job needs of a card, worked out once for each kind of card and not for each card.
 
 use cotenant_types::{
-    Amount, Ask, CardShare, Mebibytes, MemoryAsk, MigGeometry, Place, Policy, Rung, Share, Slice, Span,
+    Amount, Ask, CardShare, Mebibytes, MemoryAsk, MigGeometry, Place, Policy, Rung, Share, Slice,
+    Span,
 };
 
 use super::CardsNear;

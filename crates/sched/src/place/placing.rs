@@ -114,3 +114,17 @@ impl Placing {
         (is_useful || !is_expecting).then(|| Prices::new(catalog, name, &expected))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_read_as_they_are_written() {
+        for policy in PoolPolicy::ALL {
+            assert_eq!(policy.as_str().parse(), Ok(policy));
+        }
+        let refused = "random".parse::<PoolPolicy>().unwrap_err().to_string();
+        assert!(PoolPolicy::ALL.iter().all(|policy| refused.contains(policy.as_str())), "{refused}");
+    }
+}

@@ -92,7 +92,11 @@ impl Prices {
         let jobs: Vec<(Demand, String, u64)> = expected
             .iter()
             .filter_map(|(need, count)| {
-                Some((expect(need)?, need.ask.models.join("|"), count * u64::from(need.ask.members)))
+                Some((
+                    expect(need)?,
+                    need.ask.models.join("|"),
+                    count * u64::from(need.ask.members),
+                ))
             })
             .collect();
         let mix = Mix::counted(jobs.iter().map(|(job, models, n)| ((job, models.as_str()), *n)));
@@ -214,8 +218,7 @@ impl Room {
 
     /// Cards that can be used, and of which nothing is taken, as bits.
     fn idle(&self, ledger: &Ledger) -> u64 {
-        let is_idle =
-            |at: usize| ledger.catalog.cards[at].is_usable && ledger.free(at).slices == 0;
+        let is_idle = |at: usize| ledger.catalog.cards[at].is_usable && ledger.free(at).slices == 0;
         let idle = self.cards.iter().enumerate().filter(|&(_, &at)| is_idle(at));
         idle.fold(0, |bits, (at, _)| bits | 1 << at)
     }
@@ -228,7 +231,8 @@ impl Room {
             (count < together, count)
         };
         let mut order: Vec<usize> = (0..self.cards.len()).collect();
-        let is_even = idle == 0 || self.nvlink.iter().chain(&self.numa).all(|near| near & idle == idle);
+        let is_even =
+            idle == 0 || self.nvlink.iter().chain(&self.numa).all(|near| near & idle == idle);
         if is_even {
             order.sort_by_key(|&at| idle >> at & 1);
         } else {

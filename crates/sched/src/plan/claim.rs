@@ -52,11 +52,7 @@ impl<'a> Claim<'a> {
 
 /// The claim of a job without room: the cards that it would get once as few as possible of the
 /// others have ended, in the order in which they do at the latest. None if it fits no idle pool.
-pub(super) fn find<'a>(
-    planner: &Planner<'_>,
-    job: &Job,
-    need: &Need<'_>,
-) -> Option<Claim<'a>> {
+pub(super) fn find<'a>(planner: &Planner<'_>, job: &Job, need: &Need<'_>) -> Option<Claim<'a>> {
     let mut ends: Vec<(Moment, &Placement)> = planner
         .state
         .jobs()

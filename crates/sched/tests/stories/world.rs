@@ -8,8 +8,8 @@
 use std::fmt::Write as _;
 
 use cotenant_sched::{
-    Command, Effects, Event, Exit, Job, Phase, Placing, Plan, PoolPolicy, Reason, Run, StartFailure,
-    State, plan, step,
+    Command, Effects, Event, Exit, Job, Phase, Placing, Plan, PoolPolicy, Reason, Run,
+    StartFailure, State, plan, step,
 };
 use cotenant_types::{
     Amount, Ask, Card, CardKind, CardShare, Class, Generation, Idle, JobId, JobTerms, Load,
