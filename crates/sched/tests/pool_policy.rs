@@ -2,6 +2,8 @@
 //! than it has, and a job waits only where no node has room for it. And how many jobs of a mix that
 //! names memory get onto cards.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "the helpers are tests too")]
+
 use std::collections::BTreeMap;
 
 use cotenant_sched::{Event, Exit, Job, Phase, Placing, PoolPolicy, State, plan, step};
@@ -240,7 +242,7 @@ fn bid_price_packs_at_least_as_many_jobs_as_what_is_left() {
     let sums = PoolPolicy::ALL.map(|policy| {
         let packed = (1..=SEEDS).map(|seed| packed(policy, (seed, 1_000 + seed)));
         let sum = packed.fold((0, 0), |sum, (jobs, compute)| (sum.0 + jobs, sum.1 + compute));
-        println!("{}: {} jobs, {} ‰ of cards, in {SEEDS} worlds", policy.as_str(), sum.0, sum.1);
+        eprintln!("{}: {} jobs, {} ‰ of cards, in {SEEDS} worlds", policy.as_str(), sum.0, sum.1);
         sum
     });
     let [bid_price, _, _, least_left] = sums;

@@ -189,7 +189,9 @@ fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
 #[cfg(test)]
 mod tests {
     use cotenant_sched::{Event, State, step};
-    use cotenant_types::{Ask, CardShare, Class, JobTerms, Moment, Place, Policy, Quota, TenantName};
+    use cotenant_types::{
+        Ask, CardShare, Class, JobTerms, Moment, Place, Policy, Quota, TenantName,
+    };
     use rusqlite::params;
 
     use super::*;

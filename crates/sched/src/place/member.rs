@@ -165,11 +165,7 @@ fn priced(
 }
 
 /// The cheapest cards of a node by what is left of them.
-fn by_what_is_left(
-    ledger: &Ledger,
-    need: &Need<'_>,
-    search: Search,
-) -> Option<(Cost, Vec<usize>)> {
+fn by_what_is_left(ledger: &Ledger, need: &Need<'_>, search: Search) -> Option<(Cost, Vec<usize>)> {
     match need.ask.cards {
         1 => cheapest_card(ledger, need, search),
         _ => cheapest_cards(ledger, need, search),
@@ -243,11 +239,7 @@ fn may_fit(ledger: &Ledger, need: &Need<'_>, node: usize) -> bool {
 }
 
 /// The cheapest card of a node if it is cheaper than what was found elsewhere.
-fn cheapest_card(
-    ledger: &Ledger,
-    need: &Need<'_>,
-    search: Search,
-) -> Option<(Cost, Vec<usize>)> {
+fn cheapest_card(ledger: &Ledger, need: &Need<'_>, search: Search) -> Option<(Cost, Vec<usize>)> {
     let (mut least, mut found) = (search.least, None);
     for at in search.cards(ledger) {
         // The price is less work than the check, and most cards are too dear.
@@ -261,17 +253,16 @@ fn cheapest_card(
 }
 
 /// The cheapest cards of a node that will do together, and their cost.
-fn cheapest_cards(
-    ledger: &Ledger,
-    need: &Need<'_>,
-    search: Search,
-) -> Option<(Cost, Vec<usize>)> {
+fn cheapest_cards(ledger: &Ledger, need: &Need<'_>, search: Search) -> Option<(Cost, Vec<usize>)> {
     let mut groups: BTreeMap<u32, Vec<(Cost, usize)>> = BTreeMap::new();
     for at in search.cards(ledger) {
         if need.check(ledger, at).is_ok()
             && let Some(cost) = cost(ledger, need, at)
         {
-            groups.entry(group(search.near, &ledger.catalog.cards[at])).or_default().push((cost, at));
+            groups
+                .entry(group(search.near, &ledger.catalog.cards[at]))
+                .or_default()
+                .push((cost, at));
         }
     }
     let chosen = groups.into_values().filter_map(|mut group| {

@@ -125,6 +125,9 @@ mod tests {
             assert_eq!(policy.as_str().parse(), Ok(policy));
         }
         let refused = "random".parse::<PoolPolicy>().unwrap_err().to_string();
-        assert!(PoolPolicy::ALL.iter().all(|policy| refused.contains(policy.as_str())), "{refused}");
+        assert!(
+            PoolPolicy::ALL.iter().all(|policy| refused.contains(policy.as_str())),
+            "{refused}"
+        );
     }
 }

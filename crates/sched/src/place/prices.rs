@@ -11,7 +11,7 @@ use std::ops::Range;
 use cotenant_types::Mebibytes;
 
 use super::Need;
-use crate::ledger::{CardFacts, Catalog, Ledger};
+use crate::ledger::{CardFacts, CardKindFacts, Catalog, Ledger};
 use crate::policy::{
     Cards, Demand, Fleet, Free, MODELS_MAX, Mix, Models, Node, PlacementPolicy, PolicyName, Shape,
     SizeClass, WHOLE,
@@ -28,8 +28,8 @@ pub(crate) struct Prices {
     of_node: Vec<Range<usize>>,
     /// Whether each node has cards in MIG mode.
     partitioned: Vec<bool>,
-    /// The model of each kind of card among those of the fleet.
-    models: Vec<usize>,
+    /// The model of each kind of card among those of the fleet; none of cards in MIG mode.
+    models: Vec<Option<usize>>,
 }
 
 /// Cards of a kind on a node.
@@ -59,25 +59,26 @@ impl Prices {
     /// Prices of a policy that expects these jobs, each so often.
     pub(super) fn new(catalog: &Catalog, name: PolicyName, expected: &[(Need<'_>, u64)]) -> Self {
         let mut fleet = Fleet::default();
-        let models: Vec<usize> = catalog
-            .kinds
-            .iter()
+        let model = |kind: &CardKindFacts| {
             // All models beyond what a fleet can tell apart count as its last.
-            .map(|kind| fleet.add_model(&kind.model).unwrap_or(MODELS_MAX - 1))
-            .collect();
+            let model = || fleet.add_model(&kind.model).unwrap_or(MODELS_MAX - 1);
+            kind.mig.is_none().then(model)
+        };
+        let models: Vec<Option<usize>> = catalog.kinds.iter().map(model).collect();
         let (mut rooms, mut of_node) = (Vec::new(), Vec::new());
         for node in &catalog.nodes {
             let first = rooms.len();
             rooms.extend(rooms_of(catalog, node.cards.clone()).map(|(kind, cards)| {
+                let model = models[kind].expect("a room's cards are not in MIG mode");
                 let shape = Shape {
-                    model: models[kind],
+                    model,
                     cards: cards.len() as u32,
                     card_memory_mib: catalog.kinds[kind].memory.0,
                     cpu_milli: None,
                     memory_mib: None,
                     nodes: 0,
                 };
-                Room::new(catalog, (kind, cards), (fleet.add_node(shape), models[kind]))
+                Room::new(catalog, (kind, cards), (fleet.add_node(shape), model))
             }));
             of_node.push(first..rooms.len());
         }
@@ -173,13 +174,14 @@ fn rooms_of(
 }
 
 /// The models that will do; any, if all that there are will.
-fn allowed(need: &Need<'_>, models: &[usize]) -> Models {
-    let will_do = |kind: &usize| need.memory_of_kind(*kind).is_some();
-    if (0..models.len()).all(|kind| will_do(&kind)) {
+fn allowed(need: &Need<'_>, models: &[Option<usize>]) -> Models {
+    let will_do = |kind: usize| need.memory_of_kind(kind).is_some();
+    let mut kinds = models.iter().enumerate();
+    if kinds.all(|(kind, model)| model.is_none() || will_do(kind)) {
         return Models::ANY;
     }
-    let kinds = (0..models.len()).filter(will_do);
-    kinds.fold(Models::NONE, |some, kind| some.with(models[kind]))
+    let kinds = models.iter().enumerate().filter(|&(kind, _)| will_do(kind));
+    kinds.filter_map(|(_, model)| *model).fold(Models::NONE, Models::with)
 }
 
 /// What is asked of a policy at a time: all of a member's whole cards, or one of its shares. A job
