@@ -304,6 +304,9 @@ pub struct PoolView {
     pub version: String,
     /// When the daemon started.
     pub started_ms: u64,
+    /// How it chooses among cards that have room: bid-price, fgd, best-fit or least-left.
+    #[serde(default)]
+    pub policy: String,
     /// Machines.
     pub nodes: u64,
     /// Cards that can be used.

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cotenant_api::JobRequest;
-use cotenant_sched::{Command, Effects, Event, Plan, Refusal, State, plan, step};
-use cotenant_types::{JobId, JobTerms, Moment, TenantName};
+use cotenant_sched::{Command, Effects, Event, Placing, Plan, Refusal, State, plan, step};
+use cotenant_types::{JobId, JobTerms, Moment, Seconds, TenantName};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -27,6 +27,13 @@ const BATCH_MAX: usize = 256;
 const LOOK_MAX: Duration = Duration::from_secs(1);
 /// Shortest time between two plans, so that a long queue does not hold up answers.
 const PLAN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Longest time for which the expected jobs stay what they were found to be.
+const LEARN_EVERY: Seconds = Seconds(5 * 60);
+/// Jobs that were submitted longer ago say nothing of those that are expected.
+const LEARN_FROM: Seconds = Seconds(14 * 24 * 60 * 60);
+/// The newest jobs that are looked at.
+const LEARN_FROM_MAX: u32 = 10_000;
 
 /// Something for the loop.
 pub(crate) enum Message {
@@ -70,6 +77,9 @@ pub(crate) struct Keeper {
     errands: Sender<Errand>,
     pub(crate) wants_plan: bool,
     planned: Instant,
+    placing: Placing,
+    /// When it was last found out which jobs to expect.
+    learned: Option<Moment>,
     /// What machines said and could not be written down: taken in again.
     again: Vec<Event>,
     /// Whether the state is not what is on the disk, which could not be read either.
@@ -92,12 +102,22 @@ struct Batch {
 impl Keeper {
     /// A loop that has taken in nothing yet.
     pub(crate) fn new(
-        (state, store): (State, Store),
+        (state, store, placing): (State, Store, Placing),
         live: Arc<Live>,
         errands: Sender<Errand>,
     ) -> Self {
-        let (planned, again) = (Instant::now(), Vec::new());
-        Self { state, store, live, errands, wants_plan: true, planned, again, is_behind: false }
+        Self {
+            state,
+            store,
+            live,
+            errands,
+            wants_plan: true,
+            planned: Instant::now(),
+            placing,
+            learned: None,
+            again: Vec::new(),
+            is_behind: false,
+        }
     }
 
     /// Takes in messages until the end.
@@ -179,7 +199,8 @@ impl Keeper {
 
     /// Makes a plan and carries it out.
     pub(crate) fn plan(&mut self, now: Moment) {
-        let proposed: Plan = plan(&self.state, now);
+        self.learn(now);
+        let proposed: Plan = plan(&self.state, now, &mut self.placing);
         self.live.set_waits(proposed.waits.clone());
         self.wants_plan = !proposed.is_empty();
         if !proposed.is_empty() {
@@ -187,6 +208,21 @@ impl Keeper {
             let taken = self.event(now, Event::Planned(proposed), &mut batch);
             taken.expect("plans are never refused");
             self.conclude(now, batch);
+        }
+    }
+
+    /// Finds out from time to time which jobs to expect: those like the ones before. If they cannot
+    /// be read, what was expected still is, until the next plan.
+    fn learn(&mut self, now: Moment) {
+        // The clock may have been set back, too.
+        let is_fresh = |learned: Moment| learned <= now && now - learned < LEARN_EVERY.to_ms();
+        if self.learned.is_some_and(is_fresh) {
+            return;
+        }
+        let since = Moment(now.0.saturating_sub(LEARN_FROM.to_ms()));
+        if let Ok(asks) = self.store.asks(since, LEARN_FROM_MAX) {
+            self.placing.expect_asks(asks);
+            self.learned = Some(now);
         }
     }
 

@@ -25,6 +25,7 @@ mod up;
 mod words;
 
 pub use cotenant_device::{CardsSpec, ParseCardsError};
+pub use cotenant_sched::{ParsePoolPolicyError, PoolPolicy};
 pub use executor::{InternalError, run_member, supervise};
 pub use http::{MetricNames, ParseMetricNamesError};
 pub use up::{Config, End, Pool, UpError, up};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover};
-use cotenant_sched::{Event, Job, Run};
+use cotenant_sched::{Event, Job, Placing, PoolPolicy, Run};
 use cotenant_types::{Card, NodeName, Quota, Seconds};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -33,6 +33,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Which cards it has.
     pub cards: CardsSpec,
+    /// How it chooses among cards that have room.
+    pub policy: PoolPolicy,
     /// How long the folders of runs are kept after their job's end.
     pub keep_runs: Seconds,
     /// Under whose names `/metrics` shows its figures, besides its own.
@@ -175,10 +177,11 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         started_ms: now().0,
         ending: ending.clone(),
         is_open,
+        policy: config.policy,
         metric_names: config.metric_names.clone(),
         event_counts: EventCounts::default(),
     });
-    let keeper = Keeper::new((state, store), live, errands);
+    let keeper = Keeper::new((state, store, Placing::new(config.policy)), live, errands);
     let keeper = spawn("keeper", move || keeper.run(&messages))?;
     wait_for_greeting(&inbox);
     let server = serve(listener, shared, ending.subscribe())?;

@@ -17,23 +17,28 @@ pub(crate) struct Ledger {
     pub(crate) catalog: Arc<Catalog>,
     free: Vec<Free>,
     nodes: Vec<NodeFree>,
+    /// How often each node has changed: what was worked out for one holds until it does.
+    versions: Vec<u64>,
+    /// Slices on the cards of each rack.
+    rack_slices: Vec<u64>,
     /// Partitions of the cards in MIG mode that have any.
     partitions: BTreeMap<usize, MigFree>,
 }
 
 /// What never changes while the cards stay the same.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Catalog {
     pub(crate) cards: Vec<CardFacts>,
     pub(crate) nodes: Vec<NodeFacts>,
     pub(crate) kinds: Vec<CardKindFacts>,
+    pub(crate) cards_of_kind: Vec<u32>,
     pub(crate) racks: Vec<String>,
     pub(crate) ids: Vec<CardId>,
     by_id: BTreeMap<CardId, usize>,
 }
 
 /// A card, in as few bytes as a search over thousands of them looks at.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CardFacts {
     pub(crate) node: u32,
     pub(crate) kind: u32,
@@ -51,7 +56,7 @@ pub(crate) struct CardKindFacts {
     pub(crate) mig: Option<MigGeometry>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NodeFacts {
     pub(crate) name: NodeName,
     pub(crate) rack: usize,
@@ -105,8 +110,9 @@ impl Ledger {
         let memory = |facts: &CardFacts| catalog.kinds[facts.kind as usize].memory;
         let free = catalog.cards.iter().map(|facts| Free::of(memory(facts))).collect();
         let nodes = vec![NodeFree::default(); catalog.nodes.len()];
-        let partitions = BTreeMap::new();
-        let mut ledger = Self { catalog: Arc::new(catalog), free, nodes, partitions };
+        let (versions, rack_slices) = (vec![0; nodes.len()], vec![0; catalog.racks.len()]);
+        let (catalog, partitions) = (Arc::new(catalog), BTreeMap::new());
+        let mut ledger = Self { catalog, free, nodes, versions, rack_slices, partitions };
         for node in 0..ledger.nodes.len() {
             ledger.sum_up(node);
         }
@@ -129,6 +135,16 @@ impl Ledger {
 
     pub(crate) fn node_free(&self, node: usize) -> NodeFree {
         self.nodes[node]
+    }
+
+    /// A number that is another as soon as the node has changed; never 0.
+    pub(crate) fn version(&self, node: usize) -> u64 {
+        self.versions[node]
+    }
+
+    /// Whether nothing of the node's rack is taken.
+    pub(crate) fn is_rack_idle(&self, node: usize) -> bool {
+        self.rack_slices[self.catalog.nodes[node].rack] == 0
     }
 
     /// Takes the placement's slices if all are free, else none.
@@ -172,6 +188,7 @@ impl Ledger {
         free.compute -= i64::from(slice.compute.request.per_mille());
         free.slices += 1;
         free.is_whole |= slice.whole;
+        self.rack_slices[self.catalog.rack_of(at)] += 1;
         if slice.mig.is_some() {
             let geometry = self.catalog.kind_of(&self.catalog.cards[at]).mig.as_ref();
             self.partitions.entry(at).or_default().take(geometry, slice.mig.as_ref());
@@ -186,6 +203,7 @@ impl Ledger {
         free.compute += i64::from(slice.compute.request.per_mille());
         free.slices -= 1;
         free.is_whole &= !slice.whole;
+        self.rack_slices[self.catalog.rack_of(at)] -= 1;
         if slice.mig.is_some() {
             let geometry = self.catalog.kind_of(&self.catalog.cards[at]).mig.as_ref();
             self.partitions.entry(at).or_default().give_back(geometry, slice.mig.as_ref());
@@ -200,10 +218,17 @@ impl Ledger {
         let free = self.free.iter().zip(&other.free).map(|(here, there)| here.least(there));
         let cut = self.partitions.keys().chain(other.partitions.keys());
         let both = |&at: &usize| (at, self.partitions(at).least(other.partitions(at)));
+        let free: Vec<Free> = free.collect();
+        let mut rack_slices = vec![0; self.rack_slices.len()];
+        for (at, free) in free.iter().enumerate() {
+            rack_slices[self.catalog.rack_of(at)] += u64::from(free.slices);
+        }
         let mut least = Self {
             catalog: self.catalog.clone(),
-            free: free.collect(),
+            free,
             nodes: self.nodes.clone(),
+            versions: self.versions.clone(),
+            rack_slices,
             partitions: cut.map(both).collect(),
         };
         for node in 0..least.nodes.len() {
@@ -224,10 +249,15 @@ impl Ledger {
             sum.compute_max = sum.compute_max.max(free.compute);
         }
         self.nodes[node] = sum;
+        self.versions[node] += 1;
     }
 }
 
 impl Catalog {
+    fn rack_of(&self, card: usize) -> usize {
+        self.nodes[self.cards[card].node as usize].rack
+    }
+
     /// What the card has in common with others.
     pub(crate) fn kind_of(&self, facts: &CardFacts) -> &CardKindFacts {
         &self.kinds[facts.kind as usize]
@@ -244,8 +274,10 @@ impl Catalog {
         let known = self.kinds.iter().rposition(|other| *other == kind);
         let at = known.unwrap_or_else(|| {
             self.kinds.push(kind);
+            self.cards_of_kind.push(0);
             self.kinds.len() - 1
         });
+        self.cards_of_kind[at] += 1;
         at as u32
     }
 }

@@ -35,6 +35,7 @@ mod step;
 pub use event::{Command, Event, Exit, News, Outcome, Refusal, Run, StartFailure};
 pub use explain::in_words;
 pub use memory::{PastRun, RUNS_COUNTED_MAX, expected_memory};
+pub use place::{ParsePoolPolicyError, Placing, PoolPolicy};
 pub use plan::{Plan, Preemption, Start, plan};
 pub use pressure::Pressure;
 pub use reason::{CardLack, Help, ModelLack, Reason};

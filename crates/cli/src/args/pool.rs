@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use cotenant_daemon::{CardsSpec, MetricNames};
+use cotenant_daemon::{CardsSpec, MetricNames, PoolPolicy};
 use cotenant_types::TenantName;
 
 use super::job::JobArgs;
@@ -70,6 +70,13 @@ pub(crate) struct UpArgs {
     /// If not given: COTENANT_STATE, else cotenant in XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "FOLDER", verbatim_doc_comment)]
     pub state: Option<PathBuf>,
+    /// Where jobs go among cards that have room: bid-price, fgd, best-fit or least-left
+    ///
+    /// bid-price takes what is worth least to jobs like those of the last 14 days; fgd leaves them the
+    /// least that they cannot use; best-fit fills nodes, least-left cards. Without such jobs the first
+    /// two do what least-left does. It holds until the daemon ends.
+    #[arg(long, value_name = "POLICY", default_value = "bid-price", verbatim_doc_comment)]
+    pub policy: PoolPolicy,
     /// Days after a job's end for which what it printed and left in its folder are kept
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub keep_runs_days: u32,

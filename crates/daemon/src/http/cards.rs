@@ -54,6 +54,7 @@ pub(super) async fn pool(
     Ok(Json(PoolView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_ms: shared.started_ms,
+        policy: shared.policy.as_str().to_owned(),
         nodes: nodes.len() as u64,
         cards: usable.len() as u64,
         capacity: views::amount(capacity),

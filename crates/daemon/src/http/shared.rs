@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use cotenant_sched::Event;
+use cotenant_sched::{Event, PoolPolicy};
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 
@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) ending: watch::Sender<bool>,
     /// Whether others than this machine can reach the pool.
     pub(crate) is_open: bool,
+    /// How the pool chooses among cards that have room.
+    pub(crate) policy: PoolPolicy,
     /// Under whose names figures are shown, besides our own.
     pub(crate) metric_names: Vec<MetricNames>,
     pub(crate) event_counts: EventCounts,

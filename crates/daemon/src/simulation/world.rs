@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use cotenant_api::JobRequest;
 use cotenant_device::{CardsSpec, discover};
-use cotenant_sched::{Event, Help, Job, Phase, Reason, State};
+use cotenant_sched::{Event, Help, Job, Phase, Placing, PoolPolicy, Reason, State};
 use cotenant_types::{
     Amount, Ask, Card, CardId, JobId, Load, Mebibytes, Moment, NodeName, Quota, Share, Site,
 };
@@ -375,7 +375,8 @@ impl Keeper {
 fn keeper(state: State, store: Store) -> (Keeper, Receiver<Errand>) {
     let (errands, received) = mpsc::channel();
     let live = Arc::new(Live::new(store.last_seq()));
-    (Keeper::new((state, store), live, errands), received)
+    let placing = Placing::new(PoolPolicy::BidPrice);
+    (Keeper::new((state, store, placing), live, errands), received)
 }
 
 fn node(at: u64) -> NodeName {

@@ -188,6 +188,12 @@ fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
 
 #[cfg(test)]
 mod tests {
+    use cotenant_sched::{Event, State, step};
+    use cotenant_types::{
+        Ask, CardShare, Class, JobTerms, Moment, Place, Policy, Quota, TenantName,
+    };
+    use rusqlite::params;
+
     use super::*;
 
     #[test]
@@ -201,6 +207,64 @@ mod tests {
         };
         assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
         assert_eq!(pragma("synchronous"), "Integer(2)");
+    }
+
+    #[test]
+    fn asks_are_those_of_the_newest_jobs_since_a_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("pool.db")).unwrap();
+        let mut state = State::default();
+        let tenant: TenantName = "law".parse().unwrap();
+        let set = Event::TenantSet { tenant: tenant.clone(), quota: Quota::default() };
+        step(&mut state, Moment(0), set).unwrap();
+        for cards in 1..=10 {
+            let (job, terms) = (state.next_job(), terms(&tenant, cards));
+            step(&mut state, Moment(0), Event::JobSubmitted { job, terms }).unwrap();
+            // What has ended counts as well.
+            let query = "insert into jobs (id, tenant, name, kind, class, priority, state, asks, \
+                         submitted_ms, request, record) values (?, 'law', '', '', '', 0, 'ended', \
+                         '', ?, '', ?)";
+            let record = serde_json::to_string(state.job(job).unwrap()).unwrap();
+            let values = params![job.0 as i64, job.0 as i64 * 1000, record];
+            store.connection.execute(query, values).unwrap();
+        }
+        let check = |since, limit, expected: &[u32]| {
+            let found = store.asks(Moment(since), limit).unwrap();
+            let cards: Vec<u32> = found.iter().map(|ask| ask.cards).collect();
+            assert_eq!(cards, expected, "since {since}, {limit} at most");
+        };
+        check(0, 3, &[10, 9, 8]);
+        check(7000, 100, &[10, 9, 8, 7]);
+        check(7001, 100, &[10, 9, 8]);
+        check(7000, 1, &[10]);
+        check(10_001, 100, &[]);
+    }
+
+    /// A job of so many whole cards.
+    fn terms(tenant: &TenantName, cards: u32) -> JobTerms {
+        JobTerms {
+            tenant: tenant.clone(),
+            ask: Ask {
+                members: 1,
+                cards,
+                share: CardShare::Whole,
+                policy: Policy::Fixed,
+                place: Place::Binpack,
+                same: None,
+                prefer: None,
+                foretold: None,
+                models: Vec::new(),
+                rung_min: None,
+            },
+            class: Class::Offline,
+            priority: 0,
+            time_limit: None,
+            deadline: None,
+            retries: 0,
+            preempt: None,
+            idle: None,
+            watermark: None,
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cotenant_api::JobRequest;
 use cotenant_sched::{CardRecord, Job, Outcome, Phase, State};
-use cotenant_types::{JobId, Mebibytes, Moment, NodeName, Quota, TenantName};
+use cotenant_types::{Ask, JobId, Mebibytes, Moment, NodeName, Quota, TenantName};
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 
@@ -91,6 +91,20 @@ impl Store {
             .query_row("select coalesce(max(id), 0) from jobs", [], |row| row.get(0))
             .map_err(&failed)?;
         Ok(State::from_parts(records, cards, tenants, (draining, JobId(last_job.unsigned_abs()))))
+    }
+
+    /// What the newest jobs asked for, of those submitted since a moment, at most so many.
+    pub(crate) fn asks(&self, since: Moment, limit: u32) -> Result<Vec<Ask>, StoreError> {
+        #[cfg(test)]
+        self.check_free()?;
+        // Submissions are numbered as they come, so the newest are found without a look at all.
+        let query = format!(
+            "select record from (select record, submitted_ms from jobs order by id desc limit \
+             {limit}) where submitted_ms >= {}",
+            i64::try_from(since.0).unwrap_or(i64::MAX)
+        );
+        let jobs: Vec<Job> = self.rows(&query)?;
+        Ok(jobs.into_iter().map(|job| job.terms.ask).collect())
     }
 
     /// The job that was submitted with a key.

@@ -162,7 +162,7 @@ mod tests {
 
     use super::super::testing::{self, cards, geometry, terms};
     use super::*;
-    use crate::{Event, State, plan, step};
+    use crate::{Event, Placing, State, plan, step};
 
     const GIB: u64 = 1024;
 
@@ -269,7 +269,7 @@ mod tests {
             let job = JobId(number as u64 + 1);
             tell(Event::JobSubmitted { job, terms: terms.clone() });
         }
-        plan(&state, Moment(0)).starts.len()
+        plan(&state, Moment(0), &mut Placing::default()).starts.len()
     }
 
     proptest! {

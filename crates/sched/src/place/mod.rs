@@ -1,16 +1,23 @@
 //! Finds cards for a job on a ledger: which nodes, which cards of them, which slice of each.
 
+mod known;
 mod member;
 mod need;
+mod placing;
+mod prices;
 
 use std::collections::BTreeMap;
 
 use cotenant_types::{MemberSlices, Near, Placement};
 
+pub(crate) use known::Known;
 pub(crate) use member::shortfall;
 pub(crate) use need::Need;
+pub use placing::{ParsePoolPolicyError, Placing, PoolPolicy};
+pub(crate) use prices::Prices;
 
 use crate::ledger::Ledger;
+use known::Costs;
 use member::Cost;
 
 /// Slices for every member, or how many members had room.
@@ -20,14 +27,42 @@ use member::Cost;
 ///
 /// What a job prefers is tried first, and costs nothing where it is not to be had.
 pub(crate) fn place(ledger: &Ledger, need: &Need<'_>) -> Result<Placement, u32> {
+    place_preferred(ledger, need, None)
+}
+
+/// The same, and what is worked out of the nodes is remembered for the next job that asks for as
+/// much.
+pub(crate) fn place_known(
+    ledger: &Ledger,
+    need: &Need<'_>,
+    known: &mut Costs,
+) -> Result<Placement, u32> {
+    place_preferred(ledger, need, Some(known))
+}
+
+/// Whether there is room, as [`place`] would find it: for one member it does not matter where it
+/// costs least, nor in which rack it is.
+pub(crate) fn has_room(ledger: &Ledger, need: &Need<'_>) -> bool {
+    let required = Nearness::default().with(need.ask.same);
+    match need.ask.members {
+        1 => member::has_room(ledger, need, required.cards),
+        _ => place(ledger, need).is_ok(),
+    }
+}
+
+fn place_preferred(
+    ledger: &Ledger,
+    need: &Need<'_>,
+    mut known: Option<&mut Costs>,
+) -> Result<Placement, u32> {
     let required = Nearness::default().with(need.ask.same);
     let preferred = required.with(need.ask.prefer);
     if preferred != required
-        && let Ok(placement) = place_near(ledger, need, preferred)
+        && let Ok(placement) = place_near(ledger, need, (preferred, known.as_deref_mut()))
     {
         return Ok(placement);
     }
-    place_near(ledger, need, required)
+    place_near(ledger, need, (required, known))
 }
 
 /// How near each other a job's cards must be.
@@ -67,15 +102,17 @@ impl Nearness {
 fn place_near(
     ledger: &Ledger,
     need: &Need<'_>,
-    Nearness { cards: near, is_one_rack }: Nearness,
+    (nearness, mut known): (Nearness, Option<&mut Costs>),
 ) -> Result<Placement, u32> {
+    let Nearness { cards: near, is_one_rack } = nearness;
     if !is_one_rack {
-        return place_within(ledger, need, Where { rack: None, near });
+        return place_within(ledger, need, (Where { rack: None, near }, known));
     }
     let racks = 0..ledger.catalog.racks.len();
     let mut most = 0;
     for rack in by_free_cards(ledger, racks) {
-        match place_within(ledger, need, Where { rack: Some(rack), near }) {
+        let within = Where { rack: Some(rack), near };
+        match place_within(ledger, need, (within, known.as_deref_mut())) {
             Ok(placement) => return Ok(placement),
             Err(members) => most = most.max(members),
         }
@@ -94,10 +131,14 @@ fn by_free_cards(ledger: &Ledger, racks: std::ops::Range<usize>) -> Vec<usize> {
     racks
 }
 
-fn place_within(ledger: &Ledger, need: &Need<'_>, within: Where) -> Result<Placement, u32> {
+fn place_within(
+    ledger: &Ledger,
+    need: &Need<'_>,
+    (within, known): (Where, Option<&mut Costs>),
+) -> Result<Placement, u32> {
     let members = need.ask.members;
     if members == 1 {
-        let found = member::place(ledger, need, within);
+        let found = member::place(ledger, need, (within, known));
         return found.map(|found| Placement(vec![found])).ok_or(0);
     }
     let count_max = member::count_max(ledger, need, within.rack);
@@ -117,7 +158,8 @@ fn place_within(ledger: &Ledger, need: &Need<'_>, within: Where) -> Result<Place
         let found = member::slices(&trial, need, (node, cards));
         found.slices.iter().for_each(|slice| trial.take_slice(slice));
         placed.push(found);
-        // Only this node's cards are not what they were.
+        // Only this node's cards are not what they were. That its rack is in use now would make
+        // equal offers of its other nodes better, and is left out.
         offers.extend(offer(&trial, node));
     }
     // Members of a node stand together, so that a machine is told of a run of numbers.

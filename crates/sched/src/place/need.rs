@@ -1,9 +1,12 @@
 //! What a job needs of a card, worked out once for each kind of card and not for each card.
 
 use cotenant_types::{
-    Amount, Ask, CardShare, Mebibytes, MemoryAsk, MigGeometry, Policy, Rung, Share, Slice, Span,
+    Amount, Ask, CardShare, Mebibytes, MemoryAsk, MigGeometry, Place, Policy, Rung, Share, Slice,
+    Span,
 };
 
+use super::CardsNear;
+use super::prices::Prices;
 use crate::ledger::{CardFacts, CardKindFacts, Catalog, Free, Ledger, mib};
 use crate::reason::CardLack;
 
@@ -12,6 +15,7 @@ pub(crate) struct Need<'a> {
     pub(crate) ask: &'a Ask,
     pub(crate) compute: Span<Share>,
     kinds: Vec<Result<KindNeed, CardLack>>,
+    prices: Option<&'a Prices>,
 }
 
 /// What the job needs of a card of a kind that will do.
@@ -28,7 +32,22 @@ impl<'a> Need<'a> {
             CardShare::Whole => Span { request: Share::WHOLE, limit: Share::WHOLE },
             CardShare::Part { compute, .. } => compute,
         };
-        Self { ask, compute, kinds }
+        Self { ask, compute, kinds, prices: None }
+    }
+
+    /// The same, where cards have prices.
+    pub(crate) fn at_prices(self, prices: Option<&'a Prices>) -> Self {
+        Self { prices, ..self }
+    }
+
+    /// What a policy says of nodes, where it is asked: not by jobs that spread, nor about cards
+    /// that must be near each other.
+    pub(super) fn prices(&self, near: CardsNear) -> Option<&'a Prices> {
+        let is_near = self.ask.cards > 1 && near != CardsNear::Node;
+        match self.ask.place {
+            Place::Binpack if !is_near => self.prices,
+            Place::Binpack | Place::Spread => None,
+        }
     }
 
     pub(crate) fn is_whole(&self) -> bool {
@@ -48,6 +67,20 @@ impl<'a> Need<'a> {
     /// Memory kept for the job on a card; none if the card will not do.
     pub(crate) fn memory(&self, facts: &CardFacts) -> Option<Mebibytes> {
         self.kinds[facts.kind as usize].as_ref().ok().map(|kind| kind.memory.request)
+    }
+
+    /// The same on cards of a kind that are not in MIG mode.
+    pub(super) fn memory_of_kind(&self, kind: usize) -> Option<Mebibytes> {
+        let need = self.kinds[kind].as_ref().ok().filter(|need| !need.is_partitioned)?;
+        Some(need.memory.request)
+    }
+
+    /// The same on the kind of which there are most cards; none if only cards in MIG mode will do.
+    pub(super) fn memory_of_most(&self, catalog: &Catalog) -> Option<Mebibytes> {
+        let kinds = (0..self.kinds.len()).rev();
+        let kinds = kinds.filter_map(|kind| Some((kind, self.memory_of_kind(kind)?)));
+        let most = kinds.max_by_key(|&(kind, _)| catalog.cards_of_kind[kind]);
+        most.map(|(_, memory)| memory)
     }
 
     /// What the card lacks for a slice of the job, the first thing that is missing.

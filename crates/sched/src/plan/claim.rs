@@ -4,21 +4,21 @@ use cotenant_types::{JobId, Moment, Placement};
 
 use super::Planner;
 use crate::ledger::Ledger;
-use crate::place::{Need, place};
+use crate::place::{Known, Need, has_room, place, place_known};
 use crate::state::Job;
 
 /// What a waiting job will have.
-pub(super) struct Claim {
+pub(super) struct Claim<'a> {
     pub(super) job: JobId,
     /// When it can start at the latest; never, if jobs without a time limit are in its way.
     pub(super) at: Moment,
     /// What is free then beside it.
     future: Ledger,
     /// What is free both now and then; none while it has to be worked out anew.
-    common: Option<Ledger>,
+    common: Option<(Ledger, Known<'a>)>,
 }
 
-impl Claim {
+impl<'a> Claim<'a> {
     /// Whether a job that started now would have ended when the claim falls due. Where nobody
     /// knows when that is, no job is short enough.
     pub(super) fn is_after(&self, job: &Job, now: Moment) -> bool {
@@ -26,9 +26,15 @@ impl Claim {
         self.at < Moment::NEVER && ends <= self.at
     }
 
-    /// What a job may take that may still run when the claim falls due.
-    pub(super) fn common(&mut self, ledger: &Ledger) -> &Ledger {
-        self.common.get_or_insert_with(|| ledger.least(&self.future))
+    /// Slices for a job that may still run when the claim falls due, beside what is claimed.
+    pub(super) fn place_beside(
+        &mut self,
+        ledger: &Ledger,
+        need: &Need<'a>,
+    ) -> Result<Placement, u32> {
+        let work_out = || (ledger.least(&self.future), Known::default());
+        let (common, known) = self.common.get_or_insert_with(work_out);
+        place_known(common, need, known.of(need.ask, ledger.catalog.nodes.len()))
     }
 
     /// Somebody else took something: for so short that the claim does not notice, or longer.
@@ -38,7 +44,7 @@ impl Claim {
             return;
         }
         self.future.take(placement);
-        if let Some(common) = &mut self.common {
+        if let Some((common, _)) = &mut self.common {
             common.take(placement);
         }
     }
@@ -46,7 +52,7 @@ impl Claim {
 
 /// The claim of a job without room: the cards that it would get once as few as possible of the
 /// others have ended, in the order in which they do at the latest. None if it fits no idle pool.
-pub(super) fn find(planner: &Planner<'_>, job: &Job, need: &Need<'_>) -> Option<Claim> {
+pub(super) fn find<'a>(planner: &Planner<'_>, job: &Job, need: &Need<'_>) -> Option<Claim<'a>> {
     let mut ends: Vec<(Moment, &Placement)> = planner
         .state
         .jobs()
@@ -69,12 +75,14 @@ pub(super) fn find(planner: &Planner<'_>, job: &Job, need: &Need<'_>) -> Option<
         ends[..count].iter().for_each(|(_, placement)| ledger.give_back(placement));
         ledger
     };
-    let fits = |count: usize| place(&released(count), need);
-    fits(ends.len()).ok()?;
+    let fits = |count: usize| has_room(&released(count), need);
+    if !fits(ends.len()) {
+        return None;
+    }
     let (mut none, mut some) = (0, ends.len());
     while none + 1 < some {
         let middle = none + (some - none) / 2;
-        match fits(middle).is_ok() {
+        match fits(middle) {
             true => some = middle,
             false => none = middle,
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fair::Tree;
 use crate::ledger::Ledger;
-use crate::place::{Need, place};
+use crate::place::{Known, Need, Placing, Prices, has_room, place, place_known};
 use crate::reason::{Help, Reason};
 use crate::state::{Job, Phase, State};
 
@@ -62,8 +62,10 @@ impl Plan {
 /// The first job that has no room keeps a claim on the cards that will be free first; later jobs
 /// get only what does not delay it (EASY backfilling: Lifka, "The ANL/IBM SP scheduling system",
 /// 1995). Equal asks fail once.
-pub fn plan(state: &State, now: Moment) -> Plan {
-    let mut planner = Planner::new(state, now);
+pub fn plan(state: &State, now: Moment, placing: &mut Placing) -> Plan {
+    let ledger = state.ledger().into_owned();
+    let prices = placing.prices(&ledger.catalog);
+    let mut planner = Planner::new((state, now), (ledger, prices));
     for class in [Class::Online, Class::Offline] {
         planner.look_at_all(class);
     }
@@ -75,7 +77,10 @@ struct Planner<'a> {
     now: Moment,
     tree: Tree<'a>,
     ledger: Ledger,
-    claim: Option<Claim>,
+    prices: Option<&'a Prices>,
+    /// What is known of costs on the ledger.
+    known: Known<'a>,
+    claim: Option<Claim<'a>>,
     /// Jobs that this plan tells to make room.
     evicted: BTreeSet<JobId>,
     /// What will be free when all that go have gone, less what waiting jobs will get of it; none
@@ -87,12 +92,17 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(state: &'a State, now: Moment) -> Self {
+    fn new(
+        (state, now): (&'a State, Moment),
+        (ledger, prices): (Ledger, Option<&'a Prices>),
+    ) -> Self {
         Self {
             state,
             now,
             tree: Tree::of(state),
-            ledger: state.ledger().into_owned(),
+            ledger,
+            prices,
+            known: Known::default(),
             claim: None,
             evicted: BTreeSet::new(),
             hoped: None,
@@ -139,14 +149,17 @@ impl<'a> Planner<'a> {
         if let Some(reasons) = self.failed.get(&(is_short, ask)) {
             return self.wait(job, reasons.clone());
         }
-        let need = Need::new(ask, &self.ledger.catalog);
+        let need = Need::new(ask, &self.ledger.catalog).at_prices(self.prices);
         let least = need.amount_min();
         if let Some(reason) = self.over_quota(tenant, least) {
             return self.wait(job, [reason].into());
         }
         let placed = match &mut self.claim {
-            Some(claim) if !is_short => place(claim.common(&self.ledger), &need),
-            Some(_) | None => place(&self.ledger, &need),
+            Some(claim) if !is_short => claim.place_beside(&self.ledger, &need),
+            Some(_) | None => {
+                let costs = self.known.of(ask, self.ledger.catalog.nodes.len());
+                place_known(&self.ledger, &need, costs)
+            }
         };
         match placed {
             Ok(placement) => match self.over_quota(tenant, placement.amount()) {
@@ -190,10 +203,10 @@ impl<'a> Planner<'a> {
         &mut self,
         job: &'a Job,
         tenant: usize,
-        (need, members_placed): (&Need<'_>, u32),
+        (need, members_placed): (&Need<'a>, u32),
     ) -> Result<Arc<[Reason]>, Arc<[Reason]>> {
         if let Some(claim) = &self.claim
-            && place(&self.ledger, need).is_ok()
+            && has_room(&self.ledger, need)
         {
             return Ok([Reason::Reserved { job: claim.job, at: claim.at }].into());
         }
@@ -204,8 +217,8 @@ impl<'a> Planner<'a> {
             self.claim = claim::find(self, job, need);
         }
         let help = match () {
-            () if place(&self.idle_pool(), need).is_ok() => Help::OthersEnd,
-            () if place(&self.whole_pool(), need).is_ok() => Help::CardsReturn,
+            () if has_room(&self.idle_pool(), need) => Help::OthersEnd,
+            () if has_room(&self.whole_pool(), need) => Help::CardsReturn,
             () => Help::AskLess,
         };
         Ok([crate::explain::cards(&self.ledger, need, (members_placed, vec![help]))].into())

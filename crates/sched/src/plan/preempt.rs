@@ -6,7 +6,7 @@ use cotenant_types::{Class, JobId, Moment, Placement};
 
 use super::{Planner, Preemption};
 use crate::ledger::Ledger;
-use crate::place::{Need, place};
+use crate::place::{Need, has_room, place};
 use crate::state::{Job, Phase};
 
 /// Most jobs that are considered, the youngest: choosing takes a look at the pool for each.
@@ -77,11 +77,13 @@ fn release(ledger: &mut Ledger, job: &Job) {
 fn fewest<'a>(base: &Ledger, candidates: &[&'a Job], need: &Need<'_>) -> Option<Vec<&'a Job>> {
     let mut all = base.clone();
     candidates.iter().for_each(|job| release(&mut all, job));
-    place(&all, need).ok()?;
+    if !has_room(&all, need) {
+        return None;
+    }
     let alone = candidates.iter().find(|job| {
         let mut trial = base.clone();
         release(&mut trial, job);
-        place(&trial, need).is_ok()
+        has_room(&trial, need)
     });
     if let Some(job) = alone {
         return Some(vec![job]);
@@ -90,7 +92,7 @@ fn fewest<'a>(base: &Ledger, candidates: &[&'a Job], need: &Need<'_>) -> Option<
     for &job in candidates.iter().rev() {
         let placement = job.placement().expect("candidates run");
         all.take(placement);
-        if place(&all, need).is_err() {
+        if !has_room(&all, need) {
             all.give_back(placement);
             victims.push(job);
         }

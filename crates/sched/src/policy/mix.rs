@@ -21,13 +21,18 @@ type TargetKey<'a> = (u64, u32, u32, &'a str, u64);
 impl Mix {
     /// The mix of jobs, each with its models as they were written.
     pub fn of<'a>(jobs: impl Iterator<Item = (&'a Demand, &'a str)>) -> Self {
+        Self::counted(jobs.map(|job| (job, 1)))
+    }
+
+    /// The same of jobs of which each came so often, at least once.
+    pub(crate) fn counted<'a>(jobs: impl Iterator<Item = ((&'a Demand, &'a str), u64)>) -> Self {
         let mut kinds = BTreeMap::new();
         let mut groups: BTreeMap<TargetKey<'a>, (u64, &'a Demand)> = BTreeMap::new();
-        for (demand, models) in jobs {
-            *kinds.entry(demand.clone()).or_default() += 1;
+        for ((demand, models), count) in jobs {
+            *kinds.entry(demand.clone()).or_default() += count;
             let Demand { cpu_milli, compute, cards, card_memory_mib, .. } = *demand;
             let key = (cpu_milli, compute, cards, models, card_memory_mib);
-            groups.entry(key).or_insert((0, demand)).0 += 1;
+            groups.entry(key).or_insert((0, demand)).0 += count;
         }
         Self { kinds, target: target(groups) }
     }

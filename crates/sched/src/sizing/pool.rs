@@ -6,7 +6,7 @@ use cotenant_types::{Card, JobId, JobTerms, Moment, Quota};
 
 use super::demand::{Arrival, Demand};
 use super::findings::Tally;
-use crate::{Command, Event, Exit, News, Plan, State, plan, step};
+use crate::{Command, Event, Exit, News, Placing, Plan, State, plan, step};
 
 /// Most jobs that wait at a time: a pool where more do is given up as too small.
 pub const QUEUE_MAX: u64 = 5_000;
@@ -209,7 +209,8 @@ impl<'a> Pool<'a> {
 
     /// What the production planner proposes.
     fn proposal(&self) -> Plan {
-        plan(&self.state, self.now)
+        // A pool without a history chooses cards as this does, whatever its policy.
+        plan(&self.state, self.now, &mut Placing::default())
     }
 
     /// Tells the pool what happened, and what its machines answer to what they are told then.

@@ -59,4 +59,5 @@ stories! {
     resized_while_running
     the_fewest_and_youngest_make_room
     what_is_foretold_must_fit
+    what_is_taken_is_worth_least
 }

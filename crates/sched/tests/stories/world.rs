@@ -4,12 +4,13 @@
 //! `submit TENANT [key=value…]`, `plan`, `started JOB…`, `failed JOB`, `exit JOB CODE`,
 //! `exit-on NODE JOB CODE`, `oom JOB`,
 //! `lost NODE`, `runs NODE [JOB:GENERATION…]`, `tick SECONDS`, `cancel JOB`, `resize JOB key=value…`,
-//! `latency JOB MS`, `busy-card JOB`, `busy JOB`, `drain NODE on|off`, `show`, `explain JOB`.
+//! `policy NAME`, `expect COPIES [key=value…]`, `latency JOB MS`, `busy-card JOB`, `busy JOB`, `drain NODE on|off`, `show`, `explain JOB`.
 
 use std::fmt::Write as _;
 
 use cotenant_sched::{
-    Command, Effects, Event, Exit, Job, Phase, Plan, Reason, Run, StartFailure, State, plan, step,
+    Command, Effects, Event, Exit, Job, Phase, Placing, Plan, PoolPolicy, Reason, Run,
+    StartFailure, State, plan, step,
 };
 use cotenant_types::{
     Amount, Ask, Card, CardKind, CardShare, Class, Generation, Idle, JobId, JobTerms, Load,
@@ -22,6 +23,8 @@ pub(crate) struct World {
     state: State,
     now: Moment,
     last: Plan,
+    placing: Placing,
+    expected: Vec<Ask>,
 }
 
 impl World {
@@ -37,6 +40,17 @@ impl World {
             ("submit", [tenant, rest @ ..]) => {
                 let job = self.state.next_job();
                 Event::JobSubmitted { job, terms: terms(tenant, rest) }
+            }
+            ("policy", [name]) => {
+                let policy: PoolPolicy = name.parse().unwrap();
+                self.placing = Placing::new(policy);
+                return String::new();
+            }
+            ("expect", [copies, rest @ ..]) => {
+                let asks = vec![ask(None, rest); copies.parse().unwrap()];
+                self.expected.extend(asks);
+                self.placing.expect_asks(self.expected.iter().cloned());
+                return String::new();
             }
             ("plan", []) => return self.plan(),
             ("started", ids) => {
@@ -102,7 +116,7 @@ impl World {
     fn plan(&mut self) -> String {
         let mut text = String::new();
         loop {
-            self.last = plan(&self.state, self.now);
+            self.last = plan(&self.state, self.now, &mut self.placing);
             if self.last.is_empty() {
                 return text;
             }

@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
         listen: arguments.listen,
         cards: arguments.cards.clone(),
         keep_runs: Seconds(arguments.keep_runs_days.saturating_mul(24 * 3600)),
+        policy: arguments.policy,
         metric_names: arguments.metrics_names.clone(),
     };
     let pool = up(&config)?;
