@@ -33,7 +33,10 @@ impl Queue {
     /// Takes the first job of a kind out, and lets the next be tried.
     pub(super) fn remove_first(&mut self, kind: u32) {
         let Some(waiting) = self.kinds.get_mut(&kind) else { return };
-        self.length -= u64::from(waiting.pop_front().is_some());
+        if let Some(job) = waiting.pop_front() {
+            self.untried.remove(&(job, kind));
+            self.length -= 1;
+        }
         match waiting.front() {
             Some(&job) => {
                 self.untried.insert((job, kind));
