@@ -354,7 +354,8 @@ fn spawn(folder: &RunFolder) -> io::Result<std::process::Child> {
         .spawn()
 }
 
-fn group_name(run: &Run, member: u32) -> String {
+/// The control group of a member of a run, where it has one.
+pub(crate) fn group_name(run: &Run, member: u32) -> String {
     format!("job-{}-{}-{member}", run.job, run.generation)
 }
 

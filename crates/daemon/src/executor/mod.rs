@@ -9,7 +9,7 @@ use cotenant_api::JobRequest;
 use cotenant_sched::{Command, Event, Run};
 
 pub(crate) use folder::{MARK, MEMBER, RunFolder};
-pub(crate) use local::LocalExecutor;
+pub(crate) use local::{LocalExecutor, group_name};
 pub use member::run_member;
 pub use supervise::{InternalError, supervise};
 

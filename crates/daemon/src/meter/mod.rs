@@ -20,7 +20,7 @@ use cotenant_sched::{Event, Job, Run};
 use cotenant_types::{Card, CardId, CardKind, Load, MemberSlices, Rung, Share};
 use tokio::sync::watch;
 
-use crate::executor::{MARK, MEMBER, RunFolder};
+use crate::executor::{MARK, MEMBER, RunFolder, group_name};
 use crate::keeper::{Message, now};
 use crate::live::{Live, Uses};
 use crate::store::Reader;
@@ -89,7 +89,7 @@ impl Metering {
             let is_grouped = member.slices.iter().any(|slice| slice.enforced_by == Rung::Cgroup);
             match groups.filter(|_| is_grouped) {
                 Some(groups) => {
-                    let tally = group_tally(&group_name(job, number), groups);
+                    let tally = group_tally(&group_name(&run_of(job, member), number), groups);
                     grouped.extend(tally.map(|tally| (self.key(job, number, member), tally)));
                 }
                 None => has_others = true,
@@ -102,8 +102,7 @@ impl Metering {
     }
 
     fn key(&self, job: &Job, number: u32, member: &MemberSlices) -> MemberKey {
-        let (id, generation, node) = (job.id, job.generation, member.node.clone());
-        let folder = RunFolder::of(&self.runs, &Run { job: id, generation, node });
+        let folder = RunFolder::of(&self.runs, &run_of(job, member));
         (folder.mark(), number.to_string())
     }
 
@@ -157,8 +156,9 @@ fn members(holders: &[Job]) -> impl Iterator<Item = (&Job, u32, &MemberSlices)> 
     })
 }
 
-fn group_name(job: &Job, number: u32) -> String {
-    format!("job-{}-{}-{number}", job.id, job.generation)
+/// The run that a member belongs to.
+fn run_of(job: &Job, member: &MemberSlices) -> Run {
+    Run { job: job.id, generation: job.generation, node: member.node.clone() }
 }
 
 /// What a control group's processes have used, those that ended included.

@@ -189,9 +189,7 @@ fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
 #[cfg(test)]
 mod tests {
     use cotenant_sched::{Event, State, step};
-    use cotenant_types::{
-        Ask, CardShare, Class, JobTerms, Moment, Place, Policy, Quota, TenantName,
-    };
+    use cotenant_types::{Moment, Quota, TenantName};
     use rusqlite::params;
 
     use super::*;
@@ -218,7 +216,10 @@ mod tests {
         let set = Event::TenantSet { tenant: tenant.clone(), quota: Quota::default() };
         step(&mut state, Moment(0), set).unwrap();
         for cards in 1..=10 {
-            let (job, terms) = (state.next_job(), terms(&tenant, cards));
+            let request = format!("command = ['x']\ncards = {cards}");
+            let request = cotenant_api::parse_job(&request).unwrap();
+            let terms = request.resolve(Some(&tenant), Moment(0)).unwrap().terms;
+            let job = state.next_job();
             step(&mut state, Moment(0), Event::JobSubmitted { job, terms }).unwrap();
             // What has ended counts as well.
             let query = "insert into jobs (id, tenant, name, kind, class, priority, state, asks, \
@@ -238,33 +239,6 @@ mod tests {
         check(7001, 100, &[10, 9, 8]);
         check(7000, 1, &[10]);
         check(10_001, 100, &[]);
-    }
-
-    /// A job of so many whole cards.
-    fn terms(tenant: &TenantName, cards: u32) -> JobTerms {
-        JobTerms {
-            tenant: tenant.clone(),
-            ask: Ask {
-                members: 1,
-                cards,
-                share: CardShare::Whole,
-                policy: Policy::Fixed,
-                place: Place::Binpack,
-                same: None,
-                prefer: None,
-                foretold: None,
-                models: Vec::new(),
-                rung_min: None,
-            },
-            class: Class::Offline,
-            priority: 0,
-            time_limit: None,
-            deadline: None,
-            retries: 0,
-            preempt: None,
-            idle: None,
-            watermark: None,
-        }
     }
 
     #[test]
