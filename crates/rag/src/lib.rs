@@ -14,6 +14,7 @@
 pub mod bm25;
 pub mod data;
 pub mod job;
+pub mod measures;
 pub mod mining;
 pub mod models;
 pub mod report;

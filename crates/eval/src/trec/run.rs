@@ -64,6 +64,11 @@ impl Run {
         &self.tag
     }
 
+    /// The queries, in the order of their names.
+    pub fn queries(&self) -> impl Iterator<Item = &str> {
+        self.queries.keys().map(String::as_str)
+    }
+
     /// The documents of a query, best first; none if the run lacks it.
     pub fn ranking(&self, query: &str, ties: Ties) -> Vec<&str> {
         self.ranked(query, ties).into_iter().map(|ranked| ranked.document).collect()
