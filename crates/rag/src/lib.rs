@@ -20,4 +20,5 @@ pub mod models;
 pub mod report;
 pub mod retrieval;
 pub mod tokens;
+pub mod tracking;
 pub mod workspace;

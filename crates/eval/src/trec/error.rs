@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{LINE_BYTES_MAX, LINES_MAX};
+use super::{ID_BYTES_MAX, LINE_BYTES_MAX, LINES_MAX};
 
 /// Most characters of the text that a message repeats.
 const SHOWN_CHARACTERS_MAX: usize = 40;
@@ -52,6 +52,13 @@ pub enum TrecError {
         /// Its bytes.
         bytes: usize,
     },
+    /// An id or a tag has too many bytes.
+    IdTooLong {
+        /// The line.
+        line: usize,
+        /// Its bytes.
+        bytes: usize,
+    },
     /// There are too many lines.
     TooManyLines,
     /// No line says anything.
@@ -66,7 +73,8 @@ impl TrecError {
             | Self::Score { line, .. }
             | Self::Grade { line, .. }
             | Self::Repeated { line, .. }
-            | Self::LineTooLong { line, .. } => Some(*line),
+            | Self::LineTooLong { line, .. }
+            | Self::IdTooLong { line, .. } => Some(*line),
             Self::TooManyLines | Self::Empty => None,
         }
     }
@@ -96,6 +104,12 @@ impl fmt::Display for TrecError {
             ),
             Self::LineTooLong { line, bytes } => {
                 write!(formatter, "line {line} has {bytes} bytes, more than {LINE_BYTES_MAX}")
+            }
+            Self::IdTooLong { line, bytes } => {
+                write!(
+                    formatter,
+                    "line {line} has an id of {bytes} bytes, more than {ID_BYTES_MAX}"
+                )
             }
             Self::TooManyLines => write!(formatter, "there are more than {LINES_MAX} lines"),
             Self::Empty => write!(formatter, "no line says anything"),

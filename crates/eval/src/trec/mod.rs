@@ -21,6 +21,9 @@ use crate::ranking::Ties;
 
 /// Longest line, in bytes.
 pub const LINE_BYTES_MAX: usize = 4096;
+/// Longest id of a query or document, and longest tag, in bytes: so a line that was read can be
+/// written within [`LINE_BYTES_MAX`] whatever its rank.
+pub const ID_BYTES_MAX: usize = 1024;
 /// Most lines of a text.
 pub const LINES_MAX: usize = 50_000_000;
 
@@ -46,7 +49,7 @@ struct Numbered<'a> {
 
 impl<'a> Numbered<'a> {
     fn new(text: &'a str) -> Self {
-        Self { lines: text.trim_start_matches('\u{feff}').lines(), number: 0 }
+        Self { lines: text.lines(), number: 0 }
     }
 }
 
@@ -63,7 +66,9 @@ impl<'a> Iterator for Numbered<'a> {
             if line.len() > LINE_BYTES_MAX {
                 return Some(Err(TrecError::LineTooLong { line: self.number, bytes: line.len() }));
             }
-            if !line.trim().is_empty() {
+            // Some editors begin a file with a mark, and files are often joined.
+            let line = line.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
+            if !line.is_empty() {
                 return Some(Ok((self.number, line)));
             }
         }
@@ -83,6 +88,14 @@ fn exactly<'a, const N: usize>(
     let found: Vec<&str> = columns.collect();
     let count = found.len();
     found.try_into().map_err(|_| TrecError::Columns { line, found: count, expected: N })
+}
+
+/// An id or a tag, if it is short enough.
+fn named(text: &str, line: usize) -> Result<String, TrecError> {
+    match text.len() {
+        0..=ID_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(TrecError::IdTooLong { line, bytes }),
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +122,8 @@ mod tests {
         let error = Run::parse(&long).unwrap_err();
         assert!(matches!(error, TrecError::LineTooLong { line: 2, bytes: 4109 }), "{error:?}");
         assert!(error.to_string().contains("line 2") && error.to_string().contains("4096"));
+        let long = format!("1 Q0 {} 1 0.5 x\n", "d".repeat(ID_BYTES_MAX + 1));
+        let error = Run::parse(&long).unwrap_err();
+        assert!(matches!(error, TrecError::IdTooLong { line: 1, bytes: 1025 }), "{error:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Numbered, TrecError, columns, exactly};
+use super::{Numbered, TrecError, columns, exactly, named};
 
 /// How the header of BEIR's judgments begins.
 const BEIR_HEADER: &str = "query-id\t";
@@ -33,8 +33,9 @@ impl Qrels {
             };
             let whole = grade.parse();
             let whole = whole.map_err(|_| TrecError::Grade { line, value: grade.to_owned() })?;
-            let documents = queries.entry(query.to_owned()).or_default();
-            if let Some((_, first_line)) = documents.insert(document.to_owned(), (whole, line)) {
+            let documents = queries.entry(named(query, line)?).or_default();
+            let judged = documents.insert(named(document, line)?, (whole, line));
+            if let Some((_, first_line)) = judged {
                 let (query, document) = (query.to_owned(), document.to_owned());
                 return Err(TrecError::Repeated { line, first_line, query, document });
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Numbered, TrecError, columns};
+use super::{Numbered, TrecError, columns, named};
 use crate::ranking::{Ranked, Ties, rank};
 
 /// What one system found for each query.
@@ -47,11 +47,11 @@ impl Run {
                 .filter(|score| score.is_finite())
                 .ok_or_else(|| TrecError::Score { line, value: score.to_owned() })?;
             if run.queries.is_empty() {
-                run.tag = tag.to_owned();
+                run.tag = named(tag, line)?;
             }
-            let documents = run.queries.entry(query.to_owned()).or_default();
+            let documents = run.queries.entry(named(query, line)?).or_default();
             let scored = Scored { score, line };
-            if let Some(first) = documents.insert(document.to_owned(), scored) {
+            if let Some(first) = documents.insert(named(document, line)?, scored) {
                 let (query, document) = (query.to_owned(), document.to_owned());
                 return Err(TrecError::Repeated { line, first_line: first.line, query, document });
             }
@@ -88,7 +88,8 @@ impl fmt::Display for Run {
         for query in self.queries.keys() {
             for (ranked, place) in self.ranked(query, Ties::SmallerFirst).iter().zip(1..) {
                 let Ranked { document, score } = ranked;
-                writeln!(formatter, "{query} Q0 {document} {place} {score} {}", self.tag)?;
+                // Written for debugging, a large number has an exponent instead of forty digits.
+                writeln!(formatter, "{query} Q0 {document} {place} {score:?} {}", self.tag)?;
             }
         }
         Ok(())
@@ -106,7 +107,7 @@ mod tests {
         assert_eq!(run.tag(), "mine");
         assert_eq!(run.ranking("q2", Ties::default()), ["a", "b"]);
         assert_eq!(run.ranking("q3", Ties::default()), [""; 0]);
-        let written = "q1 Q0 a 1 -2 mine\nq2 Q0 a 1 0.5 mine\nq2 Q0 b 2 0.001 mine\n";
+        let written = "q1 Q0 a 1 -2.0 mine\nq2 Q0 a 1 0.5 mine\nq2 Q0 b 2 0.001 mine\n";
         assert_eq!(run.to_string(), written);
         assert_eq!(Run::parse(written).unwrap(), run);
     }

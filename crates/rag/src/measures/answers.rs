@@ -6,9 +6,10 @@ use std::sync::atomic::AtomicBool;
 use cotenant_eval::text::{Bleu, Language, Overlap, Pair, Rouge, Stemming, meteor, words};
 use serde::Serialize;
 
-use super::columns::{Gain, Mean};
+use super::columns::{self, Gain, Mean};
 use super::error::MeasureError;
 use crate::data::lines::{Lines, ObjectLine};
+use crate::tracking::Measured;
 
 /// Longest answer or reference: the longest common subsequence takes time in proportion to the
 /// product of both lengths.
@@ -40,6 +41,21 @@ pub struct AnswersReport {
     pub files: Vec<AnswersQuality>,
     /// What the second gains, if there are two.
     pub gains: Option<Vec<Gain>>,
+}
+
+impl AnswersReport {
+    /// What of it is worth keeping: the means of the last file, and its gains over the first.
+    pub fn measured(&self) -> Measured {
+        let last = self.files.last().expect("a report has one file or two");
+        let name = |file: &Path| file.file_name().unwrap_or_default().display().to_string();
+        let mut parameters = vec![("answers".to_owned(), self.answers.to_string())];
+        for (file, place) in self.files.iter().zip(1..) {
+            parameters.push((format!("file_{place}"), name(&file.file)));
+        }
+        let mut metrics = columns::measured(&last.means, self.gains.as_deref(), "");
+        metrics.push(("corpus_bleu".to_owned(), last.corpus_bleu));
+        Measured { name: name(&last.file), parameters, metrics }
+    }
 }
 
 /// How good the answers of one file are.
@@ -198,6 +214,7 @@ mod tests {
         let rouge = |place: usize| &report.files[place].means[2];
         assert_eq!((rouge(0).metric.as_str(), rouge(0).mean, rouge(1).mean), ("rouge1", 0.5, 0.5));
         assert!(report.files[1].corpus_bleu > 0.7, "{report:?}");
+        assert_eq!(report.measured().name, "two");
         let gains = report.gains.unwrap();
         assert_eq!((gains[2].difference, gains[2].randomisation_p), (0.0, 1.0));
 

@@ -65,6 +65,16 @@ impl Gain {
     }
 }
 
+/// Names and values for a record of measurements.
+pub(super) fn measured(means: &[Mean], gains: Option<&[Gain]>, suffix: &str) -> Vec<(String, f64)> {
+    let means = means.iter().map(|mean| (format!("{}{suffix}", mean.metric), mean.mean));
+    let gains = gains.into_iter().flatten().flat_map(|gain| {
+        let name = format!("{}{suffix}_gain", gain.metric);
+        [(name.clone(), gain.difference), (format!("{name}_p"), gain.randomisation_p)]
+    });
+    means.chain(gains).collect()
+}
+
 /// The mean and its interval; where all numbers are the same, there is nothing to correct.
 fn interval(column: &[f64]) -> (f64, f64, f64) {
     let mean = column.iter().sum::<f64>() / column.len() as f64;

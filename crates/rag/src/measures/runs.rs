@@ -8,8 +8,9 @@ use cotenant_eval::trec::{Qrels, Run, TrecError, judged};
 use cotenant_eval::{Evaluation, Judged, Metric, Ties};
 use serde::Serialize;
 
-use super::columns::{Gain, Mean};
+use super::columns::{self, Gain, Mean};
 use super::error::MeasureError;
+use crate::tracking::Measured;
 
 /// Largest file of a run or of judgments.
 const FILE_BYTES_MAX: u64 = 512 << 20;
@@ -40,6 +41,21 @@ pub struct RunsReport {
     pub runs: Vec<RunQuality>,
     /// What the second gains, if there are two.
     pub gains: Option<Vec<Gain>>,
+}
+
+impl RunsReport {
+    /// What of it is worth keeping: the means of the last run, and its gains over the first.
+    pub fn measured(&self) -> Measured {
+        let last = self.runs.last().expect("a report has one run or two");
+        let mut parameters = vec![("depth".to_owned(), self.depth.to_string())];
+        parameters.push(("queries".to_owned(), self.queries.to_string()));
+        for (run, place) in self.runs.iter().zip(1..) {
+            parameters.push((format!("run_{place}"), run.tag.clone()));
+        }
+        let suffix = format!("_{}", self.depth);
+        let metrics = columns::measured(&last.means, self.gains.as_deref(), &suffix);
+        Measured { name: last.tag.clone(), parameters, metrics }
+    }
 }
 
 /// How good one run is.
@@ -135,7 +151,12 @@ mod tests {
         };
         let report = compare_runs(&question).unwrap();
         assert_eq!((report.queries, report.runs[1].missing), (3, 1));
-        let gain = &report.gains.unwrap()[0];
+        let gain = &report.gains.as_ref().unwrap()[0];
+        let measured = report.measured();
+        assert_eq!(measured.parameters[3], ("run_2".to_owned(), "run".to_owned()));
+        assert_eq!(measured.metrics.len(), 18);
+        assert_eq!(measured.metrics[0], ("ndcg_10".to_owned(), 2.0 / 3.0));
+        assert_eq!(measured.metrics[7].0, "ndcg_10_gain_p");
         assert_eq!((gain.metric.as_str(), gain.randomisation_p), ("ndcg", 1.0));
         assert!((gain.difference - 1.0 / 3.0).abs() < 1e-12, "{gain:?}");
 
