@@ -2,7 +2,7 @@
 
 use cotenant_rag::measures::{Gain, Mean};
 
-use crate::table::{score, table};
+use crate::table::{chance, score, table};
 
 /// Rows of means below the names of their files or runs.
 pub(super) fn means_table(kind: &str, named: &[(String, &[Mean])]) -> String {
@@ -34,8 +34,8 @@ pub(super) fn gains_table(gains: &[Gain]) -> String {
             signed(gain.difference),
             signed(gain.low),
             signed(gain.high),
-            score(Some(gain.randomisation_p)),
-            score(gain.student_p),
+            chance(Some(gain.randomisation_p)),
+            chance(gain.student_p),
             gain.effect.map_or_else(|| score(None), signed),
         ]
     };
