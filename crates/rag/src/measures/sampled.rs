@@ -1,7 +1,7 @@
 //! Which queries to judge to tell two runs apart, and what their judgments say of all queries.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cotenant_eval::trec::{Qrels, Run};
 use cotenant_eval::{Judged, Known, Metric, Resampling, Sample, Ties};
@@ -96,7 +96,7 @@ pub fn draw_queries(question: &SampledQuestion) -> Result<Vec<DrawnQuery>, Measu
 /// judgments at all.
 pub fn estimate_gain(
     question: &SampledQuestion,
-    qrels_file: &PathBuf,
+    qrels_file: &Path,
 ) -> Result<SampledReport, MeasureError> {
     let Drawing { runs, queries, sample } = Drawing::new(question)?;
     let qrels = read(qrels_file, Qrels::parse)?;
@@ -104,7 +104,7 @@ pub fn estimate_gain(
         sample.drawn().iter().map(|drawn| queries[drawn.query].as_str()).collect();
     let mut unjudged = drawn.iter().filter(|query| !qrels.queries().contains_key(**query));
     if let Some(first) = unjudged.next() {
-        let (path, first) = (qrels_file.clone(), (*first).to_owned());
+        let (path, first) = (qrels_file.to_owned(), (*first).to_owned());
         return Err(MeasureError::NotJudged { path, count: 1 + unjudged.count(), first });
     }
     let score = |run: &Run, query: &str, metric: Metric| {
