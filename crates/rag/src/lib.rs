@@ -19,6 +19,7 @@ pub mod mining;
 pub mod models;
 pub mod report;
 pub mod retrieval;
+pub mod serve;
 pub mod tokens;
 pub mod tracking;
 pub mod workspace;

@@ -1,0 +1,144 @@
+//! The contract as OpenAPI 3.1, put together from the routes and the wire types.
+
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::route::{Audience, Method, Route};
+use super::wire::{
+    EmbedRequest, EmbeddingsRequest, EmbeddingsResponse, InfoView, LoadAdapterRequest, ModelList,
+    OpenAiError, RankView, RerankRequest, SimilarityRequest, TeiError, TokenView, TokenizeRequest,
+    UnloadAdapterRequest,
+};
+
+/// What goes over the wire as a body.
+enum Content {
+    Nothing,
+    Json(Value),
+    Text,
+}
+
+/// The whole document.
+pub fn openapi() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut schemas = settings.into_generator();
+    let mut paths = Map::new();
+    for route in Route::ALL {
+        let method = match route.method() {
+            Method::Get => "get",
+            Method::Post => "post",
+        };
+        let path = paths.entry(route.path()).or_insert_with(|| json!({}));
+        path[method] = operation(route, &mut schemas);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cotenant serve",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "One base model and the adapters of many tenants.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas.take_definitions(true),
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+        },
+        "security": [{}, { "token": [] }],
+    })
+}
+
+fn operation(route: Route, schemas: &mut SchemaGenerator) -> Value {
+    let mut responses = Map::new();
+    responses.insert("200".into(), described("done", answer(route, schemas)));
+    for (code, about) in failures(route) {
+        let error = match route.path().starts_with("/v1/") {
+            true => schemas.subschema_for::<OpenAiError>(),
+            false => schemas.subschema_for::<TeiError>(),
+        };
+        responses.insert(code.into(), described(about, Content::Json(error.to_value())));
+    }
+    let mut operation = json!({
+        "operationId": format!("{route:?}"),
+        "summary": route.about(),
+        "responses": responses,
+    });
+    if let Some(schema) = question(route, schemas) {
+        operation["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+    }
+    operation
+}
+
+fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
+    let schema = match route {
+        Route::Embeddings => schemas.subschema_for::<EmbeddingsRequest>(),
+        Route::Embed => schemas.subschema_for::<EmbedRequest>(),
+        Route::Similarity => schemas.subschema_for::<SimilarityRequest>(),
+        Route::Rerank => schemas.subschema_for::<RerankRequest>(),
+        Route::Tokenize => schemas.subschema_for::<TokenizeRequest>(),
+        Route::LoadAdapter => schemas.subschema_for::<LoadAdapterRequest>(),
+        Route::UnloadAdapter => schemas.subschema_for::<UnloadAdapterRequest>(),
+        Route::Health | Route::Info | Route::Metrics | Route::OpenApi | Route::Models => {
+            return None;
+        }
+    };
+    Some(schema.to_value())
+}
+
+fn answer(route: Route, schemas: &mut SchemaGenerator) -> Content {
+    let schema = match route {
+        Route::Info => schemas.subschema_for::<InfoView>(),
+        Route::Models => schemas.subschema_for::<ModelList>(),
+        Route::Embeddings => schemas.subschema_for::<EmbeddingsResponse>(),
+        Route::Embed => schemas.subschema_for::<Vec<Vec<f32>>>(),
+        Route::Similarity => schemas.subschema_for::<Vec<f32>>(),
+        Route::Rerank => schemas.subschema_for::<Vec<RankView>>(),
+        Route::Tokenize => schemas.subschema_for::<Vec<Vec<TokenView>>>(),
+        Route::OpenApi => return Content::Json(json!({ "type": "object" })),
+        Route::Metrics | Route::LoadAdapter | Route::UnloadAdapter => return Content::Text,
+        Route::Health => return Content::Nothing,
+    };
+    Content::Json(schema.to_value())
+}
+
+/// The errors that a route may answer with.
+fn failures(route: Route) -> Vec<(&'static str, &'static str)> {
+    let mut failures = vec![("429", "too much is asked now; Retry-After says when to try again")];
+    if route.audience() != Audience::Public {
+        failures.push(("401", "the server wants a token"));
+    }
+    failures.push(("403", "the caller may not do this"));
+    if route.method() == Method::Post {
+        failures.extend([
+            ("400", "the body is not what it must be"),
+            ("404", "there is no such model, or it is another tenant's"),
+            ("413", "the body or its texts are too large"),
+            ("415", "the body is not application/json"),
+            ("424", "the model or adapter cannot do it"),
+            ("503", "the server is ending, or the deadline has passed"),
+        ]);
+        if !route.path().starts_with("/v1/") {
+            failures.push(("422", "a value cannot be used"));
+        }
+    }
+    if route == Route::LoadAdapter {
+        failures.push(("409", "there is an adapter of that name"));
+    }
+    failures.sort_unstable();
+    failures
+}
+
+fn described(about: &str, content: Content) -> Value {
+    match content {
+        Content::Nothing => json!({ "description": about }),
+        Content::Json(schema) => json!({
+            "description": about, "content": { "application/json": { "schema": schema } }
+        }),
+        Content::Text => json!({
+            "description": about,
+            "content": { "text/plain": { "schema": { "type": "string" } } },
+        }),
+    }
+}
