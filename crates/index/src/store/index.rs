@@ -33,6 +33,9 @@ struct Root {
     opened: BTreeMap<String, Arc<Opening>>,
     /// Whether nobody knows which manifest the disk keeps.
     is_stopped: bool,
+    /// The namespace that one of those manifests has and the other has not: it takes no writes,
+    /// which might be lost with it.
+    in_doubt: Option<String>,
 }
 
 /// A namespace that is opened once, by whoever asks first.
@@ -60,7 +63,8 @@ impl Index {
         }
         let manifest = RootManifest::default();
         manifest::swap(&folder, &manifest).map_err(|failed| failed.error)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = path.parent() {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             let sync = IndexError::disk("sync", parent);
             folder.disk.sync_folder(parent).map_err(sync)?;
         }
@@ -99,7 +103,8 @@ impl Index {
     }
 
     fn new(folder: Folder, manifest: RootManifest, lock: Box<dyn Debug + Send + Sync>) -> Self {
-        let root = Root { manifest, opened: BTreeMap::new(), is_stopped: false };
+        let (opened, is_stopped, in_doubt) = (BTreeMap::new(), false, None);
+        let root = Root { manifest, opened, is_stopped, in_doubt };
         Self { folder, root: Mutex::new(root), _lock: lock }
     }
 
@@ -136,20 +141,35 @@ impl Index {
         let number = manifest.next_folder;
         manifest.next_folder += 1;
         manifest.namespaces.insert(name.to_owned(), number);
+        // All that can fail comes before the index names it.
         let below = self.folder.below(&folder_name(number));
-        if let Err(error) = Namespace::create(&below, embedding) {
-            self.folder.discard_folder(&folder_name(number));
-            return Err(error);
+        let made = Namespace::create(&below, embedding).and_then(|()| Namespace::open(name, below));
+        let swapped = made.and_then(|namespace| {
+            self.swap(&mut root, manifest)?;
+            Ok(Arc::new(namespace))
+        });
+        match swapped {
+            Ok(namespace) => {
+                let opening = Mutex::new(Some(Arc::clone(&namespace)));
+                root.opened.insert(name.to_owned(), Arc::new(opening));
+                Ok(namespace)
+            }
+            Err(error) => {
+                if !root.is_stopped {
+                    self.folder.discard_folder(&folder_name(number));
+                }
+                Err(error)
+            }
         }
-        self.swap(&mut root, manifest)?;
-        drop(root);
-        self.namespace(name)
     }
 
     /// A namespace that is there.
     pub fn namespace(&self, name: &str) -> Result<Arc<Namespace>, IndexError> {
         let (opening, number) = {
             let mut root = self.root();
+            if root.in_doubt.as_deref() == Some(name) {
+                return Err(IndexError::Stopped { folder: self.folder.path().to_owned() });
+            }
             let Some(&number) = root.manifest.namespaces.get(name) else {
                 let known = root.manifest.namespaces.keys().cloned().collect();
                 return Err(IndexError::UnknownNamespace { name: name.to_owned(), known });
@@ -174,14 +194,17 @@ impl Index {
             let known = manifest.namespaces.into_keys().collect();
             return Err(IndexError::UnknownNamespace { name: name.to_owned(), known });
         };
-        self.swap(&mut root, manifest)?;
-        let opening = root.opened.remove(name);
-        drop(root);
-        if let Some(opening) = opening
-            && let Some(namespace) = &*opening.lock().expect("no opening panicked")
-        {
-            namespace.on_dropped();
+        let swapped = self.swap(&mut root, manifest);
+        if swapped.is_ok() || root.is_stopped {
+            root.in_doubt = swapped.is_err().then(|| name.to_owned());
+            if let Some(opening) = root.opened.remove(name)
+                && let Some(namespace) = &*opening.lock().expect("no opening panicked")
+            {
+                namespace.on_dropped();
+            }
         }
+        drop(root);
+        swapped?;
         self.folder.discard_folder(&folder_name(number));
         Ok(())
     }

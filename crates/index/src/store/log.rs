@@ -63,8 +63,9 @@ impl Log {
         let mut file = folder.reopen(&name)?;
         if whole < bytes.len() {
             file.cut(whole as u64).map_err(IndexError::disk("write", &path))?;
-            file.sync().map_err(IndexError::disk("sync", &path))?;
         }
+        // What was read may be no more than what the system remembers of a sync that failed.
+        file.sync().map_err(IndexError::disk("sync", &path))?;
         let mark = folder.create(&mark_name(number))?;
         let next = records.len() as u64;
         let mut log = Self { file, mark, path, number, bytes: 0, next, is_broken: false };
@@ -77,12 +78,14 @@ impl Log {
         self.next == 0
     }
 
-    /// Appends a record and returns once it is durable.
+    /// Whether nobody knows what the disk kept of the last record.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Appends a record and returns once it is durable; a broken log takes none.
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), IndexError> {
-        if self.is_broken {
-            let folder = self.path.parent().unwrap_or(&self.path).to_owned();
-            return Err(IndexError::Stopped { folder });
-        }
+        debug_assert!(!self.is_broken, "a record for a broken log");
         let payload = record.encode();
         if payload.len() > RECORD_BYTES_MAX {
             let (value, max) = (payload.len() as u64, RECORD_BYTES_MAX as u64);

@@ -1,8 +1,9 @@
 //! Which files are merged: a pure function of their sizes.
 //!
-//! A file of size s is in tier floor(log4(s / least)). Four neighbours of one tier or below become
-//! one file, so that a document is written again a logarithmic number of times and the number of
-//! files grows with the logarithm of their size. A file that is half dead is written anew.
+//! A file of size s is in tier floor(log4(s / least)). Neighbours of one tier or below become one
+//! file once they make one of a higher tier, so that a document is written again a logarithmic
+//! number of times and the number of files grows with the logarithm of their size. Four of the
+//! lowest tier become one in any case. A file that is half dead is written anew.
 
 use std::ops::Range;
 
@@ -33,7 +34,8 @@ pub(crate) fn next(sizes: &[Size], bytes_max: u64) -> Option<Range<usize>> {
         while start < sizes.len() {
             let end = (start..sizes.len()).find(|&at| !is_in(at)).unwrap_or(sizes.len());
             let end = fitting(sizes, start..end, bytes_max);
-            if end - start >= WIDTH {
+            let merged: u64 = sizes[start..end].iter().map(|size| size.live_bytes).sum();
+            if end - start >= WIDTH && (limit == 0 || tier(merged) > limit) {
                 return Some(start..end);
             }
             start = end.max(start + 1);
@@ -91,8 +93,11 @@ mod tests {
         check(&[64, 64, 64], None);
         check(&[64, 64, 64, 64], Some(0..4));
         check(&[256, 64, 64, 64], None);
-        check(&[256, 1, 64, 64, 64], Some(1..5));
-        check(&[64, 64, 256, 64, 64], Some(0..5));
+        check(&[256, 1, 64, 64, 64], None);
+        check(&[256, 1, 64, 64, 64, 64], Some(1..6));
+        check(&[64, 64, 256, 64, 64], None);
+        check(&[256, 256, 64, 256, 256], None);
+        check(&[250, 250, 64, 250, 250], Some(0..4));
         check(&[900, 64, 64, 64, 64], Some(1..5));
         check(&[900, 900, 900, 900], None);
         let half = Size { bytes: 100, live_bytes: 50 };

@@ -21,6 +21,14 @@ struct Flushed {
 }
 
 impl Namespace {
+    /// Writes what is in memory to files, so that opening need not read it from the log, and merges
+    /// files that have become many. It happens by itself whenever 64 MiB are there.
+    pub fn flush(&self) -> Result<(), IndexError> {
+        let mut writer = self.writing()?;
+        self.flush_with(&mut writer)?;
+        self.merge_with(&mut writer)
+    }
+
     /// Makes what is in memory durable as files, and begins a new log.
     pub(super) fn flush_with(&self, writer: &mut Writer) -> Result<(), IndexError> {
         if writer.log.is_empty() {

@@ -156,9 +156,17 @@ impl Namespace {
         Ok(state.live.len())
     }
 
-    /// Marks it as gone: whoever still holds it is told so.
+    /// Shows a test what it holds.
+    #[cfg(test)]
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.read().unwrap())
+    }
+
+    /// Marks it as gone: whoever still holds it is told so. A write that is under way ends before.
     pub(crate) fn on_dropped(&self) {
+        let writer = self.writer();
         self.is_dropped.store(true, Ordering::Release);
+        drop(writer);
     }
 
     fn read(&self) -> Result<RwLockReadGuard<'_, State>, IndexError> {
@@ -187,7 +195,9 @@ impl Namespace {
     fn writing(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let writer = self.writer();
         self.check_there()?;
-        match writer.is_stopped {
+        // Not even a write that would change nothing is acknowledged: whether it would change
+        // something depends on what the disk kept.
+        match writer.is_stopped || writer.log.is_broken() {
             true => Err(IndexError::Stopped { folder: self.folder.path().to_owned() }),
             false => Ok(writer),
         }
