@@ -7,6 +7,9 @@
 //! - A document is known by its [`Slot`] within a namespace; a slot is given once and never again.
 //! - Of equal scores the lower slot comes first, so that a search gives the same answer each time.
 
+mod bytes;
 mod hit;
+pub mod text;
 
+pub use bytes::Bytes;
 pub use hit::{Hit, Slot};
