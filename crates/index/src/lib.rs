@@ -12,6 +12,7 @@
 mod bytes;
 mod hit;
 mod store;
+pub mod text;
 
 pub use bytes::Bytes;
 pub use hit::{Hit, Slot};
