@@ -5,11 +5,13 @@
 //!
 //! # Invariants
 //! - A document is known by its [`Slot`] within a namespace; a slot is given once and never again.
+//! - What is made from documents, vectors' structures among it, can be made again from them.
 //! - Of equal scores the lower slot comes first, so that a search gives the same answer each time.
 //! - A write that was acknowledged is there after any crash, as a whole; no other is there in part.
 //! - Bytes on disk that are not those that were written are an error that names the file.
 
 mod bytes;
+pub mod dense;
 mod hit;
 mod store;
 pub mod text;
