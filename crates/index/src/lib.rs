@@ -12,6 +12,8 @@
 
 mod bytes;
 pub mod dense;
+pub mod filter;
+pub mod fusion;
 mod hit;
 mod store;
 pub mod text;
@@ -19,6 +21,6 @@ pub mod text;
 pub use bytes::Bytes;
 pub use hit::{Hit, Slot};
 pub use store::{
-    Change, Coverage, DamagedFile, Document, EmbeddingSpec, EmbeddingStats, Found, Index,
-    IndexError, Metric, Namespace, Query, Ranked, Receipt, Stats, Storage, Verified, limits,
+    Answer, Change, Coverage, DamagedFile, Document, EmbeddingSpec, EmbeddingStats, Found, Index,
+    IndexError, KindName, Namespace, Query, Receipt, Stats, Storage, Verified, Weights, limits,
 };

@@ -9,7 +9,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cotenant_index::{Change, Document, EmbeddingSpec, Index, Metric, Query, Storage};
+use cotenant_index::dense::Metric;
+use cotenant_index::filter::Filter;
+use cotenant_index::{Change, Document, EmbeddingSpec, Index, KindName, Query, Storage};
 
 const SEED: u64 = 7_112_026;
 const FLIPS: u64 = 40;
@@ -38,8 +40,9 @@ fn document(number: u64, is_dense: bool) -> Document {
 }
 
 fn spec(name: &str) -> EmbeddingSpec {
+    let kind = Some(if name == "one" { KindName::Hnsw } else { KindName::ExactInt8 });
     let (metric, storage) = (Metric::Cosine, Storage::Bf16);
-    EmbeddingSpec { name: name.to_owned(), dimensions: DIMENSIONS, metric, storage }
+    EmbeddingSpec { name: name.to_owned(), dimensions: DIMENSIONS, metric, storage, kind }
 }
 
 /// An index that has every kind of file, and of most of them several.
@@ -60,6 +63,11 @@ fn build(folder: &Path) {
                 let vectors: Vec<_> = missing.into_iter().enumerate().map(row).collect();
                 namespace.put_vectors("two", &vectors).unwrap();
             }
+            namespace.flush().unwrap();
+        }
+        if is_dense {
+            namespace.compact().unwrap();
+            namespace.add(&(400..450).map(|n| document(n, true)).collect::<Vec<_>>()).unwrap();
             namespace.flush().unwrap();
         }
         namespace.delete(&["id-3", "id-150", "id-250"]).unwrap();
@@ -84,14 +92,20 @@ fn answers(folder: &Path) -> Vec<Result<String, String>> {
                 continue;
             }
         };
-        let query = vector(77);
-        for vector in [None, Some(&query[..])].into_iter().take(1 + usize::from(name == "dense")) {
-            let found = namespace.search(&Query { vector, count: 20 });
-            answers.push(found.map(|found| format!("{found:?}")).map_err(|e| e.to_string()));
+        let values = vector(77);
+        let vector = (name == "dense").then_some(&values[..]);
+        let filter = Filter::parse(&serde_json::json!({"number": {"gte": 40}})).unwrap();
+        for (vector, text, filter) in [
+            (vector, None, None),
+            (None, Some("word3 about 150"), None),
+            (vector, Some("word1"), Some(&filter)),
+        ] {
+            let found = namespace.search(&Query { vector, text, filter, ..Query::default() });
+            answers.push(found.map(|answer| format!("{:?}", answer.found)).map_err(|e| e.to_string()));
         }
         for id in ["id-0", "id-3", "id-4", "id-199", "id-1001", "nothing"] {
             let found = namespace.get(id);
-            answers.push(found.map(|found| format!("{found:?}")).map_err(|e| e.to_string()));
+            answers.push(found.map(|answer| format!("{:?}", answer.found)).map_err(|e| e.to_string()));
         }
         let mut lines = Vec::new();
         let exported = namespace.export(&mut lines).map_err(|error| error.to_string());

@@ -4,7 +4,7 @@
 //! every write that returned, and of the one under way all or nothing. What a write does follows
 //! from its number, so that the plain model here knows it without being told.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cotenant_index::{Document, EmbeddingSpec, Index, Metric, Namespace, Storage};
+use cotenant_index::dense::Metric;
+use cotenant_index::{Document, EmbeddingSpec, Index, Namespace, Storage};
 
 const ROUNDS: u64 = 200;
 /// Most writes that a process begins before it is killed.
@@ -121,6 +122,7 @@ fn kill(seed: u64) {
         dimensions: DIMENSIONS,
         metric: Metric::Dot,
         storage: Storage::F32,
+        kind: None,
     };
     Index::create(&folder).unwrap().create_namespace("tenant", Some(&spec)).unwrap();
     let (mut model, mut next, mut caught) = (Model::new(), 0, 0);
@@ -163,9 +165,8 @@ fn run_and_kill(folder: &Path, seed: u64, round: u64, first: u64) -> u64 {
     child.kill().unwrap();
     child.wait().unwrap();
     let said = lines.map(|line| line.unwrap());
-    said.filter(|line| line.starts_with("done ")).fold(last, |_, line| {
-        line.trim_start_matches("done ").parse::<u64>().unwrap() + 1
-    })
+    said.filter(|line| line.starts_with("done "))
+        .fold(last, |_, line| line.trim_start_matches("done ").parse::<u64>().unwrap() + 1)
 }
 
 fn read(namespace: &Namespace) -> Model {

@@ -10,7 +10,8 @@ use super::limits::{
     TEXT_BYTES_MAX,
 };
 use super::record::Stored;
-use super::spec::{EmbeddingSpec, Metric};
+use super::spec::EmbeddingSpec;
+use crate::dense::{Dense, Metric};
 
 /// A document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +38,9 @@ pub struct Change {
     /// Another vector under the active embedding.
     pub vector: Option<Vec<f32>>,
 }
+
+/// Longest vector: the product of two such is far from the largest f32.
+pub(crate) const LENGTH_MAX: f64 = 1e18;
 
 /// How far a vector's length may be from 1 and count as 1, so that a vector that was made of unit
 /// length once keeps its bits.
@@ -90,7 +94,12 @@ pub(crate) fn check_spec(spec: &EmbeddingSpec) -> Result<(), IndexError> {
             let (value, max) = (value as u64, DIMENSIONS_MAX as u64);
             Err(IndexError::TooLarge { what, value, max, unit: "dimensions" })
         }
-        _ => Ok(()),
+        _ => {
+            let dense = Dense::new(spec.dense(0, 0));
+            dense
+                .map(|_| ())
+                .map_err(|error| IndexError::invalid(what, format!("cannot be searched: {error}")))
+        }
     }
 }
 
@@ -112,8 +121,11 @@ pub(crate) fn vector(
         return Err(invalid("has a value that is not finite".to_owned()));
     }
     let mut values = values.to_vec();
+    let length = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+    if length > LENGTH_MAX {
+        return Err(invalid(format!("has length {length:e}, more than {LENGTH_MAX:e}")));
+    }
     if spec.metric == Metric::Cosine {
-        let length = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         if length == 0.0 {
             return Err(invalid("has length 0, and no direction to compare".to_owned()));
         }
@@ -122,10 +134,7 @@ pub(crate) fn vector(
         }
     }
     spec.storage.round(&mut values);
-    match values.iter().all(|value| value.is_finite()) {
-        true => Ok(values),
-        false => Err(invalid("has a value too large for bfloat16".to_owned())),
-    }
+    Ok(values)
 }
 
 /// The metadata of a document that is kept in a file.

@@ -37,6 +37,13 @@ pub(crate) struct StoredRef<'a> {
     pub(crate) metadata: &'a str,
 }
 
+impl StoredRef<'_> {
+    pub(crate) fn to_owned(self) -> Stored {
+        let [id, text, metadata] = [self.id, self.text, self.metadata].map(str::to_owned);
+        Stored { id, text, metadata }
+    }
+}
+
 impl Stored {
     pub(crate) fn as_ref(&self) -> StoredRef<'_> {
         StoredRef { id: &self.id, text: &self.text, metadata: &self.metadata }

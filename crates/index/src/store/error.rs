@@ -48,7 +48,9 @@ pub enum IndexError {
         source: io::Error,
     },
     /// Bytes on disk are not those that were written.
-    #[error("{0}\nhint: restore the index from a copy, or drop the namespace and add its documents again")]
+    #[error(
+        "{0}\nhint: restore the index from a copy, or drop the namespace and add its documents again"
+    )]
     Damaged(#[from] DamagedFile),
     /// Another process has the index.
     #[error(
@@ -107,7 +109,9 @@ pub enum IndexError {
         name: String,
     },
     /// The embedding is in use.
-    #[error("the embedding {name:?} is the one that searches use\nhint: switch to another one first")]
+    #[error(
+        "the embedding {name:?} is the one that searches use\nhint: switch to another one first"
+    )]
     EmbeddingActive {
         /// The name.
         name: String,
@@ -170,7 +174,10 @@ fn hint_of(known: &[String]) -> String {
 }
 
 impl IndexError {
-    pub(crate) fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn disk(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Disk { action, path, source }
     }

@@ -13,7 +13,7 @@ pub const BATCH_ITEMS_MAX: usize = 10_000;
 /// Most bytes of texts, ids, metadata and vectors of one write.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
 /// Most values of a vector.
-pub const DIMENSIONS_MAX: usize = 8192;
+pub const DIMENSIONS_MAX: usize = crate::dense::DIMENSIONS_MAX;
 /// Most namespaces of an index.
 pub const NAMESPACES_MAX: usize = 100_000;
 /// Longest name of a namespace or an embedding, in bytes.
@@ -31,3 +31,5 @@ pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 pub(crate) const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX * 2 + BATCH_ITEMS_MAX * 64;
 /// Largest manifest, in bytes.
 pub(crate) const MANIFEST_BYTES_MAX: usize = 64 << 20;
+/// Memory that the kind of an embedding is chosen to stay within, in bytes.
+pub(crate) const DENSE_MEMORY_BYTES_MAX: usize = 4 << 30;

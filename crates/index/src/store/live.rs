@@ -63,7 +63,8 @@ impl LiveSet {
         let mut file = SealedWriter::create(folder, name, FileKind::Live)?;
         file.put(&self.count.to_le_bytes())?;
         for words in self.words.chunks(1024) {
-            file.put(bytemuck::cast_slice(&words.iter().map(|word| word.to_le()).collect::<Vec<_>>()))?;
+            let words: Vec<u64> = words.iter().map(|word| word.to_le()).collect();
+            file.put(bytemuck::cast_slice(&words))?;
         }
         file.seal()
     }
@@ -75,11 +76,12 @@ impl LiveSet {
         let mut reader = Reader::new(bytes);
         let damaged = |reason: &str| DamagedFile::new(file.path(), reason);
         let count = reader.u64().ok_or_else(|| damaged("it has no count"))?;
-        if reader.len() % 8 != 0 || reader.len() / 8 > (end as usize).div_ceil(64) {
+        if !reader.len().is_multiple_of(8) || reader.len() / 8 > (end as usize).div_ceil(64) {
             return Err(damaged("it has more slots than were given").into());
         }
         let words: Vec<u64> = (1..=reader.len() / 8).map(|at| u64_at(bytes, at)).collect();
-        let set = Self { count: words.iter().map(|word| u64::from(word.count_ones())).sum(), words };
+        let set =
+            Self { count: words.iter().map(|word| u64::from(word.count_ones())).sum(), words };
         if set.count != count || set.iter().last().is_some_and(|last| last.0 >= end) {
             return Err(damaged("it has other slots than it says").into());
         }

@@ -195,7 +195,8 @@ pub(crate) fn read(
     }
     match acknowledged {
         Some(length) if (at as u64) < length => {
-            let reason = format!("{length} bytes were acknowledged, and a record of them is broken");
+            let reason =
+                format!("{length} bytes were acknowledged, and a record of them is broken");
             Err(DamagedFile::at(path, at as u64, reason))
         }
         _ => Ok((records, at)),

@@ -62,6 +62,8 @@ pub(crate) struct NamespaceManifest {
 pub(crate) struct SegmentEntry {
     /// Its documents.
     pub(crate) documents: FileEntry,
+    /// Their full text.
+    pub(crate) text: FileEntry,
 }
 
 /// An embedding.
@@ -74,14 +76,17 @@ pub(crate) struct EmbeddingEntry {
     pub(crate) spec: EmbeddingSpec,
     /// Files of vectors; each slot is in at most one.
     pub(crate) runs: Vec<FileEntry>,
+    /// What searches them, as it was at some moment.
+    pub(crate) dense: Option<FileEntry>,
 }
 
 impl NamespaceManifest {
     /// The names of all files that it needs, the log's too.
     pub(crate) fn files(&self) -> Vec<String> {
-        let segments = self.segments.iter().map(|segment| &segment.documents);
+        let segments = self.segments.iter().flat_map(|segment| [&segment.documents, &segment.text]);
         let runs = self.embeddings.iter().flat_map(|embedding| &embedding.runs);
-        let files = [&self.live].into_iter().chain(segments).chain(runs);
+        let dense = self.embeddings.iter().flat_map(|embedding| &embedding.dense);
+        let files = [&self.live].into_iter().chain(segments).chain(runs).chain(dense);
         let mut names: Vec<String> = files.map(|file| file.name.clone()).collect();
         names.extend([log_name(self.log), mark_name(self.log), NAME.to_owned()]);
         names

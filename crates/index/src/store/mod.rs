@@ -9,7 +9,9 @@
 //!     log-000001.mark           how much of the log was acknowledged
 //!     live-000002               which slots of segments are live
 //!     documents-000003          a segment: ids, texts, metadata
-//!     vectors-000004            a run: vectors of an embedding
+//!     text-000004               its full text
+//!     vectors-000005            a run: vectors of an embedding
+//!     dense-000006              what searches them, as it was at some moment
 //! ```
 //! Every file but log and mark is written once, under a new name, synced, and then named by a
 //! manifest that is swapped as a whole. What no manifest names is removed when it is opened.
@@ -43,6 +45,6 @@ pub use document::{Change, Document};
 pub use error::{DamagedFile, IndexError};
 pub use index::Index;
 pub use namespace::{
-    Coverage, EmbeddingStats, Found, Namespace, Query, Ranked, Receipt, Stats, Verified,
+    Answer, Coverage, EmbeddingStats, Found, Namespace, Query, Receipt, Stats, Verified, Weights,
 };
-pub use spec::{EmbeddingSpec, Metric, Storage};
+pub use spec::{EmbeddingSpec, KindName, Storage};

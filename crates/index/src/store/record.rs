@@ -102,15 +102,21 @@ mod tests {
 
     fn records() -> impl Strategy<Value = Record> {
         let slot = || any::<u32>().prop_map(Slot);
-        let stored = (".{0,5}", ".{0,20}", ".{0,9}")
-            .prop_map(|(id, text, metadata)| Stored { id, text, metadata });
+        let stored = (".{0,5}", ".{0,20}", ".{0,9}").prop_map(|(id, text, metadata)| Stored {
+            id,
+            text,
+            metadata,
+        });
         let vector = (any::<u32>(), slot(), prop::collection::vec(-9.0f32..9.0, 0..5))
             .prop_map(|(embedding, slot, values)| SlotVector { embedding, slot, values });
         let dead = prop::collection::vec(slot(), 0..4);
         let documents = prop::collection::vec((slot(), stored), 0..4);
         let vectors = prop::collection::vec(vector, 0..4);
-        (dead, documents, vectors)
-            .prop_map(|(dead, documents, vectors)| Record { dead, documents, vectors })
+        (dead, documents, vectors).prop_map(|(dead, documents, vectors)| Record {
+            dead,
+            documents,
+            vectors,
+        })
     }
 
     proptest! {

@@ -9,6 +9,7 @@
 //! that a file cannot stand in for another one. Opening reads tail and sums; a block is checked
 //! when it is first looked at, so that opening costs little however large the file is.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,6 +37,10 @@ pub(crate) enum FileKind {
     Vectors = 2,
     /// Which slots are live.
     Live = 3,
+    /// The full text of a segment.
+    Text = 4,
+    /// What vectors of an embedding are searched with.
+    Dense = 5,
 }
 
 /// How a manifest names a sealed file.
@@ -122,6 +127,21 @@ impl SealedWriter {
     }
 }
 
+/// For what writes itself; an error is that of the disk.
+impl io::Write for SealedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes).map_err(|error| match error {
+            IndexError::Disk { source, .. } => source,
+            error => io::Error::other(error),
+        })?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn tail(kind: FileKind, data_bytes: u64, sums: &[u8]) -> [u8; TAIL_BYTES] {
     let mut tail = [0; TAIL_BYTES];
     tail[..8].copy_from_slice(MAGIC);
@@ -154,7 +174,7 @@ impl Sealed {
     ) -> Result<Self, IndexError> {
         let bytes = match folder.map(&entry.name) {
             Err(IndexError::Disk { path, source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
+                if source.kind() == io::ErrorKind::NotFound =>
             {
                 let reason = "the manifest names it, and it is not there";
                 return Err(DamagedFile::new(&path, reason).into());
@@ -217,6 +237,11 @@ impl Sealed {
     /// Bytes of data.
     pub(crate) fn len(&self) -> usize {
         self.data.len()
+    }
+
+    /// All of the data, unchecked: for what has a checksum of its own.
+    pub(crate) fn data(&self) -> Bytes {
+        self.data.clone()
     }
 
     /// Some of the data, checked.

@@ -2,16 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How near two vectors are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Metric {
-    /// The cosine of their angle: vectors are made of unit length when they come.
-    #[default]
-    Cosine,
-    /// Their inner product.
-    Dot,
-}
+use crate::dense::{Codes, DenseSpec, Hnsw, IvfPq, Kind, Metric, Rescoring, kind_for};
+use crate::store::limits::DENSE_MEMORY_BYTES_MAX;
 
 /// How a value of a vector is kept on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +24,69 @@ pub struct EmbeddingSpec {
     pub name: String,
     /// Values of a vector.
     pub dimensions: usize,
-    /// How near two vectors are.
+    /// How alike two vectors are.
+    #[serde(with = "MetricForm")]
     pub metric: Metric,
-    /// How its vectors are kept.
+    /// How its vectors are kept on disk.
     pub storage: Storage,
+    /// How its vectors are searched; by their number where it is `None`, and in another way when
+    /// they have become many.
+    pub kind: Option<KindName>,
+}
+
+/// A way to search vectors, with the settings that suit most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KindName {
+    /// All vectors are compared as they are on disk.
+    ExactF32,
+    /// All vectors are compared in memory, in bf16.
+    ExactBf16,
+    /// All vectors are compared in memory, in 8 bits.
+    ExactInt8,
+    /// All vectors are compared by their signs, and the best again as they are on disk.
+    Codes,
+    /// Product-quantised vectors of near clusters, and the best again.
+    IvfPq,
+    /// A graph of neighbours.
+    Hnsw,
+}
+
+impl KindName {
+    /// The kind with its settings.
+    fn kind(self, dimensions: usize) -> Kind {
+        match self {
+            Self::ExactF32 => Kind::ExactF32,
+            Self::ExactBf16 => Kind::ExactBf16,
+            Self::ExactInt8 => Kind::ExactInt8,
+            Self::Codes => {
+                Kind::Codes(Codes { rescoring: Rescoring::Originals, ..Codes::default() })
+            }
+            Self::IvfPq => {
+                let divides = |bytes: &usize| dimensions.is_multiple_of(*bytes);
+                let code_bytes = (1..=dimensions / 4).rev().find(divides).unwrap_or(1) as u32;
+                Kind::IvfPq(IvfPq { code_bytes, ..IvfPq::default() })
+            }
+            Self::Hnsw => Kind::Hnsw(Hnsw::default()),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Metric", rename_all = "kebab-case")]
+enum MetricForm {
+    Cosine,
+    Dot,
+}
+
+impl EmbeddingSpec {
+    /// What a structure over so many vectors is made for; the seed is a number of the embedding's.
+    pub(crate) fn dense(&self, vectors: u64, seed: u64) -> DenseSpec {
+        let (dimensions, metric) = (self.dimensions, self.metric);
+        let by_number = || kind_for(vectors as usize, dimensions, DENSE_MEMORY_BYTES_MAX);
+        let kind = self.kind.map_or_else(by_number, |name| name.kind(dimensions));
+        DenseSpec { dimensions, metric, kind, seed }
+    }
 }
 
 impl Storage {

@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 
 use super::codec::{Reader, f32s, u32_at};
-use super::documents::partition_point;
 use super::error::{DamagedFile, IndexError};
 use super::folder::Folder;
 use super::sealed::{FileEntry, FileKind, Sealed, SealedWriter};
@@ -66,7 +65,8 @@ impl RunWriter {
 #[derive(Debug)]
 pub(crate) struct Run {
     file: Sealed,
-    rows: usize,
+    /// In memory, since each comparison with an original looks one up.
+    slots: Vec<Slot>,
     dimensions: usize,
     storage: Storage,
 }
@@ -93,21 +93,21 @@ impl Run {
         if rows.checked_mul(dimensions * value_bytes + 4) != Some(end) {
             return Err(damaged("its length does not fit its vectors"));
         }
-        let run = Self { rows, dimensions, storage: spec.storage, file };
-        let slots = run.file.read(end - rows * 4, rows * 4)?;
-        if (1..rows).any(|row| u32_at(slots, row - 1) >= u32_at(slots, row)) {
-            return Err(DamagedFile::new(run.file.path(), "its slots do not rise"));
+        let slots = file.read(end - rows * 4, rows * 4)?;
+        let slots: Vec<Slot> = (0..rows).map(|row| Slot(u32_at(slots, row))).collect();
+        match slots.is_sorted_by(|one, other| one < other) {
+            true => Ok(Self { slots, dimensions, storage: spec.storage, file }),
+            false => Err(damaged("its slots do not rise")),
         }
-        Ok(run)
     }
 
     pub(crate) fn file(&self) -> &Sealed {
         &self.file
     }
 
-    /// Number of vectors, those of dead slots too.
-    pub(crate) fn len(&self) -> usize {
-        self.rows
+    /// The slots of all rows, dead ones too; they rise.
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
     /// Bytes of a row on disk.
@@ -115,17 +115,15 @@ impl Run {
         (self.dimensions * self.storage.bytes() + 4) as u64
     }
 
-    /// The slot of a row; slots rise.
-    pub(crate) fn slot(&self, row: usize) -> Slot {
-        let start = self.rows * self.dimensions * self.storage.bytes();
-        let slots = self.file.read(start, self.rows * 4);
-        Slot(u32_at(slots.expect("the slots were checked when the file was opened"), row))
-    }
-
     /// The row of a slot.
     pub(crate) fn row_of(&self, slot: Slot) -> Option<usize> {
-        let row = partition_point(self.rows, |row| self.slot(row) < slot);
-        (row < self.rows && self.slot(row) == slot).then_some(row)
+        // Slots rise by one or more from row to row, so a row is no further than its slot, and
+        // where none is absent it is exactly there.
+        let furthest = slot.0.checked_sub(self.slots.first()?.0)? as usize;
+        if self.slots.get(furthest) == Some(&slot) {
+            return Some(furthest);
+        }
+        self.slots[..furthest.min(self.slots.len())].binary_search(&slot).ok()
     }
 
     /// A vector: `[dimensions]`, all finite.

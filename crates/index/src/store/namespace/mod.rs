@@ -25,13 +25,14 @@ mod switch;
 mod verify;
 mod write;
 
+use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::json;
 
-pub use search::{Found, Query, Ranked};
+pub use search::{Answer, Found, Query, Weights};
 pub use switch::Coverage;
 pub use verify::Verified;
 pub use write::Receipt;
@@ -48,7 +49,6 @@ use state::State;
 ///
 /// Searches run in parallel; writes wait for each other. A write returns once it is durable, and
 /// the next search sees all of it.
-#[derive(Debug)]
 pub struct Namespace {
     name: String,
     folder: Folder,
@@ -93,6 +93,16 @@ pub struct EmbeddingStats {
     pub is_active: bool,
     /// Documents that have a vector of it.
     pub vectors: u64,
+    /// How its vectors are searched now.
+    pub kind: &'static str,
+    /// Memory that this takes, in bytes.
+    pub memory_bytes: usize,
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespace {:?} in {}", self.name, self.folder.path().display())
+    }
 }
 
 impl Namespace {
@@ -113,13 +123,17 @@ impl Namespace {
         let state = self.read()?;
         let runs = state.embeddings.iter().flat_map(|embedding| &embedding.runs);
         let run_bytes: u64 = runs.map(|run| run.file().entry().bytes).sum();
-        let files = state.segments.iter().map(|segment| segment.documents.file().entry().bytes);
+        let files = state.segments.iter().map(|segment| {
+            segment.documents.file().entry().bytes + segment.text.bytes_len() as u64
+        });
         let rows: usize = state.segments.iter().map(|segment| segment.documents.len()).sum();
         let in_memory = state.memory.iter().count();
         let embedding = |embedding: &super::embedding::Embedding| EmbeddingStats {
             spec: embedding.spec.clone(),
             is_active: state.active == Some(embedding.number),
             vectors: embedding.covered().len(),
+            kind: embedding.dense().spec().kind.name(),
+            memory_bytes: embedding.dense().stats().memory_bytes,
         };
         Ok(Stats {
             documents: state.live.len(),

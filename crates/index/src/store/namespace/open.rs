@@ -1,11 +1,15 @@
 //! Making and opening a namespace.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
+use super::flush::open_text;
 use super::state::{Segment, State};
 use super::{Namespace, Writer};
+use crate::bytes::Bytes;
 use crate::store::document::check_spec;
+use crate::store::documents::Documents;
 use crate::store::embedding::Embedding;
 use crate::store::error::{DamagedFile, IndexError};
 use crate::store::folder::Folder;
@@ -17,7 +21,7 @@ use crate::store::manifest::{
 use crate::store::memory::Memory;
 use crate::store::record::Record;
 use crate::store::spec::EmbeddingSpec;
-use crate::store::vectors::Run;
+use crate::text::{Bm25Options, TextBuffer, TextSegment};
 
 impl Namespace {
     /// Makes the folder of a new namespace; it is not there until the index names it.
@@ -33,6 +37,7 @@ impl Namespace {
             number: 0,
             spec: spec.clone(),
             runs: Vec::new(),
+            dense: None,
         };
         let embeddings: Vec<EmbeddingEntry> = embedding.map(entry).into_iter().collect();
         let manifest = NamespaceManifest {
@@ -81,34 +86,97 @@ fn remove_leftovers(folder: &Folder, manifest: &NamespaceManifest) -> Result<(),
 impl State {
     fn open(folder: &Folder, manifest: &NamespaceManifest) -> Result<Self, IndexError> {
         let live = LiveSet::load(folder, &manifest.live, manifest.next_slot)?;
-        let open = |entry: &SegmentEntry| Segment::open(folder, entry);
-        let segments: Vec<Segment> =
-            manifest.segments.iter().map(open).collect::<Result<_, _>>()?;
+        let mut remade = Vec::new();
+        let mut segments = Vec::new();
+        for entry in &manifest.segments {
+            let (segment, damaged) = Segment::open(folder, entry, &live)?;
+            segments.push(segment);
+            remade.extend(damaged);
+        }
         check_slots(&segments, manifest, &live)?;
-        let embedding = |entry: &EmbeddingEntry| -> Result<Embedding, IndexError> {
-            check_spec(&entry.spec)?;
-            let open = |run| Run::open(folder, run, &entry.spec).map(Arc::new);
-            let runs: Vec<Arc<Run>> = entry.runs.iter().map(open).collect::<Result<_, _>>()?;
-            Ok(Embedding::new(entry.number, entry.spec.clone(), runs, &live))
-        };
-        let embeddings = manifest.embeddings.iter().map(embedding).collect::<Result<_, _>>()?;
+        let mut embeddings = Vec::new();
+        for entry in &manifest.embeddings {
+            check_spec(&entry.spec)
+                .map_err(|error| DamagedFile::new(&folder.at(NAME), error.to_string()))?;
+            let (embedding, damaged) = Embedding::open(folder, entry, &live)?;
+            embeddings.push(embedding);
+            remade.extend(damaged);
+        }
         Ok(Self {
             log: folder.at(&log_name(manifest.log)),
             next_slot: manifest.next_slot,
             live,
             segments,
             memory: Memory::default(),
+            text: TextBuffer::new(Bm25Options::default()),
             memory_bytes: 0,
             embeddings,
             active: manifest.active,
+            columns: OnceLock::new(),
+            remade,
         })
     }
 
     fn replay(&mut self, record: Record) -> Result<(), DamagedFile> {
         self.check(&record).map_err(|reason| DamagedFile::new(&self.log, reason))?;
-        self.apply(record);
+        let gone = self.gone(&record)?;
+        let dead = record.dead.clone();
+        self.apply(record, &gone);
+        self.clean_up(&dead);
         Ok(())
     }
+}
+
+impl Segment {
+    /// Opens a segment. Its full text can be made again from its documents; that it had to be is
+    /// returned beside.
+    fn open(
+        folder: &Folder,
+        entry: &SegmentEntry,
+        live: &LiveSet,
+    ) -> Result<(Self, Option<DamagedFile>), IndexError> {
+        let documents = Arc::new(Documents::open(folder, &entry.documents)?);
+        match open_text(folder, &entry.text) {
+            Ok((text, file)) => {
+                let mut segment = Self { documents, text, text_file: Some(file) };
+                segment.remove_dead(live)?;
+                Ok((segment, None))
+            }
+            Err(IndexError::Damaged(damaged)) => {
+                let text = remake_text(&documents, live)?;
+                Ok((Self { documents, text, text_file: None }, Some(damaged)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_dead(&mut self, live: &LiveSet) -> Result<(), DamagedFile> {
+        let documents = Arc::clone(&self.documents);
+        for row in 0..documents.len() {
+            let slot = documents.slot(row);
+            if !live.contains(slot) {
+                let removed = self.text.remove(slot, documents.get(row)?.text);
+                let path = self.text_file.as_ref().map_or(Path::new(""), |file| file.path());
+                removed.map_err(|error| DamagedFile::new(path, error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The full text of the live documents of a segment, in memory.
+fn remake_text(documents: &Documents, live: &LiveSet) -> Result<TextSegment, DamagedFile> {
+    let damaged = |reason: String| DamagedFile::new(documents.file().path(), reason);
+    let mut buffer = TextBuffer::new(Bm25Options::default());
+    for row in 0..documents.len() {
+        let slot = documents.slot(row);
+        if live.contains(slot) {
+            let added = buffer.add(slot, documents.get(row)?.text);
+            added.map_err(|error| damaged(error.to_string()))?;
+        }
+    }
+    let text = TextSegment::open(Bytes::from_vec(buffer.freeze()));
+    text.map_err(|error| damaged(error.to_string()))
 }
 
 /// Checks that slots rise from segment to segment, and that each live one is in one.
@@ -135,7 +203,7 @@ fn check_slots(
         true => Ok(()),
         false => {
             let path = segments.last().map(|segment| segment.documents.file().path());
-            let path = path.and_then(std::path::Path::parent).unwrap_or_else(|| "".as_ref());
+            let path = path.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
             let path = path.join(&manifest.live.name);
             let reason = format!("{} slots are live, and segments have {found}", live.len());
             Err(DamagedFile::new(&path, reason))

@@ -13,7 +13,6 @@ use crate::store::error::IndexError;
 use crate::store::limits::EMBEDDINGS_MAX;
 use crate::store::manifest::{EmbeddingEntry, NamespaceManifest};
 use crate::store::new_files::NewFiles;
-use crate::store::sealed::FileEntry;
 use crate::store::spec::EmbeddingSpec;
 
 /// How many documents have a vector.
@@ -45,12 +44,10 @@ impl Namespace {
         }
         let number = manifest.next_embedding;
         manifest.next_embedding += 1;
-        let (spec, runs) = (spec.clone(), Vec::new());
-        manifest.embeddings.push(EmbeddingEntry { number, spec: spec.clone(), runs });
+        let entry = EmbeddingEntry { number, spec: spec.clone(), runs: Vec::new(), dense: None };
+        manifest.embeddings.push(entry);
         self.swap_embeddings(&mut writer, manifest)?;
-        let mut state = self.change();
-        let embedding = Embedding::new(number, spec, Vec::new(), &state.live);
-        state.embeddings.push(embedding);
+        self.change().embeddings.push(Embedding::new(number, spec.clone()));
         Ok(())
     }
 
@@ -128,8 +125,8 @@ impl Namespace {
 
 impl NamespaceManifest {
     /// The files of an embedding that it has.
-    pub(super) fn runs_of(&mut self, number: u32) -> &mut Vec<FileEntry> {
+    pub(super) fn entry_of(&mut self, number: u32) -> &mut EmbeddingEntry {
         let entry = self.embeddings.iter_mut().find(|entry| entry.number == number);
-        &mut entry.expect("state and manifest have the same embeddings").runs
+        entry.expect("state and manifest have the same embeddings")
     }
 }

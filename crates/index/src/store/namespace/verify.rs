@@ -1,13 +1,15 @@
 //! Reading everything again.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use super::state::State;
+use super::state::{Segment, State};
 use super::{Namespace, Writer};
 use crate::store::document::metadata;
 use crate::store::embedding::Embedding;
 use crate::store::error::{DamagedFile, IndexError};
 use crate::store::manifest::{self, NAME, NamespaceManifest};
+use crate::store::sealed::{FileKind, Sealed};
 
 /// What was read, and what is wrong with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,12 +37,28 @@ impl Namespace {
         let end = writer.manifest.next_slot;
         verified.note(crate::store::live::LiveSet::load(&self.folder, &live, end).map(|_| ()))?;
         let segments = state.segments.iter().map(|segment| segment.documents.file());
+        let texts = state.segments.iter().flat_map(|segment| &segment.text_file);
         let runs = state.embeddings.iter().flat_map(|embedding| &embedding.runs);
-        for file in segments.chain(runs.map(|run| run.file())) {
+        for file in segments.chain(texts).chain(runs.map(|run| run.file())) {
             verified.bytes += file.entry().bytes;
             verified.files += 1;
             verified.note(file.verify().map_err(IndexError::from))?;
         }
+        let saved = writer.manifest.embeddings.iter().flat_map(|embedding| &embedding.dense);
+        for entry in saved {
+            let file = Sealed::open(&self.folder, entry, FileKind::Dense);
+            verified.note(file.and_then(|file| Ok(file.verify()?)))?;
+            verified.bytes += entry.bytes;
+            verified.files += 1;
+        }
+        // The texts among them are not held open, and what is damaged counts until it is gone.
+        let files = writer.manifest.files();
+        let is_needed =
+            |damaged: &&DamagedFile| files.iter().any(|name| damaged.path == self.folder.at(name));
+        let remade = state.remade.iter().filter(is_needed).cloned();
+        let remade: Vec<_> = remade.filter(|one| !verified.names(&one.path)).collect();
+        verified.damaged.extend(remade);
+        // Log, mark and manifest.
         verified.files += 3;
         if verified.damaged.is_empty() {
             verified.note(state.verify_documents().map_err(IndexError::from))?;
@@ -69,6 +87,10 @@ impl Verified {
         self.damaged.extend(other.damaged);
     }
 
+    fn names(&self, path: &Path) -> bool {
+        self.damaged.iter().any(|damaged| damaged.path == path)
+    }
+
     /// Keeps damage, and passes other errors on.
     pub(crate) fn note(&mut self, result: Result<(), IndexError>) -> Result<(), IndexError> {
         match result {
@@ -87,13 +109,25 @@ impl State {
             let Some((document, path)) = self.stored(slot)? else {
                 return Err(DamagedFile::new(&self.log, format!("slot {} is nowhere", slot.0)));
             };
-            metadata(document.metadata, &path)?;
+            metadata(document.metadata, path)?;
             if !ids.insert(document.id) || self.find(document.id)? != Some(slot) {
                 let reason = format!("document {:?} is not found by its id", document.id);
-                return Err(DamagedFile::new(&path, reason));
+                return Err(DamagedFile::new(path, reason));
             }
         }
-        Ok(())
+        let of_segment = |segment: &Segment| {
+            segment.live_rows(&self.live).count() == segment.text.len()
+                && segment
+                    .live_rows(&self.live)
+                    .all(|row| segment.text.contains(segment.documents.slot(row)))
+        };
+        match self.segments.iter().find(|segment| !of_segment(segment)) {
+            Some(segment) => {
+                let reason = "its full text has other documents than it";
+                Err(DamagedFile::new(segment.documents.file().path(), reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Every covered slot has one vector, of finite values.
@@ -104,12 +138,20 @@ impl State {
             let is_finite = embedding
                 .vector(slot)?
                 .is_some_and(|vector| vector.iter().all(|value| value.is_finite()));
-            if copies != 1 || !is_finite || !self.live.contains(slot) {
+            let is_searched = embedding.dense().contains(slot);
+            if copies != 1 || !is_finite || !is_searched || !self.live.contains(slot) {
                 let path = embedding.runs.first().map_or(self.log.as_path(), |r| r.file().path());
                 let reason = format!("slot {} has {copies} vectors, or a bad one", slot.0);
                 return Err(DamagedFile::new(path, reason));
             }
         }
-        Ok(())
+        let (searched, covered) = (embedding.dense().len() as u64, embedding.covered().len());
+        match searched == covered {
+            true => Ok(()),
+            false => {
+                let reason = format!("{searched} vectors are searched, and {covered} are there");
+                Err(DamagedFile::new(&self.log, reason))
+            }
+        }
     }
 }

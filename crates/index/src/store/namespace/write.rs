@@ -6,7 +6,7 @@ use super::state::State;
 use super::{Namespace, Writer};
 use crate::hit::Slot;
 use crate::store::document::{Change, Document, check_id, stored, vector};
-use crate::store::embedding::Embedding;
+use crate::store::embedding::{Embedding, Leisure};
 use crate::store::error::IndexError;
 use crate::store::limits::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, MEMORY_BYTES_MAX};
 use crate::store::record::{Record, SlotVector, Stored};
@@ -135,6 +135,7 @@ impl Namespace {
     /// Makes what is in memory durable as files, if it has grown large. It stands in front of a
     /// write, so that its errors are errors of a write that did not happen.
     fn make_room(&self, writer: &mut Writer) -> Result<(), IndexError> {
+        self.refit(Leisure::None)?;
         if self.read()?.memory_bytes < MEMORY_BYTES_MAX {
             return Ok(());
         }
@@ -143,15 +144,30 @@ impl Namespace {
     }
 
     /// Makes a record durable, then true.
+    ///
+    /// To join a vector to a graph, or to take it out, may take a millisecond. So that searches do
+    /// not wait for a whole batch of them, this happens before and after the moment at which the
+    /// record becomes true: a slot that is not live is not found.
     fn commit(&self, writer: &mut Writer, record: Record) -> Result<(), IndexError> {
         if record.is_empty() {
             return Ok(());
         }
+        let gone = self.read()?.gone(&record)?;
         writer.log.append(&record)?;
-        self.change().apply(record);
+        for vectors in record.vectors.chunks(VECTORS_AT_A_TIME) {
+            self.change().prepare(vectors);
+        }
+        let dead = record.dead.clone();
+        self.change().apply(record, &gone);
+        for dead in dead.chunks(VECTORS_AT_A_TIME) {
+            self.change().clean_up(dead);
+        }
         Ok(())
     }
 }
+
+/// Vectors that are joined or taken out while searches wait.
+const VECTORS_AT_A_TIME: usize = 16;
 
 /// A batch that is being put together.
 struct Draft<'a> {

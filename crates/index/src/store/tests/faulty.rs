@@ -133,9 +133,9 @@ impl FaultyDisk {
             let (new, old) = (world.names.get(&path), world.durable_names.get(&path));
             let chosen = if draw(&mut world.random, 2) == 0 { new } else { old };
             // A folder that is not there has nothing in it.
-            let has_parent = path.parent().is_none_or(|parent| {
-                parent.as_os_str().is_empty() || names.contains_key(parent)
-            });
+            let has_parent = path
+                .parent()
+                .is_none_or(|parent| parent.as_os_str().is_empty() || names.contains_key(parent));
             if let Some(&node) = chosen.filter(|_| has_parent) {
                 names.insert(path, node);
             }

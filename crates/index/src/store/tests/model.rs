@@ -1,15 +1,19 @@
 //! What an index should hold, as maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::dense::Metric;
+use crate::filter::Filter;
+use crate::hit::Slot;
 use crate::store::document::{Change, Document};
 use crate::store::error::IndexError;
 use crate::store::index::Index;
-use crate::store::namespace::Namespace;
-use crate::store::spec::{EmbeddingSpec, Metric, Storage};
+use crate::store::namespace::{Namespace, Query};
+use crate::store::spec::{EmbeddingSpec, KindName, Storage};
+use crate::text::{Bm25Options, TextBuffer, TextPart, TextSearch};
 
 /// Values of a vector.
 const DIMENSIONS: usize = 3;
@@ -87,6 +91,9 @@ fn spec(embedding: u8) -> EmbeddingSpec {
         dimensions: DIMENSIONS,
         metric: Metric::Dot,
         storage: Storage::F32,
+        // Each of another kind, so that files of all are written and read.
+        kind: [None, Some(KindName::Hnsw), Some(KindName::ExactInt8), Some(KindName::Codes)]
+            [usize::from(embedding)],
     }
 }
 
@@ -110,7 +117,7 @@ fn vector(embedding: &str, text: &str) -> Vec<f32> {
 
 /// Every third text has none.
 fn has_vector(version: u8) -> bool {
-    version % 3 != 0
+    !version.is_multiple_of(3)
 }
 
 impl ModelNamespace {
@@ -319,8 +326,9 @@ pub(super) fn found(index: &Index, name: &str) -> Option<Option<ModelNamespace>>
     }
 }
 
+/// Everything, read from where it is kept; searches must find the same.
 fn read(namespace: &Namespace) -> ModelNamespace {
-    namespace.with_state(|state| {
+    let model = namespace.with_state(|state| {
         let mut documents = BTreeMap::new();
         for slot in state.live.iter() {
             let (stored, _) = state.stored(slot).unwrap().unwrap();
@@ -342,5 +350,62 @@ fn read(namespace: &Namespace) -> ModelNamespace {
             embeddings: state.embeddings.iter().map(|one| one.spec.name.clone()).collect(),
             active: state.active().map(|embedding| embedding.spec.name.clone()),
         }
-    })
+    });
+    check_words(namespace, &model);
+    check_vectors(namespace, &model);
+    check_filter(namespace, &model);
+    model
+}
+
+/// Scores are those of a text that never had other documents.
+fn check_words(namespace: &Namespace, model: &ModelNamespace) {
+    let mut twin = TextBuffer::new(Bm25Options::default());
+    for (slot, document) in (0..).zip(model.documents.values()) {
+        twin.add(Slot(slot), &document.text).unwrap();
+    }
+    let ids: Vec<&String> = model.documents.keys().collect();
+    let parts = [TextPart::Buffer(&twin)];
+    let options = Bm25Options::default();
+    let search = TextSearch { parts: &parts, options, allowed: &|_| true };
+    for words in ["text 3", "version long", "7"] {
+        let expected: BTreeMap<String, f32> = search
+            .best(words, 100)
+            .hits
+            .iter()
+            .map(|hit| (ids[hit.slot.0 as usize].clone(), hit.score))
+            .collect();
+        let query = Query { text: Some(words), count: 100, ..Query::default() };
+        let found = namespace.search(&query).unwrap().found;
+        let found = found.into_iter().map(|one| (one.document.id, one.score)).collect();
+        assert_eq!(expected, found, "{words:?}");
+    }
+}
+
+fn check_vectors(namespace: &Namespace, model: &ModelNamespace) {
+    let Some(active) = &model.active else { return };
+    let query = [0.5, -1.0, 2.0];
+    let covered = model.documents.iter().filter_map(|(id, document)| {
+        let vector = document.vectors.get(active)?;
+        Some((id.clone(), vector.iter().zip(query).map(|(one, other)| one * other).sum::<f32>()))
+    });
+    let query = Query { vector: Some(&query), count: 100, ..Query::default() };
+    let found = namespace.search(&query).unwrap().found;
+    let found: BTreeMap<String, f32> =
+        found.into_iter().map(|one| (one.document.id, one.score)).collect();
+    let expected: BTreeMap<String, f32> = covered.collect();
+    assert!(found.keys().eq(expected.keys()), "{found:?} instead of {expected:?}");
+    for (one, other) in found.values().zip(expected.values()) {
+        assert!((one - other).abs() <= 1e-3 * other.abs().max(1.0), "{one} instead of {other}");
+    }
+}
+
+fn check_filter(namespace: &Namespace, model: &ModelNamespace) {
+    let filter = Filter::parse(&json!({"version": {"lt": 100}})).unwrap();
+    let passes = |document: &ModelDocument| document.metadata["version"].as_u64() < Some(100);
+    let expected: BTreeSet<&String> =
+        model.documents.iter().filter(|(_, one)| passes(one)).map(|(id, _)| id).collect();
+    let (text, filter) = (Some("text"), Some(&filter));
+    let query = Query { text, filter, count: 100, ..Query::default() };
+    let found = namespace.search(&query).unwrap().found;
+    assert_eq!(found.iter().map(|one| &one.document.id).collect::<BTreeSet<_>>(), expected);
 }
