@@ -8,6 +8,8 @@
 //! - Of equal scores the lower slot comes first, so that a search gives the same answer each time.
 
 mod bytes;
+pub mod filter;
+pub mod fusion;
 mod hit;
 pub mod text;
 
