@@ -105,7 +105,7 @@ fn answers(folder: &Path) -> Vec<Result<String, String>> {
         }
         for id in ["id-0", "id-3", "id-4", "id-199", "id-1001", "nothing"] {
             let found = namespace.get(id);
-            answers.push(found.map(|answer| format!("{:?}", answer.found)).map_err(|e| e.to_string()));
+            answers.push(found.map(|found| format!("{:?}", found)).map_err(|e| e.to_string()));
         }
         let mut lines = Vec::new();
         let exported = namespace.export(&mut lines).map_err(|error| error.to_string());

@@ -86,7 +86,7 @@ impl World {
                 }
             }
             Step::RemoveMany(seed) => {
-                let is_gone = |slot: &&u32| random(*seed, u64::from(**slot)) % 3 == 0;
+                let is_gone = |slot: &&u32| random(*seed, u64::from(**slot)).is_multiple_of(3);
                 let gone: Vec<u32> = self.live.keys().filter(is_gone).copied().collect();
                 gone.into_iter().for_each(|slot| self.remove(slot));
             }
@@ -114,7 +114,7 @@ impl World {
         parts.extend(self.segments.iter().map(TextPart::Segment));
         for options in [self.options, Bm25Options::new(1.5, 0.9).unwrap()] {
             for skipped in [0, 2] {
-                let allowed = move |slot: Slot| skipped == 0 || slot.0 % skipped != 0;
+                let allowed = move |slot: Slot| skipped == 0 || !slot.0.is_multiple_of(skipped);
                 let search = TextSearch { parts: &parts, options, allowed: &allowed };
                 let mut expected = naive(&self.live, query, options);
                 expected.retain(|&(slot, _)| allowed(Slot(slot)));

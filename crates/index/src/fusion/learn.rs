@@ -59,8 +59,9 @@ impl Learning<'_> {
     pub fn learn(&self) -> Option<Learned> {
         let lists = self.queries.first().map(Vec::len).filter(|lists| *lists > 0)?;
         assert!(self.queries.iter().all(|query| query.len() == lists), "a list for each retriever");
-        let corner =
-            |at: usize| (0..lists).map(|list| u32::from(list == at) * GRID).collect::<Vec<u32>>();
+        let corner = |at: usize| -> Vec<u32> {
+            (0..lists).map(|list| u32::from(list == at) * GRID).collect()
+        };
         let alone = (0..lists).map(|at| self.value(CHOICES[0], &corner(at))).collect();
         let mut best: Option<(Fusion, Vec<u32>, f64)> = None;
         for fusion in CHOICES {
