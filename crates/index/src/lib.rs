@@ -20,6 +20,8 @@ pub mod text;
 
 pub use bytes::Bytes;
 pub use hit::{Hit, Slot};
+#[cfg(feature = "fuzzing")]
+pub use store::fuzzing;
 pub use store::{
     Answer, Change, Coverage, DamagedFile, Document, EmbeddingSpec, EmbeddingStats, Found, Index,
     IndexError, KindName, Namespace, Query, Receipt, Stats, Storage, Verified, Weights, limits,

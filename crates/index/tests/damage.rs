@@ -101,7 +101,8 @@ fn answers(folder: &Path) -> Vec<Result<String, String>> {
             (vector, Some("word1"), Some(&filter)),
         ] {
             let found = namespace.search(&Query { vector, text, filter, ..Query::default() });
-            answers.push(found.map(|answer| format!("{:?}", answer.found)).map_err(|e| e.to_string()));
+            answers
+                .push(found.map(|answer| format!("{:?}", answer.found)).map_err(|e| e.to_string()));
         }
         for id in ["id-0", "id-3", "id-4", "id-199", "id-1001", "nothing"] {
             let found = namespace.get(id);

@@ -114,7 +114,7 @@ impl Documents {
         Ok(Self::of_file(Sealed::open(folder, entry, FileKind::Documents)?)?)
     }
 
-    fn of_file(file: Sealed) -> Result<Self, DamagedFile> {
+    pub(crate) fn of_file(file: Sealed) -> Result<Self, DamagedFile> {
         let damaged = |reason: &str| DamagedFile::new(file.path(), reason);
         let end = file.len().checked_sub(END_BYTES).ok_or_else(|| damaged("it has no end"))?;
         let rows = u32_at(file.read(end, END_BYTES)?, 0) as usize;

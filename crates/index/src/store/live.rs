@@ -71,19 +71,22 @@ impl LiveSet {
 
     /// Reads a set whose slots must be below `end`.
     pub(crate) fn load(folder: &Folder, entry: &FileEntry, end: u32) -> Result<Self, IndexError> {
-        let file = Sealed::open(folder, entry, FileKind::Live)?;
+        Ok(Self::of_file(&Sealed::open(folder, entry, FileKind::Live)?, end)?)
+    }
+
+    pub(crate) fn of_file(file: &Sealed, end: u32) -> Result<Self, DamagedFile> {
         let bytes = file.read(0, file.len())?;
         let mut reader = Reader::new(bytes);
         let damaged = |reason: &str| DamagedFile::new(file.path(), reason);
         let count = reader.u64().ok_or_else(|| damaged("it has no count"))?;
         if !reader.len().is_multiple_of(8) || reader.len() / 8 > (end as usize).div_ceil(64) {
-            return Err(damaged("it has more slots than were given").into());
+            return Err(damaged("it has more slots than were given"));
         }
         let words: Vec<u64> = (1..=reader.len() / 8).map(|at| u64_at(bytes, at)).collect();
         let set =
             Self { count: words.iter().map(|word| u64::from(word.count_ones())).sum(), words };
         if set.count != count || set.iter().last().is_some_and(|last| last.0 >= end) {
-            return Err(damaged("it has other slots than it says").into());
+            return Err(damaged("it has other slots than it says"));
         }
         Ok(set)
     }

@@ -135,9 +135,16 @@ fn written(manifest: &impl Serialize) -> Result<Vec<u8>, IndexError> {
         let what = "the manifest".to_owned();
         return Err(IndexError::TooLarge { what, value, max, unit: "bytes" });
     }
-    let (bytes, sum) = (json.len(), xxh3_64(&json));
-    let head = format!("cotenant-index 1 bytes {bytes} xxh3 {sum:016x}\n");
-    Ok([head.as_bytes(), &json].concat())
+    Ok(with_head(&json))
+}
+
+/// The first line, and what stands below it.
+pub(crate) fn with_head(json: &[u8]) -> Vec<u8> {
+    [head(json).as_bytes(), b"\n", json].concat()
+}
+
+fn head(json: &[u8]) -> String {
+    format!("cotenant-index 1 bytes {} xxh3 {:016x}", json.len(), xxh3_64(json))
 }
 
 /// Reads a folder's manifest; `None` if there is none.
@@ -160,8 +167,7 @@ pub(crate) fn parse<M: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<M,
         None => return Err(damaged("it has no first line")),
     };
     let head = std::str::from_utf8(head).map_err(|_| damaged("its first line is no text"))?;
-    let expected = format!("cotenant-index 1 bytes {} xxh3 {:016x}", json.len(), xxh3_64(json));
-    if head != expected {
+    if head != self::head(json) {
         let reason = match head.strip_prefix("cotenant-index ") {
             Some(rest) if !rest.starts_with("1 ") => "it is of another version",
             Some(_) => "its length or checksum is not that of its first line",

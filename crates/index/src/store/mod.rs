@@ -23,6 +23,8 @@ mod documents;
 mod embedding;
 mod error;
 mod folder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 pub mod limits;
 mod live;

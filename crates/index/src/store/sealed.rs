@@ -184,6 +184,18 @@ impl Sealed {
         Ok(Self::read_bytes(&folder.at(&entry.name), bytes, entry, kind)?)
     }
 
+    /// A file with any data and the right checksums, since nobody guesses these.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of_data(path: &Path, data: &[u8], kind: FileKind) -> Result<Self, DamagedFile> {
+        let sums: Vec<u8> =
+            data.chunks(BLOCK_BYTES).flat_map(|block| xxh3_64(block).to_le_bytes()).collect();
+        let tail = tail(kind, data.len() as u64, &sums);
+        let bytes = [data, &sums, &tail].concat();
+        let (name, seal) = (path.display().to_string(), xxh3_64(&tail));
+        let entry = FileEntry { name, bytes: bytes.len() as u64, seal };
+        Self::read_bytes(path, Bytes::from_vec(bytes), &entry, kind)
+    }
+
     fn read_bytes(
         path: &Path,
         bytes: Bytes,

@@ -81,7 +81,7 @@ impl Run {
         Ok(Self::of_file(Sealed::open(folder, entry, FileKind::Vectors)?, spec)?)
     }
 
-    fn of_file(file: Sealed, spec: &EmbeddingSpec) -> Result<Self, DamagedFile> {
+    pub(crate) fn of_file(file: Sealed, spec: &EmbeddingSpec) -> Result<Self, DamagedFile> {
         let damaged = |reason: &str| DamagedFile::new(file.path(), reason);
         let end = file.len().checked_sub(END_BYTES).ok_or_else(|| damaged("it has no end"))?;
         let mut numbers = Reader::new(file.read(end, END_BYTES)?);
