@@ -2,6 +2,7 @@
 
 pub(crate) mod advise;
 pub(crate) mod eval;
+pub(crate) mod index;
 pub(crate) mod job;
 pub(crate) mod pool;
 pub(crate) mod simulate;
@@ -88,6 +89,17 @@ pub(crate) enum Command {
     Search(SearchArgs),
     /// Write a tenant's adapter, or the merged model, for other programs
     Export(ExportArgs),
+    /// Keep documents in an index on disk, and search them by vectors and words
+    ///
+    /// An index is a folder; in it, each tenant has a namespace with its documents, their full text
+    /// and, unless it is for texts alone, their vectors. What a command has written survives a crash.
+    /// One process uses an index at a time.
+    ///
+    ///   cotenant index create docs.index --dimensions 384
+    ///   cotenant index add docs.index corpus.jsonl --model all-MiniLM-L6-v2
+    ///   cotenant index search docs.index "how do ships turn" --model all-MiniLM-L6-v2
+    #[command(verbatim_doc_comment)]
+    Index(index::IndexArgs),
     /// Fetch and list base models
     Model(ModelArgs),
     /// Say which way of sharing suits which job, and how many cards a set of jobs needs

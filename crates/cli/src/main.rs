@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Eval(eval) => commands::eval::run(&eval, &console),
         Command::Search(search) => commands::search::run(&search, &console),
         Command::Export(export) => commands::export::run(&export, &console),
+        Command::Index(index) => commands::index::run(&index, &console),
         Command::Model(model) => commands::model::run(&model, &console),
         Command::Advise(advise) => commands::advise::run(&advise, &console),
         Command::Simulate(simulate) => commands::simulate::run(&simulate, &console),

@@ -13,6 +13,7 @@
 
 pub mod bm25;
 pub mod data;
+pub mod index;
 pub mod job;
 pub mod measures;
 pub mod mining;

@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod estimate;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod index;
 pub(crate) mod internal;
 pub(crate) mod model;
 pub(crate) mod pool;
