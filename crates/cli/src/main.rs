@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Estimate(estimate) => commands::estimate::run(&estimate, &console),
         Command::Eval(eval) => commands::eval::run(&eval, &console),
         Command::Search(search) => commands::search::run(&search, &console),
+        Command::Serve(serve) => commands::serve::run(&serve, &console),
         Command::Export(export) => commands::export::run(&export, &console),
         Command::Index(index) => commands::index::run(&index, &console),
         Command::Model(model) => commands::model::run(&model, &console),

@@ -10,6 +10,7 @@ pub(crate) mod internal;
 pub(crate) mod model;
 pub(crate) mod pool;
 pub(crate) mod search;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod train;
 

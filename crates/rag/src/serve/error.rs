@@ -41,6 +41,9 @@ pub enum ServeError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The index cannot be opened.
+    #[error("open the index")]
+    Index(#[from] cotenant_index::IndexError),
     /// The file of tokens cannot be used.
     #[error("read the tokens of {}: {problem}\nhint: {hint}", file.display())]
     Tokens {

@@ -15,6 +15,7 @@
 
 mod access;
 mod adapters;
+mod documents;
 mod engine;
 mod error;
 mod fair;
@@ -40,6 +41,7 @@ pub use sources::{below, of_run};
 use crate::workspace::PrecisionChoice;
 use access::Access;
 use adapters::{AdapterLimits, Adapters};
+use documents::Documents;
 use engine::{Engine, EngineLimits};
 use http::{Inner, Shared};
 use meters::Meters;
@@ -63,6 +65,8 @@ pub struct ServeConfig {
     pub precision: PrecisionChoice,
     /// Adapters that are known from the start.
     pub adapters: Vec<AdapterSource>,
+    /// Where tenants' documents are; without one there are no documents.
+    pub index: Option<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// A file of tokens, `tenant = "token"` a line; without one whoever is on this machine may ask.
@@ -179,6 +183,7 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
     let (batch_tokens, queue_tokens) = (config.limits.batch_tokens, config.limits.queue_tokens);
     let limits = EngineLimits { threads, batch_tokens, queue_tokens };
     let engine = Engine::start(model.clone(), meters.clone(), limits)?;
+    let documents = config.index.as_deref().map(Documents::open).transpose()?.map(Arc::new);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Shared::new(Inner {
         model,
@@ -186,6 +191,7 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
         adapters,
         meters,
         access,
+        documents,
         tokenizing: Semaphore::new(threads),
         batch_tokens,
         started_s: since.as_secs(),

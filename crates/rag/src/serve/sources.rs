@@ -12,6 +12,17 @@ use crate::workspace::Workspace;
 /// The file that makes a folder an adapter's.
 const CONFIG: &str = "adapter_config.json";
 
+impl AdapterSource {
+    /// An adapter that a user named, whose folder must be there.
+    pub fn new(name: &str, folder: &Path) -> Result<Self, ServeError> {
+        if !folder.join(CONFIG).exists() {
+            let (name, folder) = (name.to_owned(), folder.to_owned());
+            return Err(ServeError::NoAdapter { name, folder });
+        }
+        Ok(source(name.to_owned(), folder))
+    }
+}
+
 /// The adapters of a finished run's tenants. What stands in front of documents is known from the
 /// workspace that was trained, where it is given.
 pub fn of_run(

@@ -118,6 +118,12 @@ impl Namespace {
         Ok(slot.map(|slot| state.document(slot)).transpose()?.flatten())
     }
 
+    /// The embedding that searches use, if there is one.
+    pub fn embedding(&self) -> Result<Option<EmbeddingSpec>, IndexError> {
+        let state = self.read()?;
+        Ok(state.active().map(|embedding| embedding.spec.clone()))
+    }
+
     /// How large it is.
     pub fn stats(&self) -> Result<Stats, IndexError> {
         let state = self.read()?;

@@ -2,12 +2,14 @@
 
 mod about;
 mod body;
+mod documents;
 mod fault;
 mod gate;
 mod loading;
 mod openai;
 mod openapi;
 mod route;
+mod search;
 mod shared;
 mod tei;
 mod texts;
@@ -17,13 +19,13 @@ use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use openapi::openapi;
-pub(super) use shared::{Inner, Shared};
+pub(super) use shared::{BASE, Inner, Shared};
 
 use fault::{Fault, Kind};
 use route::Route;
@@ -89,5 +91,13 @@ fn handler(route: Route) -> MethodRouter<Shared> {
         Route::Tokenize => post(tei::tokenize),
         Route::LoadAdapter => post(loading::load),
         Route::UnloadAdapter => post(loading::unload),
+        Route::AddDocuments => post(documents::add),
+        Route::ShowNamespace => get(documents::show),
+        Route::DropNamespace => delete(documents::drop_all),
+        Route::GetDocument => get(documents::get),
+        Route::DeleteDocument => delete(documents::delete_one),
+        Route::DeleteDocuments => post(documents::delete),
+        Route::EmbedDocuments => post(documents::embed),
+        Route::Search => post(search::search),
     }
 }

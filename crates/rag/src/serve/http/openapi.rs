@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::route::{Audience, Method, Route};
 use super::wire::{
+    AddDocumentsRequest, CoverageView, DeleteDocumentsRequest, DocumentView, EmbedDocumentsRequest,
     EmbedRequest, EmbeddingsRequest, EmbeddingsResponse, InfoView, LoadAdapterRequest, ModelList,
-    OpenAiError, RankView, RerankRequest, SimilarityRequest, TeiError, TokenView, TokenizeRequest,
-    UnloadAdapterRequest,
+    NamespaceView, OpenAiError, RankView, ReceiptView, RerankRequest, SearchRequest,
+    SearchResponse, SimilarityRequest, TeiError, TokenView, TokenizeRequest, UnloadAdapterRequest,
 };
 
 /// What goes over the wire as a body.
@@ -29,8 +30,9 @@ pub fn openapi() -> Value {
         let method = match route.method() {
             Method::Get => "get",
             Method::Post => "post",
+            Method::Delete => "delete",
         };
-        let path = paths.entry(route.path()).or_insert_with(|| json!({}));
+        let path = paths.entry(route.path().replace("{*", "{")).or_insert_with(|| json!({}));
         path[method] = operation(route, &mut schemas);
     }
     json!({
@@ -62,6 +64,7 @@ fn operation(route: Route, schemas: &mut SchemaGenerator) -> Value {
     let mut operation = json!({
         "operationId": format!("{route:?}"),
         "summary": route.about(),
+        "parameters": parameters(route),
         "responses": responses,
     });
     if let Some(schema) = question(route, schemas) {
@@ -69,6 +72,42 @@ fn operation(route: Route, schemas: &mut SchemaGenerator) -> Value {
             json!({ "required": true, "content": { "application/json": { "schema": schema } } });
     }
     operation
+}
+
+fn parameters(route: Route) -> Vec<Value> {
+    let parameter = |name: &str, place: &str, about: &str| {
+        let (required, schema) = (place == "path", json!({ "type": "string" }));
+        json!({ "name": name, "in": place, "required": required, "description": about,
+                "schema": schema })
+    };
+    let tenant = || {
+        let about = "the tenant; if not given, the one whose token it is, else `default`";
+        parameter("tenant", "query", about)
+    };
+    let id = || parameter("id", "path", "the document's id, which may have slashes");
+    match route {
+        Route::GetDocument | Route::DeleteDocument => vec![id(), tenant()],
+        Route::ShowNamespace | Route::DropNamespace => vec![tenant()],
+        Route::Embeddings
+        | Route::Embed
+        | Route::Similarity
+        | Route::Rerank
+        | Route::AddDocuments
+        | Route::EmbedDocuments
+        | Route::Search => {
+            let about = "milliseconds after which nobody waits for the answer; 30000 if not given";
+            vec![parameter("x-deadline-ms", "header", about)]
+        }
+        Route::Health
+        | Route::Info
+        | Route::Metrics
+        | Route::OpenApi
+        | Route::Models
+        | Route::Tokenize
+        | Route::LoadAdapter
+        | Route::UnloadAdapter
+        | Route::DeleteDocuments => Vec::new(),
+    }
 }
 
 fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
@@ -80,9 +119,19 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         Route::Tokenize => schemas.subschema_for::<TokenizeRequest>(),
         Route::LoadAdapter => schemas.subschema_for::<LoadAdapterRequest>(),
         Route::UnloadAdapter => schemas.subschema_for::<UnloadAdapterRequest>(),
-        Route::Health | Route::Info | Route::Metrics | Route::OpenApi | Route::Models => {
-            return None;
-        }
+        Route::AddDocuments => schemas.subschema_for::<AddDocumentsRequest>(),
+        Route::DeleteDocuments => schemas.subschema_for::<DeleteDocumentsRequest>(),
+        Route::EmbedDocuments => schemas.subschema_for::<EmbedDocumentsRequest>(),
+        Route::Search => schemas.subschema_for::<SearchRequest>(),
+        Route::Health
+        | Route::Info
+        | Route::Metrics
+        | Route::OpenApi
+        | Route::Models
+        | Route::ShowNamespace
+        | Route::DropNamespace
+        | Route::GetDocument
+        | Route::DeleteDocument => return None,
     };
     Some(schema.to_value())
 }
@@ -96,9 +145,16 @@ fn answer(route: Route, schemas: &mut SchemaGenerator) -> Content {
         Route::Similarity => schemas.subschema_for::<Vec<f32>>(),
         Route::Rerank => schemas.subschema_for::<Vec<RankView>>(),
         Route::Tokenize => schemas.subschema_for::<Vec<Vec<TokenView>>>(),
+        Route::AddDocuments | Route::DeleteDocuments | Route::DeleteDocument => {
+            schemas.subschema_for::<ReceiptView>()
+        }
+        Route::ShowNamespace => schemas.subschema_for::<NamespaceView>(),
+        Route::GetDocument => schemas.subschema_for::<DocumentView>(),
+        Route::EmbedDocuments => schemas.subschema_for::<CoverageView>(),
+        Route::Search => schemas.subschema_for::<SearchResponse>(),
         Route::OpenApi => return Content::Json(json!({ "type": "object" })),
         Route::Metrics | Route::LoadAdapter | Route::UnloadAdapter => return Content::Text,
-        Route::Health => return Content::Nothing,
+        Route::Health | Route::DropNamespace => return Content::Nothing,
     };
     Content::Json(schema.to_value())
 }
@@ -123,11 +179,45 @@ fn failures(route: Route) -> Vec<(&'static str, &'static str)> {
             failures.push(("422", "a value cannot be used"));
         }
     }
-    if route == Route::LoadAdapter {
-        failures.push(("409", "there is an adapter of that name"));
+    if route.path().starts_with("/v1/documents") && route.method() != Method::Post {
+        failures.extend([
+            ("400", "a value cannot be used"),
+            ("404", "there is no such document or tenant"),
+            ("503", "the index cannot be used now"),
+        ]);
+    }
+    if let Some(about) = conflict(route) {
+        failures.push(("409", about));
     }
     failures.sort_unstable();
     failures
+}
+
+/// What of a route does not go with what is there.
+fn conflict(route: Route) -> Option<&'static str> {
+    match route {
+        Route::LoadAdapter => Some("there is an adapter of that name"),
+        Route::AddDocuments | Route::Search => {
+            Some("the documents' vectors are of another version of the adapter")
+        }
+        Route::EmbedDocuments => Some("there are too many embeddings beside each other"),
+        Route::Health
+        | Route::Info
+        | Route::Metrics
+        | Route::OpenApi
+        | Route::Models
+        | Route::Embeddings
+        | Route::Embed
+        | Route::Similarity
+        | Route::Rerank
+        | Route::Tokenize
+        | Route::UnloadAdapter
+        | Route::ShowNamespace
+        | Route::DropNamespace
+        | Route::GetDocument
+        | Route::DeleteDocument
+        | Route::DeleteDocuments => None,
+    }
 }
 
 fn described(about: &str, content: Content) -> Value {

@@ -1,5 +1,8 @@
 //! Every route, once: the server mounts these, and the contract is made from these.
 
+/// The path of a tenant's documents.
+const DOCUMENTS: &str = "/v1/documents";
+
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -15,6 +18,14 @@ pub(super) enum Route {
     Tokenize,
     LoadAdapter,
     UnloadAdapter,
+    AddDocuments,
+    ShowNamespace,
+    DropNamespace,
+    GetDocument,
+    DeleteDocument,
+    DeleteDocuments,
+    EmbedDocuments,
+    Search,
 }
 
 /// How a route is asked.
@@ -22,6 +33,7 @@ pub(super) enum Route {
 pub(super) enum Method {
     Get,
     Post,
+    Delete,
 }
 
 /// Who may ask a route.
@@ -36,7 +48,7 @@ pub(super) enum Audience {
 }
 
 impl Route {
-    pub(super) const ALL: [Route; 12] = [
+    pub(super) const ALL: [Route; 20] = [
         Route::Health,
         Route::Info,
         Route::Metrics,
@@ -49,6 +61,14 @@ impl Route {
         Route::Tokenize,
         Route::LoadAdapter,
         Route::UnloadAdapter,
+        Route::AddDocuments,
+        Route::ShowNamespace,
+        Route::DropNamespace,
+        Route::GetDocument,
+        Route::DeleteDocument,
+        Route::DeleteDocuments,
+        Route::EmbedDocuments,
+        Route::Search,
     ];
 
     pub(super) fn path(self) -> &'static str {
@@ -65,25 +85,44 @@ impl Route {
             Route::Tokenize => "/tokenize",
             Route::LoadAdapter => "/v1/load_lora_adapter",
             Route::UnloadAdapter => "/v1/unload_lora_adapter",
+            Route::AddDocuments | Route::ShowNamespace | Route::DropNamespace => DOCUMENTS,
+            Route::GetDocument | Route::DeleteDocument => "/v1/documents/{*id}",
+            Route::DeleteDocuments => "/v1/delete_documents",
+            Route::EmbedDocuments => "/v1/embed_documents",
+            Route::Search => "/v1/search",
         }
     }
 
+    /// A route of a path; those that share one are asked by the same callers.
     pub(super) fn of_path(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|route| route.path() == path)
+        let below = path.strip_prefix(DOCUMENTS).and_then(|rest| rest.strip_prefix('/'));
+        match below {
+            Some(id) if !id.is_empty() => Some(Route::GetDocument),
+            Some(_) | None => Self::ALL.into_iter().find(|route| route.path() == path),
+        }
     }
 
     pub(super) fn method(self) -> Method {
         match self {
-            Route::Health | Route::Info | Route::Metrics | Route::OpenApi | Route::Models => {
-                Method::Get
-            }
+            Route::Health
+            | Route::Info
+            | Route::Metrics
+            | Route::OpenApi
+            | Route::Models
+            | Route::ShowNamespace
+            | Route::GetDocument => Method::Get,
+            Route::DropNamespace | Route::DeleteDocument => Method::Delete,
             Route::Embeddings
             | Route::Embed
             | Route::Similarity
             | Route::Rerank
             | Route::Tokenize
             | Route::LoadAdapter
-            | Route::UnloadAdapter => Method::Post,
+            | Route::UnloadAdapter
+            | Route::AddDocuments
+            | Route::DeleteDocuments
+            | Route::EmbedDocuments
+            | Route::Search => Method::Post,
         }
     }
 
@@ -99,7 +138,15 @@ impl Route {
             | Route::Embed
             | Route::Similarity
             | Route::Rerank
-            | Route::Tokenize => Audience::Tenants,
+            | Route::Tokenize
+            | Route::AddDocuments
+            | Route::ShowNamespace
+            | Route::DropNamespace
+            | Route::GetDocument
+            | Route::DeleteDocument
+            | Route::DeleteDocuments
+            | Route::EmbedDocuments
+            | Route::Search => Audience::Tenants,
         }
     }
 
@@ -117,7 +164,16 @@ impl Route {
             Route::Tokenize => "Show the tokens of texts",
             Route::LoadAdapter => "Load an adapter from a folder of the server, as vLLM does",
             Route::UnloadAdapter => "Forget an adapter, as vLLM does",
+            Route::AddDocuments => "Embed documents and add them, in place of those of their ids",
+            Route::ShowNamespace => "How many documents a tenant has, and what embeds them",
+            Route::DropNamespace => "Drop all documents of a tenant",
+            Route::GetDocument => "A document",
+            Route::DeleteDocument => "Delete a document",
+            Route::DeleteDocuments => "Delete documents",
+            Route::EmbedDocuments => {
+                "Embed all documents by another model beside the one in use, and switch to it"
+            }
+            Route::Search => "Find documents by meaning, by words, or by both",
         }
     }
-
 }

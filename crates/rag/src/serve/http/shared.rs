@@ -10,12 +10,13 @@ use tokio::sync::Semaphore;
 use super::fault::{Fault, Kind};
 use crate::serve::access::{Access, Caller, owner};
 use crate::serve::adapters::{AdapterError, Adapters, Loaded};
+use crate::serve::documents::Documents;
 use crate::serve::engine::Engine;
 use crate::serve::meters::Meters;
 use crate::serve::model::Model;
 
 /// Another name of the base model, and whose its texts are where there are no tokens.
-pub(super) const BASE: &str = "base";
+pub(crate) const BASE: &str = "base";
 /// How long a request may take if it does not say.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take at most.
@@ -34,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) adapters: Adapters,
     pub(crate) meters: Arc<Meters>,
     pub(crate) access: Access,
+    /// `None` where there is no index.
+    pub(crate) documents: Option<Arc<Documents>>,
     /// Threads that tokenise at a time; who waits is served in turn.
     pub(crate) tokenizing: Semaphore,
     pub(crate) batch_tokens: usize,

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Texts, or token ids as `/tokenize` gives them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -361,4 +362,186 @@ pub(super) struct TeiError {
     pub(super) error: String,
     /// Its family.
     pub(super) error_type: &'static str,
+}
+
+/// Whose documents, in a query.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TenantQuery {
+    /// The tenant; if not given, the one whose token it is, else `default`.
+    pub(super) tenant: Option<String>,
+}
+
+/// `POST /v1/documents`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddDocumentsRequest {
+    /// The tenant; if not given, the one whose token it is, else `default`.
+    pub(super) tenant: Option<String>,
+    /// What embeds them where there are none yet; if not given, the tenant's own adapter, else the
+    /// base model.
+    pub(super) model: Option<String>,
+    /// The documents.
+    pub(super) documents: Vec<DocumentView>,
+}
+
+/// A document.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DocumentView {
+    /// Its name within the tenant.
+    pub(super) id: String,
+    /// What is searched.
+    pub(super) text: String,
+    /// What filters look at.
+    #[serde(default)]
+    pub(super) metadata: Map<String, Value>,
+}
+
+/// What became of documents.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ReceiptView {
+    /// New ones.
+    pub(super) added: u64,
+    /// Those in whose place another one came.
+    pub(super) replaced: u64,
+    /// Those that went.
+    pub(super) deleted: u64,
+}
+
+/// A tenant's documents as a whole.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct NamespaceView {
+    /// The tenant.
+    pub(super) tenant: String,
+    /// Documents.
+    pub(super) documents: u64,
+    /// The embedding that searches use: a model and a hash of it.
+    pub(super) embedding: Option<String>,
+    /// How its vectors are searched.
+    pub(super) kind: Option<&'static str>,
+    /// Memory of what searches them, in bytes.
+    pub(super) memory_bytes: u64,
+    /// Bytes on disk.
+    pub(super) disk_bytes: u64,
+}
+
+/// `POST /v1/delete_documents`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteDocumentsRequest {
+    /// The tenant; if not given, the one whose token it is, else `default`.
+    pub(super) tenant: Option<String>,
+    /// Their ids; unknown ones are no error.
+    pub(super) ids: Vec<String>,
+}
+
+/// `POST /v1/embed_documents`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmbedDocumentsRequest {
+    /// The tenant; if not given, the one whose token it is, else `default`.
+    pub(super) tenant: Option<String>,
+    /// What embeds them; if not given, the tenant's own adapter, else the base model.
+    pub(super) model: Option<String>,
+}
+
+/// How far another embedding is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CoverageView {
+    /// The embedding: a model and a hash of it.
+    pub(super) embedding: String,
+    /// Documents that have a vector of it.
+    pub(super) covered: u64,
+    /// All documents.
+    pub(super) documents: u64,
+    /// Whether searches use it; if not, the deadline came first, and asking again goes on.
+    pub(super) active: bool,
+}
+
+/// `POST /v1/search`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchRequest {
+    /// The tenant; if not given, the one whose token it is, else `default`.
+    pub(super) tenant: Option<String>,
+    /// What is looked for.
+    pub(super) query: String,
+    /// Documents that are wanted, at most 1000.
+    #[serde(default = "ten")]
+    pub(super) limit: usize,
+    /// By what documents are found.
+    #[serde(default)]
+    pub(super) mode: SearchMode,
+    /// What their metadata must hold: `{"year": {"gte": 2020}}`.
+    pub(super) filter: Option<Value>,
+    /// Documents of each retriever that are looked at before their orders become one.
+    pub(super) depth: Option<usize>,
+    /// The constant of reciprocal-rank fusion; 60 if not given.
+    pub(super) rrf_k: Option<f32>,
+    /// How much each retriever counts in it.
+    pub(super) weights: Option<WeightsView>,
+}
+
+fn ten() -> usize {
+    10
+}
+
+/// By what documents are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SearchMode {
+    /// Both, fused by ranks.
+    #[default]
+    Hybrid,
+    /// The nearest vectors.
+    Dense,
+    /// The words of the query, by BM25.
+    Text,
+}
+
+/// How much each retriever counts.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WeightsView {
+    /// The search by vectors.
+    pub(super) dense: f32,
+    /// The search by words.
+    pub(super) text: f32,
+}
+
+/// The answer to a search.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SearchResponse {
+    /// Best first.
+    pub(super) results: Vec<FoundView>,
+    /// The embedding that was searched, if one was.
+    pub(super) embedding: Option<String>,
+    /// Vectors that were compared.
+    pub(super) vectors_compared: u64,
+    /// Entries of word lists that were read.
+    pub(super) postings_read: u64,
+}
+
+/// A document that was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FoundView {
+    /// The document.
+    #[serde(flatten)]
+    pub(super) document: DocumentView,
+    /// How well it fits: fused, or that of the one retriever.
+    pub(super) score: f32,
+    /// Where the search by vectors has it.
+    pub(super) dense: Option<StandingView>,
+    /// Where the search by words has it.
+    pub(super) words: Option<StandingView>,
+}
+
+/// A place in the list of one retriever.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StandingView {
+    /// From 1.
+    pub(super) rank: u32,
+    /// As the retriever gave it.
+    pub(super) score: f32,
 }
