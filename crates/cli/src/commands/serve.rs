@@ -1,7 +1,7 @@
 //! `cotenant serve`
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cotenant_rag::job::{JobError, RunFolder};
@@ -87,7 +87,7 @@ fn config(arguments: &ServeArgs, console: &Console) -> Result<ServeConfig, Box<d
 }
 
 /// The base model and the adapters of a workspace's last run.
-fn of_workspace(file: &PathBuf, arguments: &ServeArgs) -> Result<Served, Box<dyn Error>> {
+fn of_workspace(file: &Path, arguments: &ServeArgs) -> Result<Served, Box<dyn Error>> {
     let workspace = Workspace::read(file).map_err(JobError::from)?;
     let stem = file.file_stem().unwrap_or("workspace".as_ref());
     let run = arguments.run.clone().unwrap_or_else(|| PathBuf::from("runs").join(stem));

@@ -239,7 +239,6 @@ impl Shared {
             rows.resize(batch.len() * self.model.width(), 0.0);
             let forward = Forward { batch: &packed, adapters: &adapters, start: Start::Tokens };
             self.model.encoder.embed(&forward, &mut scratch, &mut rows);
-            drop(adapters);
             let took = begun.elapsed();
             self.meters.on_batch(size, took);
             for text in &batch {

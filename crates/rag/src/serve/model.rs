@@ -51,11 +51,6 @@ impl Model {
             Precision::Bf16 => "bfloat16",
         }
     }
-
-    /// The ids of a text; one more than `tokens_max` where it is longer.
-    pub(super) fn encode(&self, text: &str, tokens_max: usize) -> Result<Vec<u32>, ModelError> {
-        self.tokenizer.encode(text, tokens_max)
-    }
 }
 
 /// Scales a vector to length 1, as the encoder itself does.

@@ -20,13 +20,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use cotenant_transformer::{Adapter, EncoderConfig};
 use tokio::sync::oneshot;
 
+use super::meters::Meters;
 pub use error::AdapterError;
 pub use lru::Keep;
-
-use super::meters::Meters;
-use cotenant_transformer::{Adapter, EncoderConfig};
 use lru::{Brought, Lru};
 
 /// Most adapters that are known at a time.
@@ -299,7 +298,10 @@ impl Shared {
             let generation = errand.generation;
             let loaded =
                 load::load(errand.source.clone(), generation, (&self.config, self.bytes_max));
-            self.meters.on_load(begun.elapsed(), loaded.is_ok());
+            match &loaded {
+                Ok(_) => self.meters.on_load(begun.elapsed()),
+                Err(_) => self.meters.on_load_failed(),
+            }
             self.finish(errand, loaded.map(Arc::new));
         }
     }

@@ -106,10 +106,12 @@ impl Meters {
         counts.gone += gone;
     }
 
-    pub(super) fn on_load(&self, took: Duration, is_fine: impl Into<bool>) {
-        let mut counts = self.lock();
-        counts.load_s.add(took.as_secs_f64());
-        counts.loads_failed += u64::from(!is_fine.into());
+    pub(super) fn on_load(&self, took: Duration) {
+        self.lock().load_s.add(took.as_secs_f64());
+    }
+
+    pub(super) fn on_load_failed(&self) {
+        self.lock().loads_failed += 1;
     }
 
     pub(super) fn on_evicted(&self, count: u64) {

@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::server::{Reply, Server, place_with, vector, write_adapter};
+use super::server::{Reply, Server, place_with, vector, write_adapter};
 
 fn load(server: &Server, name: &str, folder: &str, in_place: &str) -> Reply {
     let folder = server.place().at(folder);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Reply, Server, place_with};
+use super::server::{Reply, Server, place_with};
 
 const LAW: &str = "law-0123456789abcdef";
 const BIO: &str = "bio-0123456789abcdef";

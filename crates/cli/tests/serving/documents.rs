@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::data::text;
-use crate::server::{Reply, Server, place_with, write_adapter};
+use super::server::{Reply, Server, place_with, write_adapter};
 
 fn server() -> Server {
     let arguments = ["--adapters", "adapters", "--index", "index"];

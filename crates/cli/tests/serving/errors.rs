@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::common::data::text;
 use crate::common::model::POISON;
-use crate::server::{Server, place_with};
+use super::server::{Server, place_with};
 
 /// Refusals in the words of OpenAI below `/v1`, and of text-embeddings-inference elsewhere.
 #[test]

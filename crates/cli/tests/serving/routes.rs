@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::data::text;
-use crate::server::{Server, WIDTH, place_with, vector};
+use super::server::{Server, WIDTH, place_with, vector};
 
 fn length(vector: &[f32]) -> f32 {
     vector.iter().map(|value| value * value).sum::<f32>().sqrt()

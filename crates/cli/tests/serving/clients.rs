@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::server::{Server, place_with};
+use super::server::{Server, place_with};
 
 const SCRIPT: &str = r#"
 import sys
