@@ -16,9 +16,10 @@ pub(crate) struct Generated {
 }
 
 /// Every generated file.
-pub(crate) const GENERATED: [Generated; 2] = [
+pub(crate) const GENERATED: [Generated; 3] = [
     Generated { path: "docs/cli.md", make: command_line_reference },
     Generated { path: "docs/openapi.json", make: http_contract },
+    Generated { path: "docs/serve-openapi.json", make: serve_contract },
 ];
 
 /// Writes every generated file.
@@ -36,6 +37,14 @@ pub(crate) fn write(project: &Project) -> Result<(), String> {
 fn http_contract(_: &Project) -> Result<String, String> {
     let text = serde_json::to_string_pretty(&cotenant_api::openapi());
     text.map(|text| text + "\n").map_err(|error| format!("the contract is no JSON: {error}"))
+}
+
+/// The routes and wire types of `cotenant serve`, as the program itself prints them.
+fn serve_contract(project: &Project) -> Result<String, String> {
+    command::run(project.cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    let ours = env::current_exe().map_err(|error| format!("no path to this program: {error}"))?;
+    let mut command = project.program(ours.with_file_name("cotenant"));
+    command::capture(command.args(["serve", "--openapi"]))
 }
 
 /// Every command of the program, with the help that the program itself prints.

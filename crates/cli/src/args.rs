@@ -2,8 +2,10 @@
 
 pub(crate) mod advise;
 pub(crate) mod eval;
+pub(crate) mod index;
 pub(crate) mod job;
 pub(crate) mod pool;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod sizing;
 
@@ -86,8 +88,34 @@ pub(crate) enum Command {
     Eval(eval::EvalArgs),
     /// Search a tenant's passages with its adapter
     Search(SearchArgs),
+    /// Serve a base model and the adapters of many tenants over HTTP
+    ///
+    ///   cotenant serve workspace.toml
+    ///   cotenant serve --model all-MiniLM-L6-v2 --adapter law=runs/law/tenants/law/adapter
+    ///
+    /// One forward answers texts of many tenants. Speaks OpenAI's /v1/embeddings, whose model is the
+    /// name of an adapter, /v1/models, the routes of text-embeddings-inference (/embed, /similarity,
+    /// /rerank, /tokenize, /info, /health, /metrics), vLLM's loading and unloading of adapters, and,
+    /// with --index, /v1/documents and /v1/search. GET /openapi.json says all of it.
+    ///
+    /// Adapters are read when they are asked for, and stay in memory while there is room. Without
+    /// --tokens whoever is on this machine may ask for everything. On Ctrl-C or SIGTERM it takes no
+    /// more requests, answers those under way and ends.
+    #[command(verbatim_doc_comment)]
+    Serve(serve::ServeArgs),
     /// Write a tenant's adapter, or the merged model, for other programs
     Export(ExportArgs),
+    /// Keep documents in an index on disk, and search them by vectors and words
+    ///
+    /// An index is a folder; in it, each tenant has a namespace with its documents, their full text
+    /// and, unless it is for texts alone, their vectors. What a command has written survives a crash.
+    /// One process uses an index at a time.
+    ///
+    ///   cotenant index create docs.index --dimensions 384
+    ///   cotenant index add docs.index corpus.jsonl --model all-MiniLM-L6-v2
+    ///   cotenant index search docs.index "how do ships turn" --model all-MiniLM-L6-v2
+    #[command(verbatim_doc_comment)]
+    Index(index::IndexArgs),
     /// Fetch and list base models
     Model(ModelArgs),
     /// Say which way of sharing suits which job, and how many cards a set of jobs needs

@@ -15,6 +15,7 @@
 mod adapter;
 mod checkpoint;
 mod dataset;
+mod index;
 mod memory;
 mod message;
 mod pages;
@@ -27,6 +28,7 @@ mod workspace;
 
 pub use adapter::adapter_config;
 pub use checkpoint::{checkpoint, checkpoint_seed};
+pub use index::{filter, log_record, manifest, segment};
 pub use pages::{html, markdown, plain};
 pub use tables::{beir, jsonl};
 pub use target::{TARGETS, Target, Verdict};

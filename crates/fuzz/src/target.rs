@@ -20,15 +20,19 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "adapter_config", run: crate::adapter_config },
     Target { name: "beir", run: crate::beir },
     Target { name: "checkpoint", run: crate::checkpoint },
+    Target { name: "filter", run: crate::filter },
     Target { name: "html", run: crate::html },
     Target { name: "jsonl", run: crate::jsonl },
+    Target { name: "log_record", run: crate::log_record },
+    Target { name: "manifest", run: crate::manifest },
     Target { name: "markdown", run: crate::markdown },
     Target { name: "plain", run: crate::plain },
     Target { name: "safetensors_header", run: crate::safetensors_header },
+    Target { name: "segment", run: crate::segment },
     Target { name: "trec", run: crate::trec },
     Target { name: "workspace", run: crate::workspace },
 ];

@@ -13,12 +13,14 @@
 
 pub mod bm25;
 pub mod data;
+pub mod index;
 pub mod job;
 pub mod measures;
 pub mod mining;
 pub mod models;
 pub mod report;
 pub mod retrieval;
+pub mod serve;
 pub mod tokens;
 pub mod tracking;
 pub mod workspace;

@@ -61,7 +61,7 @@ impl Miner<'_> {
     /// Documents by rank, the retrievers in turn, each document once.
     fn candidates(&self, query: u32, config: &NegativesConfig) -> Vec<u32> {
         let text = &self.dataset.queries[query as usize].text;
-        let by_term = || self.bm25.search(text, config.depth).into_iter().map(|(d, _)| d).collect();
+        let by_term = || self.bm25.search(text, config.depth);
         let by_vector = || {
             let found = self.documents.search(self.queries.row(query as usize), config.depth);
             found.into_iter().map(|ranked| ranked.document).collect()
@@ -107,7 +107,7 @@ mod tests {
             train: vec![Example::Pair { query: 0, positive: 0, negatives: Vec::new() }],
             ..Dataset::default()
         };
-        let bm25 = Bm25::build(texts, &Default::default());
+        let bm25 = Bm25::build(texts, Default::default());
         let documents = Vectors { values: vec![0.9, 0.1, 0.89, 0.1, 0.5, 0.5, 0.6, 0.0], width: 2 };
         let queries = Vectors { values: vec![1.0, 0.0], width: 2 };
         let stop = AtomicBool::new(false);

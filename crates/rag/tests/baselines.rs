@@ -54,19 +54,21 @@ fn bm25_reaches_its_published_quality() {
         let set = load(sets.join(name));
         assert_eq!(set.test.len(), queries, "{name}");
         let texts: Vec<String> = set.documents.iter().map(|one| one.search_text()).collect();
-        let index = Bm25::build(texts.iter().map(String::as_str), &Default::default());
+        let index = Bm25::build(texts.iter().map(String::as_str), Default::default());
         let scores = set.test.queries.iter().map(|judged| {
             let found = index.search(&set.queries[judged.query as usize].text, 10);
-            ndcg10(judged, &found.iter().map(|hit| hit.0).collect::<Vec<_>>())
+            ndcg10(judged, &found)
         });
         let mean = scores.sum::<f64>() / queries as f64;
         eprintln!("{name}: nDCG@10 {mean:.4}, published {expected}");
-        assert!((mean - expected).abs() < 0.01, "{name}: {mean:.4} is not {expected}");
+        assert!((mean - expected).abs() < 0.003, "{name}: {mean:.4} is not {expected}");
     };
     check("scifact", 300, 0.682);
     check("cosqa", 500, 0.363);
     check("cranfield", 115, 0.485);
     check("stard-zh", 465, 0.505);
+    check("medquad", 1421, 0.449);
+    check("npl", 53, 0.459);
 }
 
 #[test]

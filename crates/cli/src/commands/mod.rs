@@ -5,10 +5,12 @@ pub(crate) mod demo;
 pub(crate) mod estimate;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod index;
 pub(crate) mod internal;
 pub(crate) mod model;
 pub(crate) mod pool;
 pub(crate) mod search;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod train;
 

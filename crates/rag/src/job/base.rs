@@ -54,7 +54,7 @@ impl BaseModel {
     }
 
     /// What embeds with this model under these limits.
-    pub(super) fn embedder(&self, limits: &Limits) -> Embedder {
+    pub(crate) fn embedder(&self, limits: &Limits) -> Embedder {
         Embedder {
             encoder: self.encoder.clone(),
             threads: threads(limits),

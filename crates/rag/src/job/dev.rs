@@ -44,7 +44,7 @@ impl DevPool {
         let depth = DOCUMENTS_MAX.saturating_sub(pool.len()) / (2 * taken.max(1));
         for (judged, &row) in judged.iter().zip(&places) {
             let text = &dataset.queries[judged.query as usize].text;
-            pool.extend(bm25.search(text, depth).iter().map(|&(document, _)| document));
+            pool.extend(bm25.search(text, depth));
             let found = documents.search(queries.row(row), depth);
             pool.extend(found.iter().map(|ranked| ranked.document));
         }

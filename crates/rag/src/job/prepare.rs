@@ -80,7 +80,7 @@ impl Workshop<'_> {
         let search_texts: Vec<String> =
             dataset.documents.iter().map(|document| document.search_text()).collect();
         let wanted = search_texts.iter().map(String::as_str).take_while(|_| !self.is_stopped());
-        let bm25 = Bm25::build(wanted, &Default::default());
+        let bm25 = Bm25::build(wanted, Default::default());
         self.go_on()?;
         let miner = Miner {
             dataset,

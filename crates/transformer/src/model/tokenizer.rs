@@ -104,6 +104,16 @@ impl Tokenizer {
         self.opening.len() + self.closing.len()
     }
 
+    /// Whether the token at a place of a text with so many tokens is a special one.
+    pub fn is_special_at(&self, at: usize, tokens: usize) -> bool {
+        at < self.opening.len() || at + self.closing.len() >= tokens
+    }
+
+    /// The vocabulary's piece of an id, if it has one.
+    pub fn piece(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// At least the first `tokens` ids of a text without special tokens, or all if it has fewer.
     fn content(&self, text: &str, tokens: usize) -> Result<Vec<u32>, String> {
         let most = PREFIX_BYTES_MAX.max(tokens.saturating_mul(PREFIX_BYTES_MAX_PER_TOKEN));

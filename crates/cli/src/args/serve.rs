@@ -1,0 +1,78 @@
+//! Arguments of `serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::MachineArgs;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// A workspace that was trained: its base model and the adapters of its last run are served
+    #[arg(value_name = "WORKSPACE.toml", required_unless_present_any = ["model", "openapi"])]
+    pub workspace: Option<PathBuf>,
+    /// Folder of the run; runs/NAME-OF-THE-WORKSPACE if not given
+    #[arg(long, value_name = "FOLDER", requires = "workspace")]
+    pub run: Option<PathBuf>,
+    /// Base model, instead of a workspace's: a name, a folder or a hub id
+    #[arg(long, value_name = "MODEL", conflicts_with = "workspace")]
+    pub model: Option<String>,
+    /// An adapter and its PEFT folder; may be given several times
+    #[arg(long, value_name = "NAME=FOLDER", value_parser = named_folder)]
+    pub adapter: Vec<(String, PathBuf)>,
+    /// A folder of adapters, each in a folder of its name; may be given several times
+    #[arg(long, value_name = "FOLDER")]
+    pub adapters: Vec<PathBuf>,
+    /// An adapter that stays in memory once it was used; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub pin: Vec<String>,
+    /// Folder of an index for tenants' documents; made if it is not there
+    #[arg(long, value_name = "FOLDER")]
+    pub index: Option<PathBuf>,
+    /// Where to listen; an address that other machines can reach needs --tokens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// A file with a line TENANT = "TOKEN" for each tenant; admin = "TOKEN" may do everything
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Tokens of one forward of one thread
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(16..=65_536)
+    )]
+    pub batch_tokens: u32,
+    /// Tokens that may wait before requests are refused
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 524_288,
+        value_parser = clap::value_parser!(u32).range(1024..)
+    )]
+    pub queue_tokens: u32,
+    /// Most memory of adapters, in MiB; those unused for longest go first
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1024,
+        value_parser = clap::value_parser!(u32).range(1..=1 << 24)
+    )]
+    pub adapter_memory_mib: u32,
+    /// Print the HTTP contract as OpenAPI and end
+    #[arg(long)]
+    pub openapi: bool,
+}
+
+fn named_folder(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+            Ok((name.to_owned(), folder.into()))
+        }
+        _ => Err("it must be NAME=FOLDER".to_owned()),
+    }
+}

@@ -1,0 +1,128 @@
+//! What is refused, in whose words, and that nothing else suffers.
+
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::common::data::text;
+use crate::common::model::POISON;
+use super::server::{Server, place_with};
+
+/// Refusals in the words of OpenAI below `/v1`, and of text-embeddings-inference elsewhere.
+#[test]
+fn what_cannot_be_done_is_refused_in_the_words_of_the_route() {
+    let server = Server::start(place_with(&["law"]), &["--adapters", "adapters"]);
+    let long = text(1, 500);
+    let many = vec!["badol"; 2049];
+    let (v1, embed) = ("/v1/embeddings", "/embed");
+    let cases: Vec<(&str, Value, u16, &str)> = vec![
+        (v1, json!({ "input": [] }), 400, "empty_input"),
+        (v1, json!({ "input": [[]] }), 400, "empty_input"),
+        (v1, json!({ "input": 3 }), 400, "invalid_value"),
+        (v1, json!({}), 400, "invalid_value"),
+        (v1, json!([]), 400, "invalid_value"),
+        (v1, json!({ "input": "x", "model": "other" }), 404, "not_found"),
+        (v1, json!({ "input": "x", "dimensions": 33 }), 400, "invalid_value"),
+        (v1, json!({ "input": "x", "dimensions": 0 }), 400, "invalid_value"),
+        (v1, json!({ "input": "x", "encoding_format": "hex" }), 400, "invalid_value"),
+        (v1, json!({ "input": "x", "prompt_name": "none" }), 400, "invalid_value"),
+        (v1, json!({ "input": [999_999] }), 400, "invalid_value"),
+        (v1, json!({ "input": [-1] }), 400, "invalid_value"),
+        (v1, json!({ "input": many }), 413, "too_large"),
+        (v1, json!({ "input": POISON }), 424, "model_failed"),
+        (embed, json!({ "inputs": [] }), 400, "Empty"),
+        (embed, json!({ "inputs": {} }), 422, "Validation"),
+        (embed, json!({ "inputs": "x", "truncation_direction": "Left" }), 422, "Validation"),
+        (embed, json!({ "inputs": long, "truncate": false }), 422, "Validation"),
+        (embed, json!({ "inputs": "x", "parameters": { "adapter_id": "o" } }), 404, "Validation"),
+        (embed, json!({ "inputs": POISON }), 424, "Backend"),
+        ("/rerank", json!({ "query": "x", "texts": [] }), 400, "Empty"),
+        ("/v1/search", json!({ "query": "x" }), 404, "not_found"),
+        ("/nowhere", json!({}), 404, "Validation"),
+        ("/info", json!({}), 405, "Validation"),
+    ];
+    for (path, body, status, code) in cases {
+        let reply = server.post(path, &body);
+        let said = reply.json();
+        let found = match path.starts_with("/v1/") {
+            true => &said["error"]["code"],
+            false => &said["error_type"],
+        };
+        assert_eq!((reply.status, found.as_str()), (status, Some(code)), "{path} {said}");
+        assert!(!said.to_string().contains("panicked"), "{said}");
+    }
+    for (body, status) in [("{", 400), ("", 400), ("{\"input\": \"\\ud800\"}", 400)] {
+        let reply = server.send("POST", v1, (Some(body), None));
+        assert_eq!(reply.status, status, "{body}: {reply:?}");
+        assert!(reply.json()["error"]["message"].is_string());
+    }
+    // A long text is cut where nobody says otherwise.
+    assert_eq!(server.post(embed, &json!({ "inputs": long })).status, 200);
+    assert_eq!(server.embed("law", &["badol"]).len(), 1, "it answers as before");
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_and_nothing_is_lost() {
+    let server = Server::start(place_with(&["law"]), &["--adapters", "adapters"]);
+    let body = json!({ "input": "x".repeat(50 << 20) }).to_string();
+    // The server may close the connection before all of it was sent.
+    let sent = ureq::post(&format!("{}/v1/embeddings", server.address))
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .header("content-type", "application/json")
+        .send(&body);
+    if let Ok(response) = sent {
+        assert_eq!(response.status(), 413);
+    }
+    assert_eq!(server.embed("law", &["badol"]).len(), 1);
+}
+
+#[test]
+fn overload_is_shed_with_a_time_to_come_back_and_passes() {
+    let arguments = ["--adapters", "adapters", "--queue-tokens", "4096", "--batch-tokens", "64"];
+    let server = Server::start(place_with(&["law", "bio"]), &arguments);
+    let texts: Vec<String> = (0..30).map(|seed| text(seed, 60)).collect();
+    let body = json!({ "model": "law", "input": texts });
+    let never = json!({ "model": "law", "input": vec![text(1, 60); 40] });
+    assert_eq!(server.post("/v1/embeddings", &never).status, 413, "it would never fit");
+    let replies: Vec<_> = thread::scope(|scope| {
+        let ask = || server.post("/v1/embeddings", &body);
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let refused: Vec<_> = replies.iter().filter(|reply| reply.status == 429).collect();
+    assert!(!refused.is_empty(), "16 requests of 1,900 tokens do not fit into 4,096");
+    for reply in refused {
+        let seconds: u64 = reply.retry_after.as_ref().unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds));
+        assert_eq!(reply.json()["error"]["code"], "overloaded");
+    }
+    assert!(replies.iter().any(|reply| reply.status == 200), "others are served");
+    assert!(replies.iter().all(|reply| matches!(reply.status, 200 | 429)));
+    assert_eq!(server.embed("bio", &["badol"]).len(), 1, "it recovers");
+    let page = server.get("/metrics").text;
+    assert!(page.contains("cotenant_serve_queue_tokens 0"), "{page}");
+}
+
+#[test]
+fn a_deadline_that_passed_is_told() {
+    let arguments = ["--adapters", "adapters", "--batch-tokens", "16"];
+    let server = Server::start(place_with(&["law"]), &arguments);
+    let texts: Vec<String> = (0..2000).map(|seed| text(seed, 60)).collect();
+    let body = json!({ "model": "law", "input": texts });
+    let ask = |deadline: &str| {
+        ureq::post(&format!("{}/v1/embeddings", server.address))
+            .config()
+            .http_status_as_error(false)
+            .build()
+            .header("x-deadline-ms", deadline)
+            .send_json(&body)
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    assert_eq!(ask("1"), 503);
+    assert_eq!(ask("soon"), 400);
+    assert_eq!(server.embed("law", &["badol"]).len(), 1);
+}

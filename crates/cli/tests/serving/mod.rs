@@ -1,0 +1,9 @@
+//! Tests of `cotenant serve`, by what they look at.
+
+mod adapters;
+mod clients;
+mod documents;
+mod errors;
+mod routes;
+mod server;
+mod tenants;

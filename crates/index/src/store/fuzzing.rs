@@ -1,0 +1,88 @@
+//! Readers of single files over bytes, for fuzzing: what they accept holds together, or they panic.
+
+use std::path::Path;
+
+use super::document;
+use super::documents::Documents;
+use super::error::DamagedFile;
+use super::live::LiveSet;
+use super::log;
+use super::manifest::{self, NamespaceManifest, RootManifest};
+use super::record::Record;
+use super::sealed::{FileKind, Sealed};
+use super::spec::{EmbeddingSpec, Storage};
+use super::vectors::Run;
+use crate::dense::Metric;
+
+/// Slots of a live set are below this.
+const SLOTS: u32 = 1 << 16;
+const LOG: u64 = 7;
+
+/// Reads bytes as the data of a documents file, and each document in it.
+pub fn read_documents(path: &Path, data: &[u8]) -> Result<(), DamagedFile> {
+    let documents = Documents::of_file(Sealed::of_data(path, data, FileKind::Documents)?)?;
+    for row in 0..documents.len() {
+        let document = documents.get(row)?;
+        assert_eq!(documents.row_of(documents.slot(row)), Some(row));
+        for found in documents.find(document.id)? {
+            assert_eq!(documents.get(found)?.id, document.id);
+        }
+        document::metadata(document.metadata, path)?;
+    }
+    Ok(())
+}
+
+/// Reads bytes as the data of a file of vectors with three values each, f32 or bf16.
+pub fn read_vectors(path: &Path, data: &[u8], storage: Storage) -> Result<(), DamagedFile> {
+    let name = "fuzzed".to_owned();
+    let spec =
+        EmbeddingSpec { name, dimensions: 3, metric: Metric::Dot, storage, kind: None };
+    let run = Run::of_file(Sealed::of_data(path, data, FileKind::Vectors)?, &spec)?;
+    for (row, &slot) in run.slots().iter().enumerate() {
+        assert_eq!(run.row_of(slot), Some(row));
+        assert_eq!(run.get(row)?.len(), spec.dimensions);
+    }
+    Ok(())
+}
+
+/// Reads bytes as the data of a file of live slots.
+pub fn read_live(path: &Path, data: &[u8]) -> Result<(), DamagedFile> {
+    let live = LiveSet::of_file(&Sealed::of_data(path, data, FileKind::Live)?, SLOTS)?;
+    assert!(live.iter().all(|slot| slot.0 < SLOTS && live.contains(slot)));
+    assert_eq!(live.iter().count() as u64, live.len());
+    Ok(())
+}
+
+/// Reads bytes as a manifest: as the whole file, and as what stands below its first line.
+pub fn read_manifest(path: &Path, bytes: &[u8]) -> Result<(), DamagedFile> {
+    let with_head = manifest::with_head(bytes);
+    for bytes in [bytes, &with_head] {
+        let root: Result<RootManifest, _> = manifest::parse(path, bytes);
+        if root.is_ok() {
+            return Ok(());
+        }
+    }
+    let manifest: NamespaceManifest = manifest::parse(path, &with_head)?;
+    let json = serde_json::to_vec(&manifest).expect("a manifest has plain keys");
+    let again = manifest::parse(path, &manifest::with_head(&json));
+    assert_eq!(again, Ok(manifest), "it changed when it was written and read");
+    Ok(())
+}
+
+/// Reads bytes as a log, and as the payloads of a log, a line each.
+pub fn read_log(path: &Path, bytes: &[u8]) -> Result<(), DamagedFile> {
+    if let Some(record) = Record::decode(bytes) {
+        assert_eq!(Record::decode(&record.encode()), Some(record.clone()));
+        let bytes = log::of_payloads(LOG, [bytes, bytes].into_iter());
+        let (records, whole) = log::read(path, &bytes, LOG, None)?;
+        assert_eq!((records.len(), whole), (2, bytes.len()));
+        // What is cut off is torn, unless it was acknowledged.
+        let cut = &bytes[..bytes.len() - 1];
+        assert_eq!(log::read(path, cut, LOG, None)?.0.len(), 1);
+        assert!(log::read(path, cut, LOG, Some(bytes.len() as u64)).is_err());
+        return Ok(());
+    }
+    log::read(path, bytes, LOG, None)?;
+    let payloads = bytes.split(|&byte| byte == b'\n');
+    log::read(path, &log::of_payloads(LOG, payloads), LOG, None).map(|_| ())
+}

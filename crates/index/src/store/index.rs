@@ -1,0 +1,267 @@
+//! An index: a folder with a namespace for each tenant.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::disk::{Disk, RealDisk};
+use super::document::check_name;
+use super::error::{DamagedFile, IndexError};
+use super::folder::Folder;
+use super::limits::NAMESPACES_MAX;
+use super::manifest::{self, NAME, RootManifest};
+use super::namespace::{Namespace, Verified};
+use super::spec::EmbeddingSpec;
+
+/// The file whose lock says that a process has the index.
+const LOCK: &str = "lock";
+
+/// An index on disk. One process has it at a time; its threads share it.
+#[derive(Debug)]
+pub struct Index {
+    folder: Folder,
+    root: Mutex<Root>,
+    /// Held until the index is dropped.
+    _lock: Box<dyn Debug + Send + Sync>,
+}
+
+#[derive(Debug)]
+struct Root {
+    manifest: RootManifest,
+    /// The namespaces that were asked for.
+    opened: BTreeMap<String, Arc<Opening>>,
+    /// Whether nobody knows which manifest the disk keeps.
+    is_stopped: bool,
+    /// The namespace that one of those manifests has and the other has not: it takes no writes,
+    /// which might be lost with it.
+    in_doubt: Option<String>,
+}
+
+/// A namespace that is opened once, by whoever asks first.
+type Opening = Mutex<Option<Arc<Namespace>>>;
+
+impl Index {
+    /// Makes an index in a folder that does not exist, or has nothing in it.
+    pub fn create(folder: &Path) -> Result<Self, IndexError> {
+        Self::create_on(Arc::new(RealDisk), folder)
+    }
+
+    /// Opens an index. Its namespaces are opened when they are asked for.
+    pub fn open(folder: &Path) -> Result<Self, IndexError> {
+        Self::open_on(Arc::new(RealDisk), folder)
+    }
+
+    pub(crate) fn create_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, IndexError> {
+        let folder = Folder::new(disk, path);
+        folder.make()?;
+        let lock = take_lock(&folder)?;
+        // What a creation that did not end left behind is not in the way.
+        let is_ours = |name: &String| [LOCK, manifest::DRAFT].contains(&name.as_str());
+        if !folder.names()?.iter().all(is_ours) {
+            return Err(IndexError::NotEmpty { folder: path.to_owned() });
+        }
+        let manifest = RootManifest::default();
+        manifest::swap(&folder, &manifest).map_err(|failed| failed.error)?;
+        if let Some(parent) = path.parent() {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            let sync = IndexError::disk("sync", parent);
+            folder.disk.sync_folder(parent).map_err(sync)?;
+        }
+        Ok(Self::new(folder, manifest, lock))
+    }
+
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, IndexError> {
+        let folder = Folder::new(disk, path);
+        let no_index = || IndexError::NoIndex { folder: path.to_owned() };
+        let names = match folder.names() {
+            Err(IndexError::Disk { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                return Err(no_index());
+            }
+            names => names?,
+        };
+        if !names.iter().any(|name| name == NAME) {
+            let damaged = DamagedFile::new(&folder.at(NAME), "it is not there");
+            return match names.iter().any(|name| name.starts_with("namespace-")) {
+                true => Err(damaged.into()),
+                false => Err(no_index()),
+            };
+        }
+        let lock = take_lock(&folder)?;
+        let manifest: RootManifest = manifest::read(&folder)?.ok_or_else(no_index)?;
+        let needed: Vec<String> = manifest.namespaces.values().map(|&n| folder_name(n)).collect();
+        for name in folder.names()?.iter().filter(|name| !needed.contains(name)) {
+            match name.as_str() {
+                name if name.starts_with("namespace-") => folder.discard_folder(name),
+                manifest::DRAFT => folder.discard(name),
+                _ => {}
+            }
+        }
+        Ok(Self::new(folder, manifest, lock))
+    }
+
+    fn new(folder: Folder, manifest: RootManifest, lock: Box<dyn Debug + Send + Sync>) -> Self {
+        let (opened, is_stopped, in_doubt) = (BTreeMap::new(), false, None);
+        let root = Root { manifest, opened, is_stopped, in_doubt };
+        Self { folder, root: Mutex::new(root), _lock: lock }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The names of all namespaces, in order.
+    pub fn namespaces(&self) -> Vec<String> {
+        self.root().manifest.namespaces.keys().cloned().collect()
+    }
+
+    /// Makes a namespace, with an embedding or, for texts alone, without one.
+    pub fn create_namespace(
+        &self,
+        name: &str,
+        embedding: Option<&EmbeddingSpec>,
+    ) -> Result<Arc<Namespace>, IndexError> {
+        check_name("the name of a namespace", name)?;
+        let mut root = self.changing()?;
+        let mut manifest = root.manifest.clone();
+        if manifest.namespaces.contains_key(name) {
+            return Err(IndexError::NamespaceExists { name: name.to_owned() });
+        }
+        if manifest.namespaces.len() >= NAMESPACES_MAX {
+            return Err(IndexError::TooLarge {
+                what: "the index".to_owned(),
+                value: manifest.namespaces.len() as u64 + 1,
+                max: NAMESPACES_MAX as u64,
+                unit: "namespaces",
+            });
+        }
+        let number = manifest.next_folder;
+        manifest.next_folder += 1;
+        manifest.namespaces.insert(name.to_owned(), number);
+        // All that can fail comes before the index names it.
+        let below = self.folder.below(&folder_name(number));
+        let made = Namespace::create(&below, embedding).and_then(|()| Namespace::open(name, below));
+        let swapped = made.and_then(|namespace| {
+            self.swap(&mut root, manifest)?;
+            Ok(Arc::new(namespace))
+        });
+        match swapped {
+            Ok(namespace) => {
+                let opening = Mutex::new(Some(Arc::clone(&namespace)));
+                root.opened.insert(name.to_owned(), Arc::new(opening));
+                Ok(namespace)
+            }
+            Err(error) => {
+                if !root.is_stopped {
+                    self.folder.discard_folder(&folder_name(number));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A namespace that is there.
+    pub fn namespace(&self, name: &str) -> Result<Arc<Namespace>, IndexError> {
+        let (opening, number) = {
+            let mut root = self.root();
+            if root.in_doubt.as_deref() == Some(name) {
+                return Err(IndexError::Stopped { folder: self.folder.path().to_owned() });
+            }
+            let Some(&number) = root.manifest.namespaces.get(name) else {
+                let known = root.manifest.namespaces.keys().cloned().collect();
+                return Err(IndexError::UnknownNamespace { name: name.to_owned(), known });
+            };
+            (Arc::clone(root.opened.entry(name.to_owned()).or_default()), number)
+        };
+        // Others are not kept waiting by a log that is long.
+        let mut opening = opening.lock().expect("no opening panicked");
+        if let Some(namespace) = &*opening {
+            return Ok(Arc::clone(namespace));
+        }
+        let namespace = Namespace::open(name, self.folder.below(&folder_name(number)))?;
+        Ok(Arc::clone(opening.insert(Arc::new(namespace))))
+    }
+
+    /// Drops a namespace with all that is in it: at once, however large it is. Its files go then,
+    /// or when the index is opened again.
+    pub fn drop_namespace(&self, name: &str) -> Result<(), IndexError> {
+        let mut root = self.changing()?;
+        let mut manifest = root.manifest.clone();
+        let Some(number) = manifest.namespaces.remove(name) else {
+            let known = manifest.namespaces.into_keys().collect();
+            return Err(IndexError::UnknownNamespace { name: name.to_owned(), known });
+        };
+        let swapped = self.swap(&mut root, manifest);
+        if swapped.is_ok() || root.is_stopped {
+            root.in_doubt = swapped.is_err().then(|| name.to_owned());
+            if let Some(opening) = root.opened.remove(name)
+                && let Some(namespace) = &*opening.lock().expect("no opening panicked")
+            {
+                namespace.on_dropped();
+            }
+        }
+        drop(root);
+        swapped?;
+        self.folder.discard_folder(&folder_name(number));
+        Ok(())
+    }
+
+    /// Reads everything on disk and checks it. Damage is in what is returned, that of a namespace
+    /// which cannot be opened too.
+    pub fn verify(&self) -> Result<Verified, IndexError> {
+        let mut verified = Verified::default();
+        verified.note(self.verify_manifest())?;
+        verified.files += 1;
+        for name in self.namespaces() {
+            match self.namespace(&name).and_then(|namespace| namespace.verify()) {
+                Ok(more) => verified.add(more),
+                Err(IndexError::UnknownNamespace { .. }) => {}
+                Err(error) => verified.note(Err(error))?,
+            }
+        }
+        Ok(verified)
+    }
+
+    fn verify_manifest(&self) -> Result<(), IndexError> {
+        let root = self.root();
+        let found: Option<RootManifest> = manifest::read(&self.folder)?;
+        match found.as_ref() == Some(&root.manifest) {
+            true => Ok(()),
+            false => Err(DamagedFile::new(&self.folder.at(NAME), "it is another one").into()),
+        }
+    }
+
+    fn swap(&self, root: &mut Root, manifest: RootManifest) -> Result<(), IndexError> {
+        if let Err(failed) = manifest::swap(&self.folder, &manifest) {
+            root.is_stopped |= failed.is_open;
+            return Err(failed.error);
+        }
+        root.manifest = manifest;
+        Ok(())
+    }
+
+    fn changing(&self) -> Result<MutexGuard<'_, Root>, IndexError> {
+        let root = self.root();
+        match root.is_stopped {
+            true => Err(IndexError::Stopped { folder: self.folder.path().to_owned() }),
+            false => Ok(root),
+        }
+    }
+
+    fn root(&self) -> MutexGuard<'_, Root> {
+        self.root.lock().expect("no change panicked")
+    }
+}
+
+fn folder_name(number: u64) -> String {
+    format!("namespace-{number:06}")
+}
+
+fn take_lock(folder: &Folder) -> Result<Box<dyn Debug + Send + Sync>, IndexError> {
+    let path: PathBuf = folder.at(LOCK);
+    let lock = folder.disk.lock(&path).map_err(IndexError::disk("lock", &path))?;
+    lock.ok_or_else(|| IndexError::InUse { folder: folder.path().to_owned() })
+}

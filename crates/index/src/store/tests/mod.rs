@@ -1,0 +1,5 @@
+//! Tests of the whole store: it beside a plain model, on a disk that fails.
+
+mod crash;
+mod faulty;
+mod model;

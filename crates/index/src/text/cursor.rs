@@ -1,0 +1,297 @@
+//! A place within one term's list, that only moves forward.
+//!
+//! A block is read in stages, each only when it is needed: its meta, its documents, its
+//! frequencies, its weights.
+
+use super::list::{Block, List, Place, SHARE_ONE};
+use super::options::Discount;
+use super::packing::BLOCK;
+
+/// Documents that are scored together; their sums fit in the first-level cache.
+pub(super) const WINDOW: usize = 4096;
+
+/// A set of documents of a window, 64 in a word.
+pub(super) type WindowBits = [u64; WINDOW / 64];
+
+/// Lengths of a part's documents in terms.
+#[derive(Clone, Copy)]
+pub(super) enum Lengths<'a> {
+    /// In memory.
+    Plain(&'a [u32]),
+    /// Four bytes each, the lowest first.
+    Bytes(&'a [u8]),
+}
+
+impl Lengths<'_> {
+    /// A document's length; 0 for one that is not there.
+    #[inline(always)]
+    pub(super) fn of(&self, document: u32) -> u32 {
+        match self {
+            Self::Plain(lengths) => lengths.get(document as usize).copied().unwrap_or(0),
+            Self::Bytes(bytes) => word(bytes, document as usize).unwrap_or(0),
+        }
+    }
+}
+
+/// The `at`-th number of four bytes, the lowest first.
+#[inline(always)]
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.as_chunks::<4>().0.get(at).map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+/// How the weights of a term are computed.
+#[derive(Clone, Copy)]
+pub(super) struct Weighing<'a> {
+    /// What a share of 1 weighs, in units of the query's scale.
+    pub whole: f32,
+    pub discount: Discount,
+    pub lengths: Lengths<'a>,
+    /// What the shares of metas are to be multiplied with; see [`super::list`].
+    pub stretch: f32,
+}
+
+/// Weights are whole numbers below this, so that sums do not depend on their order.
+pub(super) const WEIGHT_MAX: u32 = 1 << 22;
+
+impl Weighing<'_> {
+    /// The weight of one document.
+    #[inline(always)]
+    fn weight(&self, frequency: u32, length: u32) -> u32 {
+        let share = self.discount.share(frequency as f32, length as f32);
+        rounded(self.whole * share)
+    }
+
+    /// At least the weight of every document whose share is at most the meta's.
+    #[inline]
+    fn bound(&self, share: u16) -> u32 {
+        let share = (f32::from(share) / f32::from(SHARE_ONE) * self.stretch).min(1.0);
+        // A part in a million is more than rounding can be off.
+        (self.whole * share * 1.000_001) as u32 + 2
+    }
+}
+
+/// The nearest whole number of one in `0..WEIGHT_MAX`: at 2^23 a float has no fraction any more, so
+/// that adding it rounds, and the low bits are the number. Unlike a cast this runs in lanes.
+#[inline(always)]
+fn rounded(value: f32) -> u32 {
+    (value + 8_388_608.0).to_bits() & 0x7f_ffff
+}
+
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Stage {
+    Meta,
+    Documents,
+    Frequencies,
+    Weights,
+}
+
+/// One term's list while it is searched.
+pub(super) struct Cursor<'a> {
+    list: List<'a>,
+    weighing: Weighing<'a>,
+    /// The block that the cursor is in; nothing behind the last one.
+    place: Option<Place>,
+    stage: Stage,
+    block: Box<Block>,
+    weights: Box<[u32; BLOCK]>,
+    /// Documents of the block before this were passed.
+    at: usize,
+    /// Postings that were read, in whole blocks.
+    pub read: u64,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(list: List<'a>, weighing: Weighing<'a>) -> Self {
+        let place = list.meta(0).map(|meta| Place {
+            block: 0,
+            meta,
+            data: list.data_start(),
+            base: u32::MAX,
+        });
+        Self {
+            list,
+            weighing,
+            place,
+            stage: Stage::Meta,
+            block: Box::new(Block::new()),
+            weights: Box::new([0; BLOCK]),
+            at: 0,
+            read: 0,
+        }
+    }
+
+    /// Number of documents of the whole list.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Passes all documents before `document`, reading no more than metas unless the block is open.
+    #[inline]
+    fn pass_blocks(&mut self, document: u32) {
+        while let Some(place) = &self.place {
+            if place.meta.last >= document {
+                return;
+            }
+            let next = place.next(&self.list);
+            self.place = self.list.meta(next.block).map(|meta| Place { meta, ..next });
+            self.stage = Stage::Meta;
+            self.at = 0;
+        }
+    }
+
+    /// Reads the block up to a stage. Bytes that cannot be read end the list.
+    #[inline]
+    fn open(&mut self, stage: Stage) -> Option<()> {
+        if self.stage >= stage {
+            return Some(());
+        }
+        let read = self.read_block(stage);
+        if read.is_none() {
+            self.place = None;
+        }
+        read
+    }
+
+    fn read_block(&mut self, stage: Stage) -> Option<()> {
+        let place = self.place?;
+        if self.stage < Stage::Documents {
+            self.list.documents(place, &mut self.block)?;
+            self.read += self.block.len as u64;
+            self.stage = Stage::Documents;
+        }
+        if self.stage < Stage::Frequencies && stage >= Stage::Frequencies {
+            self.list.frequencies(place, &mut self.block)?;
+            self.stage = Stage::Frequencies;
+        }
+        if stage == Stage::Weights {
+            match self.weighing.lengths {
+                Lengths::Plain(lengths) => {
+                    self.weigh(|document| lengths.get(document as usize).copied().unwrap_or(0));
+                }
+                Lengths::Bytes(bytes) => {
+                    let (lengths, _) = bytes.as_chunks::<4>();
+                    self.weigh(|document| {
+                        lengths
+                            .get(document as usize)
+                            .map_or(0, |length| u32::from_le_bytes(*length))
+                    });
+                }
+            }
+            self.stage = Stage::Weights;
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn weigh(&mut self, length: impl Fn(u32) -> u32) {
+        // Lengths come from all over memory and weights are arithmetic in lanes: two loops.
+        let mut lengths = [0; BLOCK];
+        for (out, &document) in lengths.iter_mut().zip(&self.block.documents) {
+            *out = length(document);
+        }
+        let weighing = self.weighing;
+        let frequencies = self.block.frequencies.iter().zip(&lengths);
+        for (weight, (&frequency, &length)) in self.weights.iter_mut().zip(frequencies) {
+            *weight = weighing.weight(frequency, length);
+        }
+    }
+
+    /// At least the weight of each document in the window; 0 if surely none is there.
+    pub(super) fn bound(&mut self, start: u32, end: u32) -> u32 {
+        self.pass_blocks(start);
+        if self.stage >= Stage::Documents {
+            self.pass_documents(start);
+            if self.at < self.block.len && self.block.documents[self.at] >= end {
+                return 0;
+            }
+        }
+        let Some(mut place) = self.place else { return 0 };
+        if place.base.wrapping_add(1) >= end {
+            return 0;
+        }
+        let mut share = place.meta.share;
+        while place.meta.last.wrapping_add(1) < end {
+            let block = place.block + 1;
+            let Some(meta) = self.list.meta(block) else { break };
+            share = share.max(meta.share);
+            place.block = block;
+            place.meta = meta;
+        }
+        self.weighing.bound(share)
+    }
+
+    #[inline]
+    fn pass_documents(&mut self, document: u32) {
+        let rest = &self.block.documents[..self.block.len];
+        while self.at < rest.len() && rest[self.at] < document {
+            self.at += 1;
+        }
+    }
+
+    /// Adds the weights of all documents of the window to their sums, and names them in `touched`.
+    pub(super) fn add_window(
+        &mut self,
+        window: (u32, u32),
+        sums: &mut [u32; WINDOW],
+        touched: &mut WindowBits,
+    ) {
+        let (start, end) = window;
+        self.pass_blocks(start);
+        loop {
+            if self.place.is_none_or(|place| place.base.wrapping_add(1) >= end)
+                || self.open(Stage::Weights).is_none()
+            {
+                return;
+            }
+            self.pass_documents(start);
+            let documents = &self.block.documents[self.at..self.block.len];
+            for (&document, &weight) in documents.iter().zip(&self.weights[self.at..]) {
+                if document >= end {
+                    return;
+                }
+                let within = document.wrapping_sub(start) as usize % WINDOW;
+                sums[within] = sums[within].wrapping_add(weight);
+                touched[within / 64] |= 1 << (within % 64);
+                self.at += 1;
+            }
+            self.pass_blocks(end.min(self.last().saturating_add(1)));
+        }
+    }
+
+    fn last(&self) -> u32 {
+        self.place.map_or(u32::MAX, |place| place.meta.last)
+    }
+
+    /// At least the weight of this very document, by the meta of its block.
+    #[inline]
+    pub(super) fn block_bound(&mut self, document: u32) -> u32 {
+        self.pass_blocks(document);
+        match self.place {
+            Some(place) if place.base.wrapping_add(1) <= document => {
+                self.weighing.bound(place.meta.share)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The weight of the document, 0 if the list does not hold it.
+    #[inline]
+    pub(super) fn weight(&mut self, document: u32) -> u32 {
+        if self.next_from(document) != Some(document) || self.open(Stage::Frequencies).is_none() {
+            return 0;
+        }
+        let frequency = self.block.frequencies[self.at];
+        self.weighing.weight(frequency, self.weighing.lengths.of(document))
+    }
+
+    /// The first document of the list that is not before `document`; the cursor stays on it.
+    #[inline]
+    pub(super) fn next_from(&mut self, document: u32) -> Option<u32> {
+        self.pass_blocks(document);
+        self.open(Stage::Documents)?;
+        let rest = &self.block.documents[self.at.min(self.block.len)..self.block.len];
+        let passed = rest.partition_point(|&one| one < document);
+        self.at += passed;
+        rest.get(passed).copied()
+    }
+}

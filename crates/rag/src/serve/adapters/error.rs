@@ -1,0 +1,81 @@
+//! Why an adapter cannot be had.
+
+use std::sync::Arc;
+
+use cotenant_transformer::ModelError;
+use thiserror::Error;
+
+/// Why an adapter cannot be had.
+#[derive(Clone, Debug, Error)]
+pub enum AdapterError {
+    /// Nobody has told the server of it, or it is another tenant's.
+    #[error("there is no model {name:?}\nhint: GET /v1/models lists those that there are")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// One of that name is known.
+    #[error("there is an adapter {name:?} already\nhint: set load_inplace to true to replace it")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+    /// The name is no name.
+    #[error(
+        "{name:?} is no name of an adapter\nhint: take TENANT or TENANT/WORD without blanks, at \
+         most {bytes_max} bytes"
+    )]
+    Name {
+        /// The name.
+        name: String,
+        /// Longest name.
+        bytes_max: usize,
+    },
+    /// Too many are known.
+    #[error("there are {max} adapters already\nhint: unload some")]
+    TooMany {
+        /// Most adapters.
+        max: usize,
+    },
+    /// Its files cannot be used.
+    #[error("the adapter {name:?} cannot be loaded")]
+    Load {
+        /// The name.
+        name: String,
+        /// Why.
+        source: Arc<ModelError>,
+    },
+    /// A file that must be a plain one is something else.
+    #[error("the adapter {name:?} cannot be loaded: {file} is no plain file")]
+    NotAFile {
+        /// The name.
+        name: String,
+        /// The file's name.
+        file: &'static str,
+    },
+    /// It is larger than all that adapters may use.
+    #[error(
+        "the adapter {name:?} has {bytes} bytes, more than the {bytes_max} that adapters may use\n\
+         hint: start the server with more --adapter-memory-mib"
+    )]
+    TooLarge {
+        /// The name.
+        name: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Bytes that all may use.
+        bytes_max: u64,
+    },
+    /// Those that are pinned leave no room for it.
+    #[error(
+        "there is no room for the adapter {name:?} beside those that are pinned\n\
+         hint: unload some, or start the server with more --adapter-memory-mib"
+    )]
+    NoRoom {
+        /// The name.
+        name: String,
+    },
+    /// The server ends.
+    #[error("the server is ending")]
+    Ending,
+}

@@ -1,0 +1,334 @@
+//! From token ids of many tenants to their embeddings: one packed forward after the other.
+//!
+//! ```text
+//! requests ──▶ FairQueue ──batch──▶ named threads: sort by adapter, one forward ──▶ replies
+//! ```
+//! A request's texts may be computed in several batches, by several threads; the last one replies.
+//! Who went away, or whose deadline has passed, is left out before the forward.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use cotenant_transformer::{Adapter, Forward, Packed, Scratch, Start};
+use tokio::sync::oneshot;
+
+use super::adapters::Loaded;
+use super::fair::{FairQueue, Full, Item};
+use super::meters::{BatchSize, Meters};
+use super::model::Model;
+
+/// How much of the last batch the estimate of the speed takes over, as one part in so many.
+const SPEED_MEMORY: f64 = 16.0;
+/// Longest time after which to try again, in seconds.
+const RETRY_S_MAX: u64 = 60;
+
+/// What an engine may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EngineLimits {
+    /// Threads that compute.
+    pub(super) threads: usize,
+    /// Tokens of one forward; a longer text goes alone.
+    pub(super) batch_tokens: usize,
+    /// Tokens that may wait.
+    pub(super) queue_tokens: u64,
+}
+
+/// Texts of one tenant under one adapter.
+pub(super) struct Ask {
+    /// Whose turn it is.
+    pub(super) tenant: Arc<str>,
+    /// `None` is the bare base model.
+    pub(super) adapter: Option<Arc<Loaded>>,
+    /// Token ids of each text; none is empty.
+    pub(super) texts: Vec<Vec<u32>>,
+    /// After this nobody waits for the answer.
+    pub(super) deadline: Instant,
+}
+
+/// What came out of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Embedded {
+    /// `[texts, width]`, not scaled.
+    pub(super) values: Vec<f32>,
+    /// From the question to the first batch that had a text of it.
+    pub(super) waited: Duration,
+}
+
+/// Why texts are not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Too many wait.
+    Busy {
+        /// When there should be room again.
+        retry_s: u64,
+    },
+    /// They would never fit.
+    TooLarge {
+        /// Tokens that would.
+        tokens_max: u64,
+    },
+    /// The server ends.
+    Ending,
+}
+
+/// Why texts that were taken in have no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotServed {
+    /// Their deadline passed.
+    Late,
+}
+
+type Answer = Result<Embedded, NotServed>;
+
+/// Threads that compute embeddings.
+pub(super) struct Engine {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    model: Arc<Model>,
+    meters: Arc<Meters>,
+    limits: EngineLimits,
+    /// The origin of the queue's time.
+    begun: Instant,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+struct State {
+    queue: FairQueue<Text>,
+    /// Tokens a second of one thread; 0 before the first batch.
+    speed: f64,
+    is_ended: bool,
+}
+
+/// A text that waits.
+struct Text {
+    request: Arc<Request>,
+    /// Which one of the request.
+    at: usize,
+    tokens: Vec<u32>,
+}
+
+struct Request {
+    tenant: Arc<str>,
+    adapter: Option<Arc<Loaded>>,
+    asked: Instant,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    embedded: Embedded,
+    /// Texts without a row.
+    left: usize,
+    is_begun: bool,
+    /// Gone once it has the answer.
+    reply: Option<oneshot::Sender<Answer>>,
+}
+
+impl Engine {
+    /// Starts the threads.
+    pub(super) fn start(
+        model: Arc<Model>,
+        meters: Arc<Meters>,
+        limits: EngineLimits,
+    ) -> std::io::Result<Self> {
+        let queue = FairQueue::new(limits.queue_tokens);
+        let state = Mutex::new(State { queue, speed: 0.0, is_ended: false });
+        let (begun, wake) = (Instant::now(), Condvar::new());
+        let shared = Arc::new(Shared { model, meters, limits, begun, state, wake });
+        let engine = Self { shared: shared.clone(), threads: Mutex::default() };
+        for at in 0..limits.threads {
+            let shared = shared.clone();
+            let thread = thread::Builder::new().name(format!("encoder-{at}"));
+            let thread = thread.spawn(move || shared.run())?;
+            engine.threads.lock().expect("no thread panicked").push(thread);
+        }
+        Ok(engine)
+    }
+
+    /// Tokens that wait.
+    pub(super) fn waiting_tokens(&self) -> u64 {
+        self.shared.lock().queue.tokens()
+    }
+
+    /// Whether so many tokens would be taken in, before anything is spent on them.
+    pub(super) fn check(&self, tenant: &str, tokens: u64) -> Result<(), Refused> {
+        let state = self.shared.lock();
+        state.queue.check(tenant, tokens).map_err(|full| self.refused(full, &state))
+    }
+
+    /// Takes texts in; where the receiver is dropped, what is left of them is not computed.
+    pub(super) fn embed(&self, ask: Ask) -> Result<oneshot::Receiver<Answer>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let (count, width) = (ask.texts.len(), self.shared.model.width());
+        let embedded = Embedded { values: vec![0.0; count * width], waited: Duration::ZERO };
+        if count == 0 {
+            // The receiver is here, so it cannot be gone.
+            let _ = reply.send(Ok(embedded));
+            return Ok(answer);
+        }
+        let progress = Progress { embedded, left: count, is_begun: false, reply: Some(reply) };
+        let request = Arc::new(Request {
+            tenant: ask.tenant.clone(),
+            adapter: ask.adapter,
+            asked: Instant::now(),
+            progress: Mutex::new(progress),
+        });
+        let deadline = self.shared.micros(ask.deadline);
+        let item = |(at, tokens): (usize, Vec<u32>)| Item {
+            tokens: tokens.len() as u64,
+            deadline,
+            work: Text { request: request.clone(), at, tokens },
+        };
+        let items = ask.texts.into_iter().enumerate().map(item).collect();
+        let mut state = self.shared.lock();
+        if state.is_ended {
+            return Err(Refused::Ending);
+        }
+        let pushed = state.queue.push(&ask.tenant, items);
+        pushed.map_err(|full| self.refused(full, &state))?;
+        drop(state);
+        self.shared.wake.notify_all();
+        Ok(answer)
+    }
+
+    /// Answers what has been taken in, and ends the threads.
+    pub(super) fn end(&self) {
+        self.shared.lock().is_ended = true;
+        self.shared.wake.notify_all();
+        for thread in self.threads.lock().expect("no thread panicked").drain(..) {
+            // One that panicked has dropped its requests, whose clients were told so.
+            let _ = thread.join();
+        }
+    }
+
+    fn refused(&self, full: Full, state: &State) -> Refused {
+        match full {
+            Full::Ever { tokens_max } => Refused::TooLarge { tokens_max },
+            Full::Now { ahead } => {
+                let speed = state.speed * self.shared.limits.threads as f64;
+                let seconds = if speed > 0.0 { (ahead as f64 / speed).ceil() as u64 } else { 1 };
+                Refused::Busy { retry_s: seconds.clamp(1, RETRY_S_MAX) }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panicked")
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.begun).as_micros() as u64
+    }
+
+    /// One thread: takes batches until the end, and what waits then too.
+    fn run(&self) {
+        let (mut scratch, mut packed) = (Scratch::default(), Packed::default());
+        let mut rows = Vec::new();
+        while let Some(mut batch) = self.next_batch() {
+            let begun = Instant::now();
+            // Texts of one adapter become one segment, with one pair of products.
+            batch.sort_by_key(|text| text.request.adapter.as_ref().map(|it| it.generation));
+            let size = pack(&batch, &mut packed);
+            let adapters = adapters(&batch);
+            rows.resize(batch.len() * self.model.width(), 0.0);
+            let forward = Forward { batch: &packed, adapters: &adapters, start: Start::Tokens };
+            self.model.encoder.embed(&forward, &mut scratch, &mut rows);
+            let took = begun.elapsed();
+            self.meters.on_batch(size, took);
+            for text in &batch {
+                self.meters.on_served(&text.request.tenant, text.tokens.len() as u64);
+            }
+            self.note_speed(size.tokens as f64 / took.as_secs_f64().max(1e-6));
+            for (text, row) in batch.into_iter().zip(rows.chunks_exact(self.model.width())) {
+                text.request.set_row(text.at, row, begun);
+            }
+        }
+    }
+
+    fn next_batch(&self) -> Option<Vec<Text>> {
+        let mut state = self.lock();
+        loop {
+            while state.queue.is_empty() {
+                if state.is_ended {
+                    return None;
+                }
+                state = self.wake.wait(state).expect("no thread panicked");
+            }
+            let budget = self.limits.batch_tokens as u64;
+            let now = self.micros(Instant::now());
+            let taken = state.queue.take(now, budget, |text| text.request.is_gone());
+            let late = taken.late.len() as u64;
+            taken.late.into_iter().for_each(|text| text.request.finish(Err(NotServed::Late)));
+            self.meters.on_left_out(late, taken.gone);
+            if !taken.batch.is_empty() {
+                return Some(taken.batch);
+            }
+        }
+    }
+
+    fn note_speed(&self, speed: f64) {
+        let mut state = self.lock();
+        let before = state.speed;
+        state.speed = if before > 0.0 { before + (speed - before) / SPEED_MEMORY } else { speed };
+    }
+}
+
+/// Where the adapter changes in a batch that is sorted by it.
+fn runs(batch: &[Text]) -> impl Iterator<Item = &[Text]> {
+    let generation = |text: &Text| text.request.adapter.as_ref().map(|it| it.generation);
+    batch.chunk_by(move |one, other| generation(one) == generation(other))
+}
+
+fn pack(batch: &[Text], packed: &mut Packed) -> BatchSize {
+    packed.clear();
+    let (mut slot, mut adapters) = (0, 0);
+    for run in runs(batch) {
+        let adapter = run[0].request.adapter.is_some().then_some(slot);
+        slot += usize::from(adapter.is_some());
+        adapters += 1;
+        packed.push(run.iter().map(|text| text.tokens.as_slice()), adapter, None);
+    }
+    BatchSize { tokens: packed.tokens().len() as u64, texts: batch.len() as u64, adapters }
+}
+
+fn adapters(batch: &[Text]) -> Vec<&Adapter> {
+    runs(batch).filter_map(|run| run[0].request.adapter.as_ref()).map(|it| &it.adapter).collect()
+}
+
+impl Request {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no thread panicked")
+    }
+
+    /// Whether nobody waits for it, or it has its answer.
+    fn is_gone(&self) -> bool {
+        self.progress().reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    fn set_row(&self, at: usize, row: &[f32], begun: Instant) {
+        let mut progress = self.progress();
+        progress.embedded.values[at * row.len()..(at + 1) * row.len()].copy_from_slice(row);
+        if !std::mem::replace(&mut progress.is_begun, true) {
+            progress.embedded.waited = begun.saturating_duration_since(self.asked);
+        }
+        progress.left -= 1;
+        if progress.left == 0 {
+            let embedded = std::mem::take(&mut progress.embedded);
+            drop(progress);
+            self.finish(Ok(embedded));
+        }
+    }
+
+    fn finish(&self, answer: Answer) {
+        if let Some(reply) = self.progress().reply.take() {
+            // Who went away wants no answer.
+            let _ = reply.send(answer);
+        }
+    }
+}
