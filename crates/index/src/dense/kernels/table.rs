@@ -108,7 +108,7 @@ impl<T: Plain> Table<T> {
         let needed =
             rows.checked_mul(row_bytes).expect("a table is smaller than the address space");
         if needed > self.memory.len() {
-            let wanted = needed.max(self.memory.len() + self.memory.len() / 2);
+            let wanted = needed.max(self.memory.len() + self.memory.len() / 4);
             let mut larger = Memory::zeroed(wanted);
             let used = self.rows * row_bytes;
             larger[..used].copy_from_slice(&self.memory[..used]);
