@@ -1,11 +1,13 @@
 //! Times a dense kind on vectors from files: building, searching, searching while a fifth of all
 //! vectors is replaced, and searching after that.
 //!
-//! Files are rows of a little-endian `u32`, the number of dimensions, and as many `f32` (or, for the
-//! nearest neighbours, `u32`). `golden/dense_peer.py` makes them, and times other libraries on them.
+//! The folder holds `base.fvecs`, `new.fvecs`, `queries.fvecs`, and the slots of the true neighbours,
+//! `truth-before.ivecs` and `truth-after.ivecs`. Files are rows of a little-endian `u32`, how many
+//! numbers follow, and these, `f32` or `u32`. `golden/dense_peer.py` makes them, and times other
+//! libraries on them.
 //!
 //! ```text
-//! dense_speed BASE.fvecs NEW.fvecs QUERIES.fvecs KIND [NAME=VALUE ...]
+//! dense_speed FOLDER KIND [NAME=VALUE ...]
 //! ```
 //!
 //! KIND is a name as `Kind::name` has it, and NAME one of links, construction, candidates, probes,
@@ -26,14 +28,16 @@ use cotenant_index::dense::{
 const K: usize = 10;
 /// One of as many vectors is replaced.
 const REPLACED_ONE_OF: usize = 5;
+/// After as many replacements there is one search.
+const SEARCHED_ONE_OF: usize = 10;
 
-struct Rows {
+struct Rows<T> {
     dimensions: usize,
-    values: Vec<f32>,
+    values: Vec<T>,
 }
 
-impl Rows {
-    fn read(path: &str) -> Result<Self, Box<dyn Error>> {
+impl<T> Rows<T> {
+    fn read(path: &str, number: fn([u8; 4]) -> T) -> Result<Self, Box<dyn Error>> {
         let bytes =
             std::fs::read(path).map_err(|error| format!("failed to read {path}: {error}"))?;
         let word = |at: usize| bytes[at..at + 4].try_into().expect("a word is four bytes");
@@ -45,7 +49,7 @@ impl Rows {
         let starts = (0..bytes.len() / row).map(|at| at * row + 4);
         let values = starts
             .flat_map(|start| (0..dimensions).map(move |at| start + 4 * at))
-            .map(|at| f32::from_le_bytes(word(at)))
+            .map(|at| number(word(at)))
             .collect();
         Ok(Self { dimensions, values })
     }
@@ -54,13 +58,13 @@ impl Rows {
         self.values.len() / self.dimensions
     }
 
-    fn row(&self, at: usize) -> &[f32] {
+    fn row(&self, at: usize) -> &[T] {
         &self.values[at * self.dimensions..][..self.dimensions]
     }
 }
 
 /// All vectors by slot: those of the first file, then those of the second.
-struct All<'a>(&'a Rows, &'a Rows);
+struct All<'a>(&'a Rows<f32>, &'a Rows<f32>);
 
 impl Originals for All<'_> {
     fn vector(&self, slot: Slot) -> Option<Cow<'_, [f32]>> {
@@ -72,10 +76,12 @@ impl Originals for All<'_> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    let [base, new, queries, kind, settings @ ..] = &given[..] else {
-        return Err("usage: dense_speed BASE NEW QUERIES KIND [NAME=VALUE ...]".into());
+    let [folder, kind, settings @ ..] = &given[..] else {
+        return Err("usage: dense_speed FOLDER KIND [NAME=VALUE ...]".into());
     };
-    let (base, new, queries) = (Rows::read(base)?, Rows::read(new)?, Rows::read(queries)?);
+    let vectors = |name| Rows::read(&format!("{folder}/{name}.fvecs"), f32::from_le_bytes);
+    let truth = |name| Rows::read(&format!("{folder}/truth-{name}.ivecs"), u32::from_le_bytes);
+    let (base, new, queries) = (vectors("base")?, vectors("new")?, vectors("queries")?);
     let settings: BTreeMap<&str, &str> =
         settings.iter().filter_map(|setting| setting.split_once('=')).collect();
     let kind = kind_from(kind, &settings)?;
@@ -100,15 +106,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         kind.name(),
         bytes as f64 / len as f64
     ))?;
-    let mut living: Vec<u32> = (0..base.len() as u32).collect();
-    run.search(&dense, "before", &exact(&all, &living, &queries))?;
-    run.churn(&mut dense, &mut living)?;
-    run.search(&dense, "after", &exact(&all, &living, &queries))
+    run.search(&dense, "before", &truth("before")?)?;
+    run.churn(&mut dense)?;
+    run.search(&dense, "after", &truth("after")?)
 }
 
 struct Run<'a> {
     all: &'a All<'a>,
-    queries: &'a Rows,
+    queries: &'a Rows<f32>,
     efforts: Vec<u32>,
     with_originals: bool,
 }
@@ -126,7 +131,7 @@ impl Run<'_> {
     }
 
     /// Times all queries with each effort, and compares with the true neighbours.
-    fn search(&self, dense: &Dense, stage: &str, truth: &[Vec<u32>]) -> Result<(), Box<dyn Error>> {
+    fn search(&self, dense: &Dense, stage: &str, truth: &Rows<u32>) -> Result<(), Box<dyn Error>> {
         let efforts = self.efforts.iter().copied().map(Some);
         let efforts: Vec<Option<u32>> =
             if self.efforts.is_empty() { vec![None] } else { efforts.collect() };
@@ -138,7 +143,8 @@ impl Run<'_> {
                 })
             });
             result?;
-            let hits = found.iter().zip(truth).map(|(answer, truth)| {
+            let hits = found.iter().enumerate().map(|(query, answer)| {
+                let truth = truth.row(query);
                 answer.hits.iter().filter(|hit| truth.contains(&hit.slot.0)).count()
             });
             let queries = self.queries.len() as f64;
@@ -154,9 +160,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Replaces vectors in an order that mixes old and young, with searches in between: a removal,
-    /// an insertion, a search. Times each of the three.
-    fn churn(&self, dense: &mut Dense, living: &mut Vec<u32>) -> Result<(), Box<dyn Error>> {
+    /// Replaces vectors of the first file in no order, with searches in between. Times each of the
+    /// three: a hundred removals, as many insertions, ten searches.
+    fn churn(&self, dense: &mut Dense) -> Result<(), Box<dyn Error>> {
         let All(base, new) = self.all;
         let count = (base.len() / REPLACED_ONE_OF).min(new.len());
         let effort = self.efforts.first().copied();
@@ -167,24 +173,24 @@ impl Run<'_> {
             let steps = first..(first + STEP).min(count);
             removing += timed(|| {
                 for at in steps.clone() {
-                    // 7919 is prime, so the steps go through all places without order.
-                    let place = at * 7919 % living.len();
-                    assert!(dense.remove(Slot(living.swap_remove(place))), "it was there");
+                    // 7919 is prime: no slot comes twice, unless it divides their number.
+                    let slot = at * 7919 % base.len();
+                    assert!(dense.remove(Slot(slot as u32)), "it was there");
                 }
             })
             .0;
             let (seconds, result) = timed(|| {
                 steps.clone().try_for_each(|at| {
                     let slot = (base.len() + at) as u32;
-                    living.push(slot);
                     dense.insert(Slot(slot), new.row(at))
                 })
             });
             inserting += seconds;
             result?;
             let (seconds, result) = timed(|| {
-                steps.clone().try_for_each(|at| {
-                    dense.search(&self.args(at % self.queries.len(), effort)).map(drop)
+                steps.clone().step_by(SEARCHED_ONE_OF).try_for_each(|at| {
+                    let query = at / SEARCHED_ONE_OF % self.queries.len();
+                    dense.search(&self.args(query, effort)).map(drop)
                 })
             });
             searching += seconds;
@@ -193,35 +199,13 @@ impl Run<'_> {
         report(&format!(
             r#"{{"stage":"during","effort":{},"replaced":{count},"queries_per_second":{:.0},"removal_us":{:.1},"insertion_us":{:.1},"unswept":{},"bytes_per_vector":{:.1}}}"#,
             effort.unwrap_or(0),
-            count as f64 / searching,
+            count as f64 / SEARCHED_ONE_OF as f64 / searching,
             1e6 * removing / count as f64,
             1e6 * inserting / count as f64,
             dense.stats().unswept,
             dense.stats().memory_bytes as f64 / dense.len() as f64
         ))
     }
-}
-
-/// The true neighbours of each query among these slots.
-fn exact(all: &All<'_>, slots: &[u32], queries: &Rows) -> Vec<Vec<u32>> {
-    let spec = DenseSpec {
-        dimensions: queries.dimensions,
-        metric: Metric::Cosine,
-        kind: Kind::ExactF32,
-        seed: 0,
-    };
-    let mut dense = Dense::new(spec).expect("the dimensions are those of the other structure");
-    for &slot in slots {
-        let vector = all.vector(Slot(slot)).expect("each slot has a vector");
-        dense.insert(Slot(slot), &vector).expect("it went into the other structure");
-    }
-    let neighbours = |query: usize| {
-        let query = queries.row(query);
-        let args = SearchArgs { query, k: K, effort: None, allowed: None, originals: Some(all) };
-        let found = dense.search(&args).expect("the query fitted the other structure");
-        found.hits.iter().map(|hit| hit.slot.0).collect()
-    };
-    (0..queries.len()).map(neighbours).collect()
 }
 
 fn kind_from(name: &str, settings: &BTreeMap<&str, &str>) -> Result<Kind, Box<dyn Error>> {

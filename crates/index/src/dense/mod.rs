@@ -121,8 +121,8 @@ impl Dense {
         }
     }
 
-    /// Finds the best slots. Of a query that does not fit or is not finite nothing is found but an
-    /// error; a query of zeros is as near to each vector as to any other.
+    /// Finds the best slots. Fails where the query does not fit or is not finite, or where the kind
+    /// needs originals and has none. A query of zeros is as near to each vector as to any other.
     pub fn search(&self, args: &SearchArgs<'_>) -> Result<Found, DenseError> {
         let query = self.prepare(args.query)?;
         let args = SearchArgs { query: &query, ..*args };

@@ -87,7 +87,6 @@ struct Pair {
 
 impl Pair {
     fn new(spec: DenseSpec, seed: u64) -> Self {
-        println!("seed {seed}");
         let dense = Dense::new(spec).expect("settings of a test are allowed");
         Self { dense, model: Model::default(), next: 0, seed }
     }

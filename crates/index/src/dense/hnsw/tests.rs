@@ -118,7 +118,7 @@ fn check_churn(distinct: u64) {
     }
     while let Some(slot) = slots.pop() {
         assert!(graph.remove(slot));
-        if slots.len() % 97 == 0 {
+        if slots.len().is_multiple_of(97) {
             check(&graph);
         }
     }
@@ -136,6 +136,24 @@ fn churn_leaves_nothing_behind() {
 fn equal_vectors_stay_within_reach() {
     check_churn(8);
     check_churn(1);
+}
+
+/// A graph over f32 vectors, as other libraries have it, takes 4 bytes a dimension and the links.
+#[test]
+fn a_graph_takes_less_than_half_of_one_over_f32() {
+    const DIMENSIONS: usize = 384;
+    let settings = Hnsw { construction: 20, ..Hnsw::default() };
+    let kind = Kind::Hnsw(settings);
+    let spec = DenseSpec { dimensions: DIMENSIONS, metric: Metric::Dot, kind, seed: 2 };
+    let mut graph = Graph::new(&spec, settings);
+    for slot in 0..4000 {
+        let value = |at| uniform(u64::from(slot), at as u64) as f32 - 0.5;
+        graph.insert(slot, (0..DIMENSIONS).map(value).collect());
+        let over_f32 = graph.len() * (4 * DIMENSIONS + 4 * 2 * settings.links as usize);
+        let memory = graph.memory_bytes();
+        let is_less = 2 * memory < over_f32;
+        assert!(slot < 1000 || is_less, "{memory} bytes for {} vectors", graph.len());
+    }
 }
 
 /// A walk's answers do not depend on those before it, nor on ones beside it.

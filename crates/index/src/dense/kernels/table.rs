@@ -2,7 +2,7 @@
 //!
 //! A search through a graph reads rows in no order. Two things then count: that a row lies in as few
 //! cache lines as it can, so rows begin at a line; and that its address is translated quickly, so a
-//! large table asks the system for huge pages, which saved a fifth of a search's time.
+//! large table asks the system for huge pages.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -32,6 +32,8 @@ unsafe impl Plain for f32 {}
 pub(in crate::dense) struct Table<T> {
     width: usize,
     rows: usize,
+    /// The most rows that there were since the memory was asked for.
+    rows_max: usize,
     memory: Memory,
     kind: PhantomData<T>,
 }
@@ -40,7 +42,7 @@ impl<T: Plain> Table<T> {
     /// An empty table.
     pub(in crate::dense) fn new(width: usize) -> Self {
         assert!(width > 0, "a row holds something");
-        Self { width, rows: 0, memory: Memory::default(), kind: PhantomData }
+        Self { width, rows: 0, rows_max: 0, memory: Memory::default(), kind: PhantomData }
     }
 
     /// Numbers in a row.
@@ -53,9 +55,14 @@ impl<T: Plain> Table<T> {
         self.rows
     }
 
-    /// Memory held, in bytes.
+    /// Memory held, in bytes. Pages of a mapping that were never written are none.
     pub(in crate::dense) fn memory_bytes(&self) -> usize {
-        self.memory.len()
+        let written = self.rows_max * self.width * size_of::<T>();
+        match &self.memory {
+            Memory::Lines(lines) => lines.len() * LINE_BYTES,
+            #[cfg(unix)]
+            Memory::Mapped { bytes, .. } => written.next_multiple_of(HUGE_BYTES).min(*bytes),
+        }
     }
 
     /// All numbers, row after row.
@@ -101,15 +108,17 @@ impl<T: Plain> Table<T> {
         let needed =
             rows.checked_mul(row_bytes).expect("a table is smaller than the address space");
         if needed > self.memory.len() {
-            let wanted = needed.max(self.memory.len() + self.memory.len() / 2);
+            let wanted = needed.max(self.memory.len() + self.memory.len() / 4);
             let mut larger = Memory::zeroed(wanted);
             let used = self.rows * row_bytes;
             larger[..used].copy_from_slice(&self.memory[..used]);
             self.memory = larger;
+            self.rows_max = 0;
         } else if rows > self.rows {
             self.memory[self.rows * row_bytes..needed].fill(0);
         }
         self.rows = rows;
+        self.rows_max = self.rows_max.max(rows);
     }
 
     /// Appends a row.
