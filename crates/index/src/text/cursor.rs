@@ -10,8 +10,12 @@ use super::packing::BLOCK;
 /// Documents that are scored together; their sums fit in the first-level cache.
 pub(super) const WINDOW: usize = 4096;
 
-/// A set of documents of a window, 64 in a word.
-pub(super) type WindowBits = [u64; WINDOW / 64];
+/// Documents of a window that are looked at together.
+pub(super) const GROUP: usize = 64;
+
+/// Which groups of a window have sums; anything but 0 says so. Bytes, because a store of one does
+/// not wait for the one before, as setting a bit would.
+pub(super) type Touched = [u8; WINDOW / GROUP];
 
 /// Lengths of a part's documents in terms.
 #[derive(Clone, Copy)]
@@ -51,14 +55,20 @@ pub(super) struct Weighing<'a> {
 }
 
 /// Weights are whole numbers below this, so that sums do not depend on their order.
-pub(super) const WEIGHT_MAX: u32 = 1 << 22;
+pub(super) const WEIGHT_MAX: u32 = 1 << 23;
 
 impl Weighing<'_> {
+    /// For cursors that are asked for documents only.
+    pub(super) const NONE: Self =
+        Self { whole: 0.0, discount: Discount::NONE, lengths: Lengths::Plain(&[]), stretch: 1.0 };
+
     /// The weight of one document.
     #[inline(always)]
     fn weight(&self, frequency: u32, length: u32) -> u32 {
         let share = self.discount.share(frequency as f32, length as f32);
-        rounded(self.whole * share)
+        let weight = self.whole * share;
+        // A document that was touched has a sum. (`max` would mind what is no number, at a cost.)
+        rounded(if weight > 1.0 { weight } else { 1.0 })
     }
 
     /// At least the weight of every document whose share is at most the meta's.
@@ -70,7 +80,7 @@ impl Weighing<'_> {
     }
 }
 
-/// The nearest whole number of one in `0..WEIGHT_MAX`: at 2^23 a float has no fraction any more, so
+/// The nearest whole number of one below [`WEIGHT_MAX`]: at 2^23 a float has no fraction any more, so
 /// that adding it rounds, and the low bits are the number. Unlike a cast this runs in lanes.
 #[inline(always)]
 fn rounded(value: f32) -> u32 {
@@ -228,12 +238,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Adds the weights of all documents of the window to their sums, and names them in `touched`.
+    /// Adds the weights of all documents of the window to their sums, and names their groups in `touched`.
     pub(super) fn add_window(
         &mut self,
         window: (u32, u32),
         sums: &mut [u32; WINDOW],
-        touched: &mut WindowBits,
+        touched: &mut Touched,
     ) {
         let (start, end) = window;
         self.pass_blocks(start);
@@ -251,7 +261,7 @@ impl<'a> Cursor<'a> {
                 }
                 let within = document.wrapping_sub(start) as usize % WINDOW;
                 sums[within] = sums[within].wrapping_add(weight);
-                touched[within / 64] |= 1 << (within % 64);
+                touched[within / GROUP] = 1;
                 self.at += 1;
             }
             self.pass_blocks(end.min(self.last().saturating_add(1)));

@@ -224,7 +224,7 @@ pub(super) fn write(postings: &[Posting], shares: Shares<'_>, out: &mut Vec<u8>)
         let mut share = 0.0f32;
         for (at, posting) in postings.iter().enumerate() {
             gaps[at] = posting.document.wrapping_sub(base).wrapping_sub(1);
-            frequencies[at] = posting.frequency - 1;
+            frequencies[at] = posting.frequency.wrapping_sub(1);
             base = posting.document;
             let length = shares.lengths[posting.document as usize] as f32;
             share = share.max(shares.discount.share(posting.frequency as f32, length));

@@ -134,14 +134,11 @@ mod tests {
                 pack(&numbers, width, &mut bytes);
                 assert_eq!(bytes.len(), 1 + packed_bytes(count, width));
                 let mut out = [9; BLOCK];
-                Packed { bytes: &bytes[1..], count: count, width: width }.unpack(&mut out).unwrap();
+                Packed { bytes: &bytes[1..], count, width }.unpack(&mut out).unwrap();
                 assert_eq!(&out[..count], numbers, "{count} of {width} bits");
                 assert!(width_of(&numbers) <= width);
                 if width > 0 {
-                    assert_eq!(
-                        Packed { bytes: &bytes[2..], count: count, width: width }.unpack(&mut out),
-                        None
-                    );
+                    assert_eq!(Packed { bytes: &bytes[2..], count, width }.unpack(&mut out), None);
                 }
             }
         }

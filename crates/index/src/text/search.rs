@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 
 use super::analyzer::Analyzer;
 use super::buffer::TextBuffer;
-use super::cursor::{Cursor, Lengths, WEIGHT_MAX, WINDOW, Weighing, WindowBits};
+use super::cursor::{Cursor, GROUP, Lengths, Touched, WEIGHT_MAX, WINDOW, Weighing};
 use super::list::List;
 use super::options::{Bm25Options, rarity};
 use super::segment::TextSegment;
@@ -222,7 +222,7 @@ fn scale(wanted: &[Wanted<'_>]) -> f64 {
     let weights = wanted.iter().map(|one| one.term.rarity * f64::from(one.term.repeated));
     let (highest, sum) =
         weights.fold((0.0f64, 0.0), |(highest, sum), weight| (highest.max(weight), sum + weight));
-    let limit = (f64::from(WEIGHT_MAX - 1) / highest).min(f64::from(1u32 << 31) / sum);
+    let limit = (f64::from(WEIGHT_MAX - 2) / highest).min(f64::from(1u32 << 31) / sum);
     if limit.is_finite() { limit.log2().floor().exp2() } else { 1.0 }
 }
 
@@ -288,7 +288,7 @@ impl Best {
 struct Windows<'a> {
     cursors: Vec<Cursor<'a>>,
     sums: Box<[u32; WINDOW]>,
-    touched: WindowBits,
+    touched: Touched,
     /// Documents that may come into the answer, ascending, and their sums so far.
     candidates: Vec<(u32, u32)>,
     /// The lists that have something in the window, by what they weigh there at most, ascending.
@@ -300,7 +300,7 @@ impl<'a> Windows<'a> {
         Self {
             cursors,
             sums: Box::new([0; WINDOW]),
-            touched: [0; WINDOW / 64],
+            touched: [0; WINDOW / GROUP],
             candidates: Vec::new(),
             order: Vec::new(),
         }
@@ -353,18 +353,21 @@ impl<'a> Windows<'a> {
         for &(_, at) in walked {
             self.cursors[at].add_window(window, &mut self.sums, &mut self.touched);
         }
-        let needed = threshold.saturating_sub(rest);
+        let needed = threshold.saturating_sub(rest).max(1);
         self.candidates.clear();
-        for (at, word) in self.touched.iter_mut().enumerate() {
-            let mut bits = std::mem::take(word);
-            while bits != 0 {
-                let within = at * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let sum = std::mem::take(&mut self.sums[within % WINDOW]);
-                if sum >= needed {
-                    self.candidates.push((window.0.wrapping_add(within as u32), sum));
-                }
+        for (group, touched) in self.touched.iter_mut().enumerate() {
+            if std::mem::take(touched) == 0 {
+                continue;
             }
+            let first = window.0.wrapping_add((group * GROUP) as u32);
+            let sums = &mut self.sums[group * GROUP..][..GROUP];
+            let highest =
+                sums.iter().fold(0, |highest, &sum| if sum > highest { sum } else { highest });
+            if highest >= needed {
+                let passing = (first..).zip(&*sums).filter(|(_, sum)| **sum >= needed);
+                self.candidates.extend(passing.map(|(document, &sum)| (document, sum)));
+            }
+            sums.fill(0);
         }
     }
 

@@ -93,6 +93,11 @@ impl TextSegment {
         if !slots.is_sorted_by(|one, other| one < other) {
             return Err(DamagedText::Contradiction("slots do not ascend"));
         }
+        let lengths = segment.lengths();
+        let sum: u64 = (0..layout.documents).map(|document| u64::from(lengths.of(document))).sum();
+        if layout.length_total != sum {
+            return Err(DamagedText::Contradiction("lengths do not add up"));
+        }
         Ok(segment)
     }
 
@@ -282,5 +287,47 @@ impl Fields<'_> {
 
     fn eight(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.0[at..][..8].try_into().expect("a slice of eight is eight"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Literal, TextBuffer, TextPart, TextSearch};
+
+    /// Whoever can compute a checksum can write any bytes: answers may be wrong, but they come.
+    #[test]
+    fn forged_bytes_never_panic() {
+        let mut buffer = TextBuffer::new(Bm25Options::default());
+        let words = ["alpha", "beta", "gamma", "delta"];
+        for at in 0..400usize {
+            let text = format!("{} {} common{}", words[at % 4], words[at / 4 % 4], at % 50);
+            buffer.add(Slot(at as u32 * 2), &text).unwrap();
+        }
+        let bytes = buffer.freeze();
+        let (mut opened, start) = (0, HEAD_BYTES);
+        for at in start..bytes.len() {
+            for value in [0, 0x7f, 0x80, 0xff, bytes[at] ^ 1] {
+                let mut forged = bytes.clone();
+                forged[at] = value;
+                let checksum = xxh3_64(&forged[start..]);
+                forged[24..32].copy_from_slice(&checksum.to_le_bytes());
+                let Ok(mut segment) = TextSegment::open(Bytes::from_vec(forged)) else { continue };
+                opened += 1;
+                let removed = segment.remove(Slot(8), "alpha gamma common4");
+                assert!(removed.is_ok() || removed == Err(TextError::OtherText { slot: 8 }));
+                let parts = [TextPart::Segment(&segment)];
+                let options = Bm25Options::default();
+                let search = TextSearch { parts: &parts, options, allowed: &|_| true };
+                assert!(search.best("alpha beta common7 zeta", 5).hits.len() <= 5);
+                let text_of = |_: Slot| Some("alpha common4".into());
+                let exact = crate::text::Exact { k: 5, texts_max: 50, text_of: &text_of };
+                search.exact(&Literal::all_of("\"alpha common4\""), exact);
+                if at % 16 == 0 {
+                    TextSegment::merge(&[&segment], options);
+                }
+            }
+        }
+        assert!(opened > 1000, "{opened} forgeries were looked at");
     }
 }
