@@ -38,8 +38,9 @@ fn main() {
         serde_json::from_slice(&std::fs::read(arguments.path("--texts")).unwrap()).unwrap();
     let precision = match arguments.0.get("--precision").map(String::as_str) {
         Some("bf16") => Precision::Bf16,
+        Some("int8") => Precision::Int8,
         Some("f32") | None => Precision::F32,
-        Some(other) => panic!("--precision {other}: f32 or bf16"),
+        Some(other) => panic!("--precision {other}: f32, bf16 or int8"),
     };
     let folder = ModelFolder::open(&arguments.path("--model")).unwrap();
     let encoder = Encoder::new(

@@ -16,6 +16,9 @@ pub enum Precision {
     F32,
     /// Factors rounded to bf16, sums in f32.
     Bf16,
+    /// Factors rounded to whole 8-bit steps, by column for weights and by row for what they meet,
+    /// and summed exactly; for embedding alone.
+    Int8,
 }
 
 /// Linear layers that read the same rows, and so share one product.
