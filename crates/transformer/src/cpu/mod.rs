@@ -20,6 +20,8 @@ mod pairs16;
 mod panels;
 mod rows;
 mod small;
+#[cfg(target_arch = "x86_64")]
+mod softmax16;
 mod tables;
 mod transpose;
 
