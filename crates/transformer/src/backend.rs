@@ -198,13 +198,13 @@ pub trait Backend: Send + Sync {
         d_qkv: &mut Self::Floats,
     );
 
-    /// `y = norm(x + delta)`, with what backward needs in `tape`.
+    /// `y = norm(x + delta)`, with what backward needs in `tape`, if it is wanted.
     fn add_norm(
         &self,
         norm: &Self::Norm,
         x: &Self::Floats,
         delta: &Self::Floats,
-        tape: &mut NormTape<Self::Floats>,
+        tape: Option<&mut NormTape<Self::Floats>>,
         y: &mut Self::Floats,
     );
     /// `y` of [`Backend::add_norm`] again, from its tape.

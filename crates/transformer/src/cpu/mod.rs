@@ -325,11 +325,17 @@ impl Backend for Cpu {
         norm: &(Norm, f32),
         x: &Vec<f32>,
         delta: &Vec<f32>,
-        tape: &mut NormTape<Vec<f32>>,
+        tape: Option<&mut NormTape<Vec<f32>>>,
         y: &mut Vec<f32>,
     ) {
-        let saved = Normalised { rows: &mut tape.rows, scales: &mut tape.scales };
-        norm::add_norm(self.isa, x, delta, (&norm.0, norm.1), saved, y);
+        let norm = (&norm.0, norm.1);
+        match tape {
+            Some(tape) => {
+                let saved = Normalised { rows: &mut tape.rows, scales: &mut tape.scales };
+                norm::add_norm(self.isa, x, delta, norm, saved, y);
+            }
+            None => norm::add_norm_alone(self.isa, x, delta, norm, y),
+        }
     }
 
     fn norm_again(&self, norm: &(Norm, f32), tape: &NormTape<Vec<f32>>, y: &mut Vec<f32>) {
