@@ -3,8 +3,8 @@
 //! Reads token ids that `golden/embed_peer.py --dump` wrote, so that every contender embeds the
 //! same texts and no clock holds tokenising. Texts go in the order of the file, without padding, in
 //! chunks of at most `--chunk-tokens`, which `--threads` threads take in turn. One pass over all
-//! texts comes before the clock; then passes are timed until `--seconds` of CPU time are used.
-//! `--out` writes the embeddings as little-endian f32.
+//! texts, or `--warmup` of them, comes before the clock; then passes are timed until `--seconds` of
+//! CPU time are used. `--out` writes the embeddings as little-endian f32.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -55,7 +55,9 @@ fn main() {
     scratches.resize_with(arguments.number("--threads", 1), Scratch::default);
     let mut out = vec![0.0; texts.len() * encoder.config().hidden];
 
-    pass(&encoder, &chunks, &mut scratches, &mut out);
+    for _ in 0..arguments.number("--warmup", 1) {
+        pass(&encoder, &chunks, &mut scratches, &mut out);
+    }
     let limit = arguments.number("--seconds", 4) as f64;
     let (begun, cpu, mut passes) = (Instant::now(), cpu_s(), 0);
     while passes == 0 || cpu_s() - cpu < limit {
