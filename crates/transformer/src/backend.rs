@@ -16,6 +16,9 @@ pub enum Precision {
     F32,
     /// Factors rounded to bf16, sums in f32.
     Bf16,
+    /// Factors rounded to whole 8-bit steps, by column for weights and by row for what they meet,
+    /// and summed exactly; for embedding alone.
+    Int8,
 }
 
 /// Linear layers that read the same rows, and so share one product.
@@ -195,13 +198,13 @@ pub trait Backend: Send + Sync {
         d_qkv: &mut Self::Floats,
     );
 
-    /// `y = norm(x + delta)`, with what backward needs in `tape`.
+    /// `y = norm(x + delta)`, with what backward needs in `tape`, if it is wanted.
     fn add_norm(
         &self,
         norm: &Self::Norm,
         x: &Self::Floats,
         delta: &Self::Floats,
-        tape: &mut NormTape<Self::Floats>,
+        tape: Option<&mut NormTape<Self::Floats>>,
         y: &mut Self::Floats,
     );
     /// `y` of [`Backend::add_norm`] again, from its tape.

@@ -9,7 +9,7 @@ pub(super) fn describe() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let model = field(&cpuinfo, "model name").unwrap_or("unknown processor");
     let flags: Vec<&str> = field(&cpuinfo, "flags").unwrap_or_default().split(' ').collect();
-    let wanted = ["avx2", "avx512f", "avx512_bf16", "amx_bf16"];
+    let wanted = ["avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"];
     let present: Vec<&str> = wanted.into_iter().filter(|flag| flags.contains(flag)).collect();
     format!("{model}, {cores} cores, {}", present.join(" "))
 }

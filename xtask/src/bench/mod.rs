@@ -1,6 +1,7 @@
 //! Measurements beside other systems, in one run on one machine.
 
 mod contender;
+mod embed;
 mod fused;
 pub(crate) mod isolation;
 mod machine;
@@ -23,6 +24,11 @@ Trains one LoRA tenant with Cotenant and with PyTorch and peft, in turn, on the 
   --steps N         timed steps a run  [default: 12]
   --only WORD       contenders whose name holds the word, such as 'f32'
 
+cargo xtask bench embed [OPTIONS]
+
+Embeds texts of mixed lengths with Cotenant, sentence-transformers and onnxruntime, in turn. The
+options are those above without --steps; unless --data names one BEIR folder, texts are of five.
+
 cargo xtask bench isolation [--seconds N]
 
 Runs jobs in a pool of this machine's processor and measures what neighbours cost a job, and what
@@ -35,7 +41,7 @@ const SECONDS_DEFAULT: u64 = 40;
 /// Runs the benchmark that the arguments name.
 pub(crate) fn run(project: &Project, arguments: &[&str]) -> Result<(), String> {
     match arguments {
-        ["train" | "isolation", "--help" | "-h"] => {
+        ["train" | "embed" | "isolation", "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
         }
@@ -45,6 +51,7 @@ pub(crate) fn run(project: &Project, arguments: &[&str]) -> Result<(), String> {
             let seconds = seconds.ok_or("--seconds wants a number from 5 to 600")?;
             isolation::run(project, seconds)
         }
+        ["embed", rest @ ..] => embed::run(project, &options::Options::parse(rest)?),
         ["train", rest @ ..] => train::run(project, &options::Options::parse(rest)?),
         _ => Err(format!("no benchmark is called '{}'\n\n{USAGE}", arguments.join(" "))),
     }

@@ -138,7 +138,8 @@ fn ratio(ours: &Runs, theirs: &Runs, column: Column) -> Option<f64> {
     )
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The middle of the values, or the mean of the two in the middle; `None` of none.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = *values.get(middle)?;

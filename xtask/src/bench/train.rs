@@ -155,14 +155,15 @@ fn measure(project: &Project, contenders: &[Contender], rounds: usize) -> Vec<Ru
 }
 
 /// The folder that cargo builds into: ours is its `debug` or `release`.
-fn target_folder() -> Result<PathBuf, String> {
+pub(super) fn target_folder() -> Result<PathBuf, String> {
     let program =
         env::current_exe().map_err(|error| format!("no path to this program: {error}"))?;
     let target = program.parent().and_then(Path::parent).map(Path::to_owned);
     target.ok_or_else(|| format!("{} is in no folder of cargo's", program.display()))
 }
 
-fn default_data(project: &Project) -> PathBuf {
+/// The folder of scifact, unless a person says otherwise.
+pub(super) fn default_data(project: &Project) -> PathBuf {
     let shared = env::var_os("COTENANT_DATA").map(PathBuf::from);
     let shared = shared.unwrap_or_else(|| project.at("../shared/data"));
     shared.join("retrieval").join("scifact")

@@ -9,12 +9,13 @@ use crate::tidy::source::Source;
 
 const PATH: &str = "SPECIFICATION.md";
 const COLUMNS: usize = 4;
-const COMMANDS: [&str; 6] = [
+const COMMANDS: [&str; 7] = [
     "cargo xtask ci",
     "cargo xtask tidy",
     "cargo xtask contract",
     "cargo xtask golden",
     "cargo xtask bench train",
+    "cargo xtask bench embed",
     "cargo xtask bench isolation",
 ];
 

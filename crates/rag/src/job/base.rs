@@ -87,6 +87,7 @@ impl BaseModel {
         match self.precision {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
         }
     }
 }
@@ -95,5 +96,6 @@ fn precision_bits(precision: Precision) -> u64 {
     match precision {
         Precision::F32 => 0,
         Precision::Bf16 => 0x6266_3136,
+        Precision::Int8 => 0x696e_7438,
     }
 }

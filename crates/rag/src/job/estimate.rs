@@ -150,16 +150,18 @@ fn of_loads(limits: &Limits, base: &BaseModel, loads: &[Load<'_>]) -> Result<Est
     Ok(Estimate { parts, wall_s: None })
 }
 
-/// Frozen weights as the processor holds them: tables in f32, each matrix twice.
+/// Frozen weights as the processor holds them: tables in f32, each matrix twice, for training; in
+/// int8, which only embeds, once.
 fn base_bytes(config: &EncoderConfig, precision: Precision) -> usize {
     let EncoderConfig { hidden, layers, intermediate, vocab, positions, .. } = *config;
     let tables = 4 * hidden * (vocab + positions);
     let matrices = layers * (4 * hidden * hidden + 2 * hidden * intermediate);
-    let value = match precision {
-        Precision::F32 => 4,
-        Precision::Bf16 => 2,
+    let bytes = match precision {
+        Precision::F32 => 2 * 4,
+        Precision::Bf16 => 2 * 2,
+        Precision::Int8 => 1,
     };
-    tables + 2 * value * matrices
+    tables + bytes * matrices
 }
 
 /// A tenant's strings and token ids.

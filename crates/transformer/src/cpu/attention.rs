@@ -32,6 +32,8 @@ impl Heads {
 pub(super) struct HeadScratch {
     transposed: Vec<f32>,
     weights: Vec<f32>,
+    /// What each row of unscaled weights is to be multiplied by.
+    shares: Vec<f32>,
     slopes: Vec<f32>,
 }
 
@@ -40,6 +42,7 @@ impl HeadScratch {
         let columns = tokens.next_multiple_of(LANES);
         self.transposed.resize(width * columns, 0.0);
         self.weights.resize(tokens * columns, 0.0);
+        self.shares.resize(tokens, 0.0);
         self.slopes.resize(tokens * columns, 0.0);
     }
 }
@@ -58,19 +61,23 @@ pub(super) fn forward(
     let columns = n.next_multiple_of(LANES);
     scratch.resize(n, width);
     for at in (0..hidden).step_by(width) {
-        weights(isa, heads, &qkv[at..], n, scratch);
+        scores(isa, heads, &qkv[at..], n, scratch);
+        let HeadScratch { weights, shares, .. } = &mut *scratch;
+        exponentials(isa, weights, (n, heads.scale()), shares);
+        let context = &mut context[at..];
         small(
             isa,
             SmallProduct {
                 shape: Shape { m: n, n: width, k: n },
-                a: View::rows(&scratch.weights, columns),
+                a: View::rows(weights, columns),
                 b: &qkv[2 * hidden + at..],
                 b_row: 3 * hidden,
-                c: &mut context[at..],
+                c: context,
                 c_row: hidden,
                 target: Target::Replace,
             },
         );
+        scale_rows(isa, shares, context, (width, hidden));
     }
 }
 
@@ -90,7 +97,7 @@ pub(super) fn backward(
     scratch.resize(n, width);
     for at in (0..hidden).step_by(width) {
         weights(isa, heads, &qkv[at..], n, scratch);
-        let HeadScratch { transposed, weights, slopes } = scratch;
+        let HeadScratch { transposed, weights, slopes, .. } = scratch;
         let grid = Grid { rows: n, columns: width, row };
         turn_head(isa, &qkv[2 * hidden + at..], grid, transposed);
         small(
@@ -127,8 +134,13 @@ pub(super) fn backward(
 }
 
 /// The softmax weights of one head, `[n, columns]`, whose columns from `n` on are zero.
-/// `qkv` begins at the head's queries.
 fn weights(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScratch) {
+    scores(isa, heads, qkv, n, scratch);
+    softmax(isa, &mut scratch.weights, n, heads.scale());
+}
+
+/// Products of queries and keys of one head, `[n, columns]`. `qkv` begins at the head's queries.
+fn scores(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScratch) {
     let hidden = heads.hidden();
     let columns = n.next_multiple_of(LANES);
     let grid = Grid { rows: n, columns: heads.width, row: 3 * hidden };
@@ -145,7 +157,6 @@ fn weights(isa: Isa, heads: Heads, qkv: &[f32], n: usize, scratch: &mut HeadScra
             target: Target::Replace,
         },
     );
-    softmax(isa, &mut scratch.weights, n, heads.scale());
 }
 
 /// `to[d][j]` is value `d` of the head in row `j < n`, zero up to the next multiple of [`LANES`].
@@ -160,26 +171,63 @@ fn turn_head(isa: Isa, from: &[f32], grid: Grid, to: &mut [f32]) {
 kernel! {
     /// Each row becomes `softmax(scale * row[..n])`, and zeros beyond.
     pub(super) fn softmax(rows: &mut [f32], n: usize, scale: f32) {
-        let scale = Lanes::splat(scale);
         for row in rows.chunks_exact_mut(n.next_multiple_of(LANES)) {
-            row[n..].fill(f32::NEG_INFINITY);
+            let share = Lanes::splat(exponential_row(row, n, scale));
             let (blocks, _) = row.as_chunks_mut::<LANES>();
-            let mut largest = Lanes::splat(f32::NEG_INFINITY);
-            for at in 0..blocks.len() {
-                largest = largest.max(Lanes::load(&blocks[opaque(at)]));
-            }
-            let largest = Lanes::splat(largest.largest());
-            let mut sum = Lanes::splat(0.0);
-            for at in 0..blocks.len() {
-                let block = &mut blocks[opaque(at)];
-                let value = ((Lanes::load(block) - largest) * scale).exp();
-                sum = sum + value;
-                value.store(block);
-            }
-            let share = Lanes::splat(1.0 / sum.sum());
             for at in 0..blocks.len() {
                 let block = &mut blocks[opaque(at)];
                 (Lanes::load(block) * share).store(block);
+            }
+        }
+    }
+}
+
+kernel! {
+    /// Each row becomes its softmax but for a factor, its share, which it is left without, since
+    /// scaling the product it goes into is less work.
+    fn exponentials(rows: &mut [f32], shape: (usize, f32), shares: &mut [f32]) {
+        let (n, scale) = shape;
+        for (row, share) in rows.chunks_exact_mut(n.next_multiple_of(LANES)).zip(shares) {
+            *share = exponential_row(row, n, scale);
+        }
+    }
+}
+
+/// `row[..n]` becomes `e^(scale * (row - its largest))`, the rest zero; returns one over the sum.
+#[inline(always)]
+fn exponential_row(row: &mut [f32], n: usize, scale: f32) -> f32 {
+    let scale = Lanes::splat(scale);
+    let (blocks, _) = row.as_chunks_mut::<LANES>();
+    let Some((last, blocks)) = blocks.split_last_mut() else { return 0.0 };
+    // Only the last block has values beyond the row. Filling them in memory would hold up the load
+    // that follows.
+    let len = n - blocks.len() * LANES;
+    let mut largest = Lanes::splat(f32::NEG_INFINITY);
+    for at in 0..blocks.len() {
+        largest = largest.max(Lanes::load(&blocks[opaque(at)]));
+    }
+    let largest = largest.max(Lanes::load(last).keep_or(len, f32::NEG_INFINITY));
+    let largest = Lanes::splat(largest.largest());
+    let mut sum = Lanes::splat(0.0);
+    for at in 0..blocks.len() {
+        let block = &mut blocks[opaque(at)];
+        let value = ((Lanes::load(block) - largest) * scale).exp();
+        sum = sum + value;
+        value.store(block);
+    }
+    let value = ((Lanes::load(last) - largest) * scale).exp().keep(len);
+    value.store(last);
+    let sum = sum + value;
+    1.0 / sum.sum()
+}
+
+kernel! {
+    /// Multiplies the first `width` values of row `i` by `factors[i]`, rows `row` apart.
+    pub(super) fn scale_rows(factors: &[f32], values: &mut [f32], shape: (usize, usize)) {
+        let (width, row) = shape;
+        for (values, factor) in values.chunks_mut(row).zip(factors) {
+            for value in &mut values[..width] {
+                *value *= factor;
             }
         }
     }

@@ -5,13 +5,14 @@
 //! (`dkᵀ = qᵀ · ds`): both factors then lie as the products want them, and what is transposed
 //! is as small as a head.
 
-use super::attention::{Heads, softmax, softmax_backward};
+use super::attention::{Heads, scale_rows, softmax, softmax_backward};
 use super::bf16::Avx512Bf16;
 use super::lanes::LANES;
 use super::pairs16::{
     Floats, PairProduct, along_columns, along_columns_turned, along_rows, along_rows_turned,
     multiply,
 };
+use super::softmax16::{self, Scores};
 use super::transpose::{Grid, transpose};
 
 /// Buffers for one head of one text.
@@ -20,6 +21,8 @@ pub(super) struct HeadScratch16 {
     left: Vec<u32>,
     right: Vec<u32>,
     weights: Vec<f32>,
+    /// What each row of unscaled weights is to be multiplied by.
+    shares: Vec<f32>,
     slopes: Vec<f32>,
     turned: Vec<f32>,
 }
@@ -36,11 +39,13 @@ pub(super) fn forward(
     let n = qkv.len() / (3 * hidden);
     for at in (0..hidden).step_by(width) {
         let head = Head { isa, heads, qkv: &qkv[at..], n };
-        head.weights(scratch);
-        let HeadScratch16 { left, right, weights, .. } = scratch;
-        along_columns(isa, head.square(weights), left);
+        head.scores(scratch);
+        let HeadScratch16 { left, right, weights, shares, .. } = scratch;
+        softmax16::softmax(isa, Scores { values: weights, n, scale: heads.scale() }, left, shares);
         along_rows(isa, head.part(2), right);
-        head.multiply(left, right, &mut context[at..], hidden);
+        let columns = n.next_multiple_of(LANES);
+        head.multiply((left, columns / 2), right, &mut context[at..], hidden);
+        scale_rows(isa.floats(), shares, &mut context[at..], (width, hidden));
     }
 }
 
@@ -60,7 +65,7 @@ pub(super) fn backward(
         let head = Head { isa, heads, qkv: &qkv[at..], n };
         let d_context = Floats { values: &d_context[at..], row: hidden, rows: n, columns: width };
         head.weights(scratch);
-        let HeadScratch16 { left, right, weights, slopes, turned } = scratch;
+        let HeadScratch16 { left, right, weights, slopes, turned, .. } = scratch;
         along_columns(isa, d_context, left);
         along_columns_turned(isa, head.part(2), right);
         head.multiply_square(left, right, slopes);
@@ -68,7 +73,7 @@ pub(super) fn backward(
 
         along_columns(isa, head.square(slopes), left);
         along_rows(isa, head.part(1), right);
-        head.multiply(left, right, &mut d_qkv[at..], row);
+        head.multiply((left, n.div_ceil(2)), right, &mut d_qkv[at..], row);
         for (part, factor, sums) in [(1, head.part(0), &*slopes), (2, d_context, &*weights)] {
             along_rows_turned(isa, factor, left);
             along_rows(isa, head.square(sums), right);
@@ -101,13 +106,18 @@ impl Head<'_> {
         Floats { values, row, rows: self.n, columns: self.n }
     }
 
-    /// The softmax weights, `[n, columns]`, whose columns from `n` on are zero.
-    fn weights(&self, scratch: &mut HeadScratch16) {
+    /// Products of queries and keys, `[n, columns]`.
+    fn scores(&self, scratch: &mut HeadScratch16) {
         let HeadScratch16 { left, right, weights, .. } = scratch;
         along_columns(self.isa, self.part(0), left);
         along_columns_turned(self.isa, self.part(1), right);
         self.multiply_square(left, right, weights);
-        softmax(self.isa.floats(), weights, self.n, self.heads.scale());
+    }
+
+    /// The softmax weights, `[n, columns]`, whose columns from `n` on are zero.
+    fn weights(&self, scratch: &mut HeadScratch16) {
+        self.scores(scratch);
+        softmax(self.isa.floats(), &mut scratch.weights, self.n, self.heads.scale());
     }
 
     /// `[n, columns]` from pairs of features.
@@ -116,14 +126,15 @@ impl Head<'_> {
         let pairs = self.heads.width.div_ceil(2);
         to.resize(self.n * columns, 0.0);
         let (m, n) = (self.n, columns);
-        multiply(self.isa, PairProduct { m, n, pairs, a, b, b_row: n, c: to, c_row: n });
+        let c_row = n;
+        multiply(self.isa, PairProduct { m, n, pairs, a, a_row: pairs, b, b_row: n, c: to, c_row });
     }
 
-    /// `[n, width]` from pairs of tokens.
-    fn multiply(&self, a: &[u32], b: &[u32], c: &mut [f32], c_row: usize) {
+    /// `[n, width]` from pairs of tokens, of which each row of `a` has so many.
+    fn multiply(&self, (a, a_row): (&[u32], usize), b: &[u32], c: &mut [f32], c_row: usize) {
         let (m, n, pairs) = (self.n, self.heads.width, self.n.div_ceil(2));
         let b_row = n.next_multiple_of(LANES);
-        multiply(self.isa, PairProduct { m, n, pairs, a, b, b_row, c, c_row });
+        multiply(self.isa, PairProduct { m, n, pairs, a, a_row, b, b_row, c, c_row });
     }
 
     /// `[width, columns]` from pairs of tokens.
@@ -131,7 +142,8 @@ impl Head<'_> {
         let (m, n) = (self.heads.width, self.n.next_multiple_of(LANES));
         let pairs = self.n.div_ceil(2);
         to.resize(m * n, 0.0);
-        multiply(self.isa, PairProduct { m, n, pairs, a, b, b_row: n, c: to, c_row: n });
+        let c_row = n;
+        multiply(self.isa, PairProduct { m, n, pairs, a, a_row: pairs, b, b_row: n, c: to, c_row });
     }
 }
 

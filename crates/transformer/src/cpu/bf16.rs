@@ -195,6 +195,7 @@ pub(super) mod avx512 {
         _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
     };
 
+    use super::super::rows::{of_height, tiles};
     use super::super::transpose::avx512::mask;
     use super::{LANES, Line, Operands, PANEL, Panels16, Target};
 
@@ -223,33 +224,15 @@ pub(super) mod avx512 {
     pub(super) unsafe fn multiply(panels: &Panels16, x: &[Line], operands: Operands<'_>) {
         let Operands { bias, y, target, .. } = operands;
         let pairs = panels.k.div_ceil(2);
-        let rows = (BLOCK_BYTES / (4 * pairs)).max(TILE_ROWS);
+        let rows = (BLOCK_BYTES / (4 * pairs)).max(TILE_ROWS).next_multiple_of(TILE_ROWS);
         for (x, y) in x.chunks(rows * panels.row_lines()).zip(y.chunks_mut(rows * panels.n)) {
             let m = y.len() / panels.n;
             for panel in 0..panels.n.div_ceil(PANEL) {
                 let (x, y) = (x.as_ptr().cast(), y.as_mut_ptr());
                 let tile = Tile { panels, pairs, panel, x, y, bias, target };
-                // SAFETY: `i + R <= m` in each call, and both slices have `m` rows.
-                unsafe {
-                    let mut i = 0;
-                    while i + TILE_ROWS <= m {
-                        run::<TILE_ROWS>(&tile, i);
-                        i += TILE_ROWS;
-                    }
-                    // What is left over, in at most three tiles.
-                    if i + 6 <= m {
-                        run::<6>(&tile, i);
-                        i += 6;
-                    }
-                    if i + 3 <= m {
-                        run::<3>(&tile, i);
-                        i += 3;
-                    }
-                    match m - i {
-                        2 => run::<2>(&tile, i),
-                        1 => run::<1>(&tile, i),
-                        _ => {}
-                    }
+                for (i, height) in tiles(m, TILE_ROWS) {
+                    // SAFETY: the tile's rows exist, and both slices have `m` rows.
+                    unsafe { of_height!(height, run::<_>(&tile, i)) }
                 }
             }
         }

@@ -165,7 +165,15 @@ impl Lanes {
     /// The first `len` lanes, and zeros.
     #[inline(always)]
     pub(super) fn keep(self, len: usize) -> Self {
-        lanes!(|i| if i < len { self.0[i] } else { 0.0 })
+        self.keep_or(len, 0.0)
+    }
+
+    /// The first `len` lanes, then `rest`.
+    #[inline(always)]
+    pub(super) fn keep_or(self, len: usize, rest: f32) -> Self {
+        // Lanes are compared as wide as they are.
+        let len = len.min(LANES) as u32;
+        lanes!(|i| if (i as u32) < len { self.0[i] } else { rest })
     }
 
     /// The sum, in a fixed tree.

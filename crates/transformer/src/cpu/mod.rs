@@ -11,13 +11,17 @@ mod attention;
 mod attention16;
 mod bf16;
 mod gelu;
+mod int8;
 mod lanes;
 mod lora;
 mod norm;
 #[cfg(target_arch = "x86_64")]
 mod pairs16;
 mod panels;
+mod rows;
 mod small;
+#[cfg(target_arch = "x86_64")]
+mod softmax16;
 mod tables;
 mod transpose;
 
@@ -31,6 +35,7 @@ use crate::packed::Packed;
 pub use self::allocator::keep_memory_flat;
 use self::attention::{HeadScratch, Heads};
 use self::bf16::{Avx512Bf16, Bf16Isa, Line, Panels16};
+use self::int8::{Int8Isa, Panels8, Rounded};
 use self::lanes::Isa;
 use self::lora::{LoraScratch, Rows};
 use self::norm::Normalised;
@@ -41,10 +46,17 @@ use self::tables::Tables;
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu {
     isa: Isa,
-    /// Set where products with frozen weights run in bf16.
-    bf16: Option<Bf16Isa>,
-    /// Set where those of attention do.
+    products: Products,
+    /// Set where those of attention run in bf16.
     heads16: Option<Avx512Bf16>,
+}
+
+/// What products with frozen weights run in.
+#[derive(Clone, Copy, Debug)]
+enum Products {
+    F32,
+    Bf16(Bf16Isa),
+    Int8(Int8Isa),
 }
 
 /// The processor has no products in the precision asked for.
@@ -58,16 +70,22 @@ impl Cpu {
     /// The processor in this precision.
     pub fn new(precision: Precision) -> Result<Self, UnsupportedPrecision> {
         Ok(match precision {
-            Precision::F32 => Self { isa: Isa::detect(), bf16: None, heads16: None },
+            Precision::F32 => Self { isa: Isa::detect(), products: Products::F32, heads16: None },
             Precision::Bf16 => Self::with_bf16(Bf16Isa::detect().ok_or(UnsupportedPrecision)?),
+            Precision::Int8 => Self {
+                isa: Isa::detect(),
+                products: Products::Int8(Int8Isa::detect()),
+                heads16: Avx512Bf16::detect(),
+            },
         })
     }
 
     fn with_bf16(bf16: Bf16Isa) -> Self {
-        Self { isa: Isa::detect(), bf16: Some(bf16), heads16: Avx512Bf16::detect() }
+        let products = Products::Bf16(bf16);
+        Self { isa: Isa::detect(), products, heads16: Avx512Bf16::detect() }
     }
 
-    /// The fastest precision that this processor has.
+    /// The fastest precision that this processor trains in.
     pub fn best_precision() -> Precision {
         match Bf16Isa::detect() {
             Some(_) => Precision::Bf16,
@@ -86,7 +104,8 @@ impl Cpu {
 #[derive(Debug)]
 pub struct CpuLinear {
     forward: Matrix,
-    backward: Matrix,
+    /// `None` in int8, which does not train.
+    backward: Option<Matrix>,
     bias: Vec<f32>,
 }
 
@@ -94,6 +113,7 @@ pub struct CpuLinear {
 enum Matrix {
     F32(Panels),
     Bf16(Bf16Isa, Panels16),
+    Int8(Int8Isa, Panels8),
 }
 
 /// A thread's scratch memory.
@@ -104,13 +124,18 @@ pub struct CpuWorkspace {
     head16: attention16::HeadScratch16,
     lora: LoraScratch,
     rounded: Vec<Line>,
+    rounded8: Rounded,
 }
 
 impl Cpu {
     fn matrix(&self, k: usize, n: usize, at: impl Fn(usize, usize) -> f32) -> Matrix {
-        match self.bf16 {
-            None => Matrix::F32(Panels::new(k, n, at)),
-            Some(isa) => Matrix::Bf16(isa, Panels16::new(k, n, at)),
+        match self.products {
+            Products::F32 => Matrix::F32(Panels::new(k, n, at)),
+            Products::Bf16(isa) => Matrix::Bf16(isa, Panels16::new(k, n, at)),
+            Products::Int8(isa) if k <= int8::INPUTS_MAX => {
+                Matrix::Int8(isa, Panels8::new(k, n, at))
+            }
+            Products::Int8(_) => Matrix::F32(Panels::new(k, n, at)),
         }
     }
 
@@ -118,6 +143,10 @@ impl Cpu {
         match matrix {
             Matrix::F32(panels) => panels.multiply(self.isa, operands),
             Matrix::Bf16(isa, panels) => panels.multiply(*isa, &mut workspace.rounded, operands),
+            Matrix::Int8(isa, panels) => {
+                let Operands { x, bias, y, .. } = operands;
+                panels.multiply(*isa, &mut workspace.rounded8, (x, bias, y));
+            }
         }
     }
 }
@@ -136,7 +165,12 @@ impl Backend for Cpu {
             parts.iter().flat_map(|part| part.weight.chunks_exact(inputs)).collect();
         CpuLinear {
             forward: self.matrix(inputs, outputs, |p, j| rows[j][p]),
-            backward: self.matrix(outputs, inputs, |p, j| rows[p][j]),
+            backward: match self.products {
+                Products::Int8(_) => None,
+                Products::F32 | Products::Bf16(_) => {
+                    Some(self.matrix(outputs, inputs, |p, j| rows[p][j]))
+                }
+            },
             bias: parts.iter().flat_map(|part| part.bias.iter().copied()).collect(),
         }
     }
@@ -200,7 +234,8 @@ impl Backend for Cpu {
         target: Target,
     ) {
         let operands = Operands { x: dy, bias: &[], y: dx, target };
-        self.multiply(workspace, &linear.backward, operands);
+        let matrix = linear.backward.as_ref().expect("int8 embeds and does not train");
+        self.multiply(workspace, matrix, operands);
     }
 
     fn adapt(
@@ -290,11 +325,17 @@ impl Backend for Cpu {
         norm: &(Norm, f32),
         x: &Vec<f32>,
         delta: &Vec<f32>,
-        tape: &mut NormTape<Vec<f32>>,
+        tape: Option<&mut NormTape<Vec<f32>>>,
         y: &mut Vec<f32>,
     ) {
-        let saved = Normalised { rows: &mut tape.rows, scales: &mut tape.scales };
-        norm::add_norm(self.isa, x, delta, (&norm.0, norm.1), saved, y);
+        let norm = (&norm.0, norm.1);
+        match tape {
+            Some(tape) => {
+                let saved = Normalised { rows: &mut tape.rows, scales: &mut tape.scales };
+                norm::add_norm(self.isa, x, delta, norm, saved, y);
+            }
+            None => norm::add_norm_alone(self.isa, x, delta, norm, y),
+        }
     }
 
     fn norm_again(&self, norm: &(Norm, f32), tape: &NormTape<Vec<f32>>, y: &mut Vec<f32>) {

@@ -24,7 +24,7 @@ fn sum(row: &[f32], f: impl Fn(Lanes) -> Lanes) -> f32 {
 }
 
 kernel! {
-    /// `y = norm(x + delta)`, where `y` may be what later layers read and `saved` what backward does.
+    /// `y = norm(x + delta)`, with what backward reads in `saved`.
     pub(super) fn add_norm(
         x: &[f32],
         delta: &[f32],
@@ -32,26 +32,49 @@ kernel! {
         saved: Normalised<'_>,
         y: &mut [f32],
     ) {
-        let (Norm { gain, bias }, eps) = norm;
-        let hidden = gain.len();
+        let (norm, eps) = norm;
+        let hidden = norm.gain.len();
         let rows = x.chunks_exact(hidden).zip(delta.chunks_exact(hidden));
         let outs = saved.rows.chunks_exact_mut(hidden).zip(saved.scales).zip(y.chunks_exact_mut(hidden));
-        for ((x, delta), ((normalised, scale), y)) in rows.zip(outs) {
-            for ((to, x), delta) in normalised.iter_mut().zip(x).zip(delta) {
-                *to = x + delta;
-            }
-            let mean = sum(normalised, |v| v) / hidden as f32;
-            let centre = Lanes::splat(mean);
-            let variance = sum(normalised, |v| (v - centre) * (v - centre)) / hidden as f32;
-            *scale = 1.0 / (variance + eps).sqrt();
-            for v in normalised.iter_mut() {
-                *v = (*v - mean) * *scale;
-            }
-            for (((y, v), gain), bias) in y.iter_mut().zip(normalised).zip(gain).zip(bias) {
+        for (rows, ((normalised, scale), y)) in rows.zip(outs) {
+            *scale = normalise(rows, eps, normalised);
+            for (((y, v), gain), bias) in y.iter_mut().zip(normalised).zip(&norm.gain).zip(&norm.bias) {
                 *y = v.mul_add(*gain, *bias);
             }
         }
     }
+}
+
+kernel! {
+    /// As [`add_norm`], the same bits, where nothing is saved.
+    pub(super) fn add_norm_alone(x: &[f32], delta: &[f32], norm: (&Norm, f32), y: &mut [f32]) {
+        let (norm, eps) = norm;
+        let hidden = norm.gain.len();
+        let rows = x.chunks_exact(hidden).zip(delta.chunks_exact(hidden));
+        for (rows, y) in rows.zip(y.chunks_exact_mut(hidden)) {
+            normalise(rows, eps, y);
+            for ((y, gain), bias) in y.iter_mut().zip(&norm.gain).zip(&norm.bias) {
+                *y = y.mul_add(*gain, *bias);
+            }
+        }
+    }
+}
+
+/// Writes the sum of two rows with mean 0 and variance 1; returns the reciprocal deviation.
+#[inline(always)]
+fn normalise((x, delta): (&[f32], &[f32]), eps: f32, normalised: &mut [f32]) -> f32 {
+    let hidden = normalised.len() as f32;
+    for ((to, x), delta) in normalised.iter_mut().zip(x).zip(delta) {
+        *to = x + delta;
+    }
+    let mean = sum(normalised, |v| v) / hidden;
+    let centre = Lanes::splat(mean);
+    let variance = sum(normalised, |v| (v - centre) * (v - centre)) / hidden;
+    let scale = 1.0 / (variance + eps).sqrt();
+    for v in normalised.iter_mut() {
+        *v = (*v - mean) * scale;
+    }
+    scale
 }
 
 kernel! {

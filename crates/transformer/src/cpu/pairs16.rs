@@ -28,8 +28,9 @@ pub(super) struct PairProduct<'a> {
     pub m: usize,
     pub n: usize,
     pub pairs: usize,
-    /// `[m][pairs]`.
+    /// `[m][a_row]`, of which the first `pairs` are read.
     pub a: &'a [u32],
+    pub a_row: usize,
     /// `[pairs][b_row]`.
     pub b: &'a [u32],
     pub b_row: usize,
@@ -73,8 +74,8 @@ pub(super) fn along_rows_turned(isa: Avx512Bf16, from: Floats<'_>, to: &mut Vec<
 
 /// Writes `c = a · b`.
 pub(super) fn multiply(isa: Avx512Bf16, product: PairProduct<'_>) {
-    let PairProduct { m, n, pairs, a, b, b_row, ref c, c_row } = product;
-    assert!(a.len() >= m * pairs);
+    let PairProduct { m, n, pairs, a, a_row, b, b_row, ref c, c_row } = product;
+    assert!(m == 0 || a.len() >= (m - 1) * a_row + pairs);
     assert!(pairs == 0 || b.len() >= (pairs - 1) * b_row + n.next_multiple_of(LANES));
     assert!(m == 0 || c.len() >= (m - 1) * c_row + n);
     // SAFETY: `isa` proves the instructions, and the three matrices lie within their slices.
@@ -89,6 +90,7 @@ mod avx512 {
     };
 
     use super::super::bf16::avx512::pair;
+    use super::super::rows::{of_height, tiles};
     use super::super::transpose::avx512::{mask, turn};
     use super::{Avx512Bf16, Floats, LANES, PairProduct};
 
@@ -241,27 +243,9 @@ mod avx512 {
     /// Columns `j..` exist, more than `(V - 1) * LANES` of them.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn columns<const V: usize>(product: &mut PairProduct<'_>, m: usize, j: usize) {
-        let mut i = 0;
-        // SAFETY: `i + R <= m` in each call.
-        unsafe {
-            while i + TILE_ROWS <= m {
-                tile::<TILE_ROWS, V>(product, i, j);
-                i += TILE_ROWS;
-            }
-            // What is left over, in at most three tiles.
-            if i + 6 <= m {
-                tile::<6, V>(product, i, j);
-                i += 6;
-            }
-            if i + 3 <= m {
-                tile::<3, V>(product, i, j);
-                i += 3;
-            }
-            match m - i {
-                2 => tile::<2, V>(product, i, j),
-                1 => tile::<1, V>(product, i, j),
-                _ => {}
-            }
+        for (i, height) in tiles(m, TILE_ROWS) {
+            // SAFETY: the tile's rows exist.
+            unsafe { of_height!(height, tile::<_, V>(product, i, j)) }
         }
     }
 
@@ -273,7 +257,7 @@ mod avx512 {
         i: usize,
         j: usize,
     ) {
-        let PairProduct { n, pairs, b_row, c_row, .. } = *product;
+        let PairProduct { n, pairs, a_row, b_row, c_row, .. } = *product;
         let mut sums: [[__m512; V]; R] = [[_mm512_setzero_ps(); V]; R];
         let (a, b) = (product.a.as_ptr(), product.b.as_ptr());
         for p in 0..pairs {
@@ -284,7 +268,7 @@ mod avx512 {
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: row `i + r` of `a` holds `pairs` pairs.
-                let factor = unsafe { *a.add((i + r) * pairs + p) };
+                let factor = unsafe { *a.add((i + r) * a_row + p) };
                 let factor = pair(_mm512_set1_epi32(factor as i32));
                 for (sum, row) in sums.iter_mut().zip(row) {
                     *sum = _mm512_dpbf16_ps(*sum, factor, pair(row));

@@ -7,6 +7,7 @@
 //! rows of a short `k` in another order than many; speed on large shapes was the same.)
 
 use super::lanes::{Isa, LANES, Lanes, kernel};
+use super::rows::{of_height, tiles};
 use crate::backend::Target;
 
 /// Columns of a panel.
@@ -41,7 +42,7 @@ impl Panels {
     pub(super) fn multiply(&self, isa: Isa, operands: Operands<'_>) {
         operands.check(self.k, self.n);
         let Operands { x, bias, y, target } = operands;
-        let rows = (BLOCK_BYTES / (4 * self.k)).max(TILE_ROWS);
+        let rows = (BLOCK_BYTES / (4 * self.k)).max(TILE_ROWS).next_multiple_of(TILE_ROWS);
         for (x, y) in x.chunks(rows * self.k).zip(y.chunks_mut(rows * self.n)) {
             block(isa, self, Operands { x, bias, y, target });
         }
@@ -76,26 +77,10 @@ kernel! {
         let Operands { x, bias, y, target } = operands;
         let m = x.len() / panels.k;
         for (at, panel) in panels.values.chunks_exact(panels.k * PANEL).enumerate() {
-            let mut i = 0;
             let place = Place { column: at * PANEL, bias, target };
             let mut rows = Rows { x, k: panels.k, panel, n: panels.n, place };
-            while i + TILE_ROWS <= m {
-                tile::<TILE_ROWS>(&mut rows, i, y);
-                i += TILE_ROWS;
-            }
-            // What is left over, in at most three tiles.
-            if i + 6 <= m {
-                tile::<6>(&mut rows, i, y);
-                i += 6;
-            }
-            if i + 3 <= m {
-                tile::<3>(&mut rows, i, y);
-                i += 3;
-            }
-            match m - i {
-                2 => tile::<2>(&mut rows, i, y),
-                1 => tile::<1>(&mut rows, i, y),
-                _ => {}
+            for (i, height) in tiles(m, TILE_ROWS) {
+                of_height!(height, tile::<_>(&mut rows, i, y));
             }
         }
     }
@@ -147,21 +132,23 @@ impl Place<'_> {
             if from >= end {
                 continue;
             }
-            let whole = from + LANES <= end;
-            let load = |values: &[f32]| {
-                if whole {
-                    Lanes::load(&values[from..])
-                } else {
-                    Lanes::load_part(&values[from..end], 0.0)
+            if from + LANES <= end {
+                if !self.bias.is_empty() {
+                    sum = sum + Lanes::load(&self.bias[from..]);
                 }
-            };
-            if !self.bias.is_empty() {
-                sum = sum + load(self.bias);
+                if self.target == Target::Add {
+                    sum = Lanes::load(&y[from..]) + sum;
+                }
+                sum.store(&mut y[from..]);
+            } else {
+                if !self.bias.is_empty() {
+                    sum = sum + Lanes::load_part(&self.bias[from..end], 0.0);
+                }
+                if self.target == Target::Add {
+                    sum = Lanes::load_part(&y[from..end], 0.0) + sum;
+                }
+                sum.store_part(&mut y[from..end]);
             }
-            if self.target == Target::Add {
-                sum = load(y) + sum;
-            }
-            if whole { sum.store(&mut y[from..]) } else { sum.store_part(&mut y[from..end]) }
         }
     }
 }

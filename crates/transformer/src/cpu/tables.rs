@@ -1,7 +1,7 @@
 //! Embedding tables and pooling: where packed rows begin and end.
 
 use super::lanes::Isa;
-use super::norm::{Normalised, add_norm};
+use super::norm::add_norm_alone;
 use crate::encoder::Pooling;
 use crate::model::Norm;
 use crate::packed::Packed;
@@ -21,8 +21,7 @@ impl Tables {
     /// `x: [tokens, hidden]`.
     pub(super) fn embed(&self, isa: Isa, batch: &Packed, x: &mut [f32]) {
         let hidden = self.kind.len();
-        let (mut words, mut positions, mut normalised) =
-            (vec![0.0; hidden], vec![0.0; hidden], vec![0.0; hidden]);
+        let mut words = vec![0.0; hidden];
         for text in batch.offsets().windows(2) {
             for (position, at) in (text[0]..text[1]).enumerate() {
                 let word = batch.tokens()[at] as usize;
@@ -31,10 +30,9 @@ impl Tables {
                     *to = word + kind;
                 }
                 let row = position + self.position_offset;
-                positions.copy_from_slice(&self.positions[row * hidden..][..hidden]);
-                let saved = Normalised { rows: &mut normalised, scales: &mut [0.0] };
+                let positions = &self.positions[row * hidden..][..hidden];
                 let norm = (&self.norm.0, self.norm.1);
-                add_norm(isa, &words, &positions, norm, saved, &mut x[at * hidden..][..hidden]);
+                add_norm_alone(isa, &words, positions, norm, &mut x[at * hidden..][..hidden]);
             }
         }
     }

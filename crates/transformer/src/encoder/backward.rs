@@ -13,6 +13,9 @@ impl<B: Backend> Encoder<B> {
     /// the gradient of a loss whose gradient by the embeddings is `d_out: [texts, hidden]`.
     ///
     /// `forward` and `tape` are those of the [`Encoder::forward`] pass.
+    ///
+    /// # Panics
+    /// If the device multiplies in [`Precision::Int8`](crate::Precision::Int8), which does not train.
     pub fn backward(
         &self,
         forward: &Forward<'_>,

@@ -112,13 +112,19 @@ impl<B: Backend> Encoder<B> {
     fn untaped(&self, forward: &Forward<'_>, layers: Range<usize>, scratch: &mut Scratch<B>) {
         let mut spare = std::mem::take(&mut scratch.spare);
         for layer in layers {
-            self.layer(forward, layer, scratch, Kept::all(&mut spare));
+            self.layer(forward, layer, scratch, Kept::nothing(&mut spare));
         }
         scratch.spare = spare;
     }
 
     /// One layer, from `scratch.x` to `scratch.x`.
-    fn layer(&self, forward: &Forward<'_>, at: usize, scratch: &mut Scratch<B>, kept: Kept<'_, B>) {
+    fn layer(
+        &self,
+        forward: &Forward<'_>,
+        at: usize,
+        scratch: &mut Scratch<B>,
+        mut kept: Kept<'_, B>,
+    ) {
         let (backend, batch, layer) = (&self.backend, forward.batch, &self.layers[at]);
         let hidden = self.config.hidden;
         self.qkv(forward, at, scratch, kept.qkv);
@@ -129,7 +135,7 @@ impl<B: Backend> Encoder<B> {
         backend.linear(workspace, &layer.attention_output, context, delta);
         backend.adapt(workspace, forward.pairs(at, Group::AttentionOutput), context, delta);
         self.resize(y, batch, hidden);
-        self.resize_norm(kept.attention_norm, batch);
+        self.resize_norm(&mut kept.attention_norm, batch);
         backend.add_norm(&layer.attention_norm, x, delta, kept.attention_norm, y);
         self.inner(forward, at, scratch, kept.inner);
         self.resize(&mut scratch.activated, batch, self.config.intermediate);
@@ -137,7 +143,7 @@ impl<B: Backend> Encoder<B> {
         let Scratch { workspace, x, y, activated, delta, .. } = scratch;
         backend.linear(workspace, &layer.output, activated, delta);
         backend.adapt(workspace, forward.pairs(at, Group::Output), activated, delta);
-        self.resize_norm(kept.output_norm, batch);
+        self.resize_norm(&mut kept.output_norm, batch);
         backend.add_norm(&layer.output_norm, y, delta, kept.output_norm, x);
     }
 
@@ -169,24 +175,31 @@ impl<B: Backend> Encoder<B> {
         self.backend.adapt(workspace, forward.pairs(at, Group::Intermediate), y, inner);
     }
 
-    fn resize_norm(&self, tape: &mut NormTape<B::Floats>, batch: &Packed) {
-        self.resize(&mut tape.rows, batch, self.config.hidden);
-        self.resize(&mut tape.scales, batch, 1);
+    fn resize_norm(&self, tape: &mut Option<&mut NormTape<B::Floats>>, batch: &Packed) {
+        if let Some(tape) = tape {
+            self.resize(&mut tape.rows, batch, self.config.hidden);
+            self.resize(&mut tape.scales, batch, 1);
+        }
     }
 }
 
 /// Where a layer writes what backward may want.
 struct Kept<'a, B: Backend> {
     qkv: &'a mut B::Floats,
-    attention_norm: &'a mut NormTape<B::Floats>,
+    attention_norm: Option<&'a mut NormTape<B::Floats>>,
     inner: &'a mut B::Floats,
-    output_norm: &'a mut NormTape<B::Floats>,
+    output_norm: Option<&'a mut NormTape<B::Floats>>,
 }
 
 impl<'a, B: Backend> Kept<'a, B> {
     fn all(tape: &'a mut LayerTape<B>) -> Self {
         let LayerTape { qkv, attention_norm, inner, output_norm } = tape;
-        Self { qkv, attention_norm, inner, output_norm }
+        Self { attention_norm: Some(attention_norm), output_norm: Some(output_norm), qkv, inner }
+    }
+
+    /// Nothing, but the pass needs somewhere to write on its way.
+    fn nothing(spare: &'a mut LayerTape<B>) -> Self {
+        Self { attention_norm: None, output_norm: None, ..Self::all(spare) }
     }
 }
 

@@ -120,7 +120,7 @@ pub(super) fn tape_bytes(
 /// Bytes of one thread's buffers for batches of `tokens` tokens whose longest text has `longest`.
 pub(super) fn scratch_bytes(config: &EncoderConfig, tokens: usize, longest: usize) -> usize {
     let (hidden, inner) = (config.hidden, config.intermediate);
-    let rows = 5 * hidden + 3 * inner + (5 * hidden + 2) + 3 * hidden;
+    let rows = 5 * hidden + 3 * inner + 2 * (3 * hidden);
     // Scores and their gradients, and in bf16 two matrices of pairs, which are half as wide.
     let head = longest * (3 * longest.next_multiple_of(16) + config.head());
     4 * (tokens * rows + head)
