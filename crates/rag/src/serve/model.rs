@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cotenant_transformer::{Cpu, Encoder, ModelError, ModelFolder, Precision, Tokenizer};
+use cotenant_transformer::{Cpu, Encoder, ModelFolder, Precision, Tokenizer};
 
 use super::error::ServeError;
 use crate::workspace::PrecisionChoice;
@@ -49,6 +49,7 @@ impl Model {
         match self.precision {
             Precision::F32 => "float32",
             Precision::Bf16 => "bfloat16",
+            Precision::Int8 => "int8",
         }
     }
 }
