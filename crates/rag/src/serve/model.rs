@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cotenant_transformer::{Cpu, Encoder, ModelError, ModelFolder, Precision, Tokenizer};
+use cotenant_transformer::{Cpu, Encoder, ModelFolder, Precision, Tokenizer};
 
 use super::error::ServeError;
 use crate::workspace::PrecisionChoice;
