@@ -127,7 +127,8 @@ fn throughput(address: &str) {
                         while !over.load(Ordering::Relaxed) {
                             at += 1;
                             let model = format!("t{}", (at * CLIENTS + client) % adapters);
-                            let texts: Vec<String> = (0..texts).map(|it| text(at * 8 + it)).collect();
+                            let texts: Vec<String> =
+                                (0..texts).map(|it| text(at * 8 + it)).collect();
                             let more = ask(&agent, address, (&model, &texts));
                             tokens.fetch_add(more, Ordering::Relaxed);
                         }

@@ -33,9 +33,8 @@ fn adapters_come_and_go() {
     assert_eq!(load(&server, "bio", "new", "").status, 409);
     assert_eq!(load(&server, "base", "new", "").status, 400);
     assert_eq!(load(&server, "a b", "new", "").status, 400);
-    let unload = |name: &str| {
-        server.post("/v1/unload_lora_adapter", &json!({ "lora_name": name })).status
-    };
+    let unload =
+        |name: &str| server.post("/v1/unload_lora_adapter", &json!({ "lora_name": name })).status;
     assert_eq!((unload("bio"), unload("bio")), (200, 404));
     assert_eq!(ids(&server), ["./model", "law"]);
     assert_eq!(server.post("/v1/embeddings", &json!({ "model": "bio", "input": "x" })).status, 404);
@@ -45,7 +44,8 @@ fn adapters_come_and_go() {
 /// acknowledged sees the new one.
 #[test]
 fn an_adapter_is_replaced_in_place_without_a_stale_read() {
-    let server = Server::start(place_with(&["law"]), &["--adapters", "adapters", "--batch-tokens", "16"]);
+    let server =
+        Server::start(place_with(&["law"]), &["--adapters", "adapters", "--batch-tokens", "16"]);
     let texts: Vec<String> = (0..12).map(|at| crate::common::data::text(at, 6)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let mut versions = vec![server.embed("law", &texts)];
@@ -91,7 +91,8 @@ fn few_adapters_are_in_memory_and_all_are_served() {
         line.unwrap_or_else(|| panic!("{name} is not in {page}")).parse().unwrap()
     };
     assert_eq!(figure("cotenant_serve_adapters"), 1200);
-    let (loaded, bytes) = (figure("cotenant_serve_adapters_loaded"), figure("cotenant_serve_adapter_bytes"));
+    let (loaded, bytes) =
+        (figure("cotenant_serve_adapters_loaded"), figure("cotenant_serve_adapter_bytes"));
     assert!(bytes <= 1 << 20 && loaded < 1200, "{loaded} have {bytes} bytes");
     assert_eq!(figure("cotenant_serve_adapters_evicted_total"), 1200 - loaded);
     // Those that were put out come back with the same bits.
@@ -131,6 +132,7 @@ fn a_hostile_folder_is_refused_and_the_others_live_on() {
     }
     let tei = json!({ "inputs": "badol", "parameters": { "adapter_id": "cut" } });
     assert_eq!(server.post("/embed", &tei).json()["error_type"], "Backend");
-    let still = server.post("/embed", &json!({ "inputs": "badol cebar", "parameters": { "adapter_id": "law" } }));
+    let still = server
+        .post("/embed", &json!({ "inputs": "badol cebar", "parameters": { "adapter_id": "law" } }));
     assert_eq!(vector(&still.ok()[0]), before[0]);
 }

@@ -37,7 +37,9 @@ fn check(package: &str, script: &str) {
     let python = std::env::var("COTENANT_CLIENTS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let import = Command::new(&python).args(["-c", &format!("import {package}")]).output();
     if !import.is_ok_and(|import| import.status.success()) {
-        eprintln!("skipped: {python} has no {package}; name one that has by COTENANT_CLIENTS_PYTHON");
+        eprintln!(
+            "skipped: {python} has no {package}; name one that has by COTENANT_CLIENTS_PYTHON"
+        );
         return;
     }
     let server = Server::start(place_with(&["law"]), &["--adapters", "adapters"]);

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::common::data::text;
 use super::server::{Reply, Server, place_with, write_adapter};
+use crate::common::data::text;
 
 fn server() -> Server {
     let arguments = ["--adapters", "adapters", "--index", "index"];
@@ -32,7 +32,8 @@ fn ids(answer: &Value) -> Vec<&str> {
 fn documents_are_found_from_the_moment_they_are_added_until_they_go() {
     let server = server();
     assert_eq!(add(&server, "law", 0..60).ok()["added"], 60);
-    let by = |mode: &str| json!({ "tenant": "law", "query": text(17, 9), "mode": mode, "limit": 3 });
+    let by =
+        |mode: &str| json!({ "tenant": "law", "query": text(17, 9), "mode": mode, "limit": 3 });
     for mode in ["hybrid", "dense", "text"] {
         let answer = search(&server, by(mode));
         assert_eq!(ids(&answer)[0], "d/17", "{mode}");
@@ -98,7 +99,8 @@ fn documents_are_embedded_anew_beside_the_old_ones_and_switched_to_at_once() {
     assert_eq!(ids(&new)[0], "d/33");
     assert_ne!(new["results"], old["results"]);
     assert_eq!(add(&server, "law", 150..151).status, 200, "what comes goes with them");
-    let other = json!({ "tenant": "law", "model": "bio", "documents": [{ "id": "x", "text": "y" }] });
+    let other =
+        json!({ "tenant": "law", "model": "bio", "documents": [{ "id": "x", "text": "y" }] });
     assert_eq!(server.post("/v1/documents", &other).status, 409);
     // In place: nothing is compared with vectors of the version before.
     write_adapter(&server.place().at("new"), 100);
@@ -126,7 +128,11 @@ fn what_no_index_takes_is_refused_and_nothing_is_lost() {
         (documents, json!({ "tenant": "a\nb", "documents": [{ "id": "1", "text": "x" }] }), 400),
         (documents, json!({ "tenant": "law", "documents": [{ "id": "1", "txt": "x" }] }), 400),
         ("/v1/search", json!({ "tenant": "law", "query": "x", "limit": 0 }), 400),
-        ("/v1/search", json!({ "tenant": "law", "query": "x", "filter": { "a": { "b": 1 } } }), 400),
+        (
+            "/v1/search",
+            json!({ "tenant": "law", "query": "x", "filter": { "a": { "b": 1 } } }),
+            400,
+        ),
         ("/v1/search", json!({ "tenant": "law", "query": "x", "rrf_k": -1 }), 400),
         ("/v1/search", json!({ "tenant": "law", "query": "x", "mode": "magic" }), 400),
         ("/v1/embed_documents", json!({ "tenant": "law", "model": "none" }), 404),

@@ -4,9 +4,9 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use super::server::{Server, place_with};
 use crate::common::data::text;
 use crate::common::model::POISON;
-use super::server::{Server, place_with};
 
 /// Refusals in the words of OpenAI below `/v1`, and of text-embeddings-inference elsewhere.
 #[test]

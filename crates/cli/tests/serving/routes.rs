@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::common::data::text;
 use super::server::{Server, WIDTH, place_with, vector};
+use crate::common::data::text;
 
 fn length(vector: &[f32]) -> f32 {
     vector.iter().map(|value| value * value).sum::<f32>().sqrt()
@@ -69,7 +69,10 @@ fn openai_requests_are_answered_as_openai_does() {
     let tokens = server.post("/tokenize", &json!({ "inputs": words })).ok();
     let ids: Vec<Value> = tokens[0].as_array().unwrap().iter().map(|t| t["id"].clone()).collect();
     assert_eq!(ids.len(), 8);
-    assert_eq!((tokens[0][0]["text"].as_str(), tokens[0][0]["special"].as_bool()), (Some("[CLS]"), Some(true)));
+    assert_eq!(
+        (tokens[0][0]["text"].as_str(), tokens[0][0]["special"].as_bool()),
+        (Some("[CLS]"), Some(true))
+    );
     let by_ids = server.post("/v1/embeddings", &json!({ "model": "law", "input": ids })).ok();
     assert_eq!(by_ids["data"], answer["data"]);
     let lists = json!({ "model": "law", "input": [ids, ids] });

@@ -37,7 +37,10 @@ fn who_has_no_token_is_turned_away() {
     }
     assert_eq!(server.get("/health").status, 200);
     let reply = server.post("/v1/embeddings", &json!({ "input": "x" }));
-    assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (401, Some("invalid_api_key")));
+    assert_eq!(
+        (reply.status, reply.json()["error"]["code"].as_str()),
+        (401, Some("invalid_api_key"))
+    );
 }
 
 #[test]

@@ -109,7 +109,8 @@ impl Access {
         let given = hash(token);
         let mut found = None;
         for (hash, caller) in &self.0 {
-            let differing = hash.iter().zip(&given).fold(0, |bits, (one, other)| bits | (one ^ other));
+            let differing =
+                hash.iter().zip(&given).fold(0, |bits, (one, other)| bits | (one ^ other));
             if std::hint::black_box(differing) == 0 {
                 found = Some(caller);
             }
@@ -128,7 +129,8 @@ mod tests {
 
     #[test]
     fn tokens_name_their_tenants() {
-        let access = Access::parse("law = \"0123456789abcdef\"\nadmin = \"fedcba9876543210\"").unwrap();
+        let access =
+            Access::parse("law = \"0123456789abcdef\"\nadmin = \"fedcba9876543210\"").unwrap();
         let tenant = |name: &str| Caller::Tenant(name.into());
         for (token, expected) in [
             ("0123456789abcdef", Some(tenant("law"))),

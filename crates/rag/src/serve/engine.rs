@@ -14,12 +14,17 @@ use cotenant_transformer::{Adapter, Forward, Packed, Scratch, Start};
 use tokio::sync::oneshot;
 
 use super::adapters::Loaded;
-use super::fair::{FairQueue, Full, Item};
+use super::fair::{Budget, FairQueue, Full, Item};
 use super::meters::{BatchSize, Meters};
 use super::model::Model;
 
 /// How much of the last batch the estimate of the speed takes over, as one part in so many.
 const SPEED_MEMORY: f64 = 16.0;
+/// How long a batch of the tenant with most texts should take while others come too.
+const CROWDED_BATCH: Duration = Duration::from_millis(6);
+/// Tokens of such a batch at least: with fewer, reading the model's weights costs more than using
+/// them.
+const CROWDED_TOKENS_MIN: u64 = 32;
 /// Longest time after which to try again, in seconds.
 const RETRY_S_MAX: u64 = 60;
 
@@ -260,7 +265,7 @@ impl Shared {
                 }
                 state = self.wake.wait(state).expect("no thread panicked");
             }
-            let budget = self.limits.batch_tokens as u64;
+            let budget = self.budget(state.speed);
             let now = self.micros(Instant::now());
             let taken = state.queue.take(now, budget, |text| text.request.is_gone());
             let late = taken.late.len() as u64;
@@ -270,6 +275,13 @@ impl Shared {
                 return Some(taken.batch);
             }
         }
+    }
+
+    /// How large the next batch may be, for threads of this speed.
+    fn budget(&self, speed: f64) -> Budget {
+        let crowded = (speed * CROWDED_BATCH.as_secs_f64()) as u64;
+        let tokens = self.limits.batch_tokens as u64;
+        Budget { tokens, crowded: Some(crowded.max(CROWDED_TOKENS_MIN)) }
     }
 
     fn note_speed(&self, speed: f64) {

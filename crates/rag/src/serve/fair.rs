@@ -8,6 +8,10 @@
 //! third each, and there is always room for who comes next (Choudhury and Hahne, "Dynamic Queue
 //! Length Thresholds for Shared-Memory Packet Switches", 1998).
 //!
+//! A batch that has begun is not broken off, so who waits most of all would keep others waiting by the
+//! size of its batches. While one tenant has more than half of what waits and others come too, its
+//! batches are small, and those of others are not filled up with its texts.
+//!
 //! No clock is in here: `now` is an argument, in microseconds of any origin.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,6 +31,20 @@ pub(super) struct FairQueue<T> {
     floor: u64,
     /// Texts taken so far.
     taken: u64,
+    /// Whose text was taken last.
+    last: Option<Arc<str>>,
+    /// When texts of two tenants last followed each other.
+    turned: Option<u64>,
+}
+
+/// How large a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// Tokens.
+    pub tokens: u64,
+    /// Tokens while one tenant has most of what waits and others come too; `None` makes no
+    /// difference between them.
+    pub crowded: Option<u64>,
 }
 
 /// A text that waits.
@@ -77,6 +95,9 @@ struct Lane<T> {
 /// A lane's place in the order: its counter, its last turn, its tenant.
 type Turn = (u64, u64, Arc<str>);
 
+/// How long others are remembered to come too, in microseconds.
+const OTHERS_MICROS: u64 = 2_000_000;
+
 impl<T> FairQueue<T> {
     /// An empty queue for so many tokens.
     pub(super) fn new(tokens_max: u64) -> Self {
@@ -88,6 +109,8 @@ impl<T> FairQueue<T> {
             tokens: 0,
             floor: 0,
             taken: 0,
+            last: None,
+            turned: None,
         }
     }
 
@@ -140,17 +163,24 @@ impl<T> FairQueue<T> {
     pub(super) fn take(
         &mut self,
         now: u64,
-        budget: u64,
+        budget: Budget,
         is_gone: impl Fn(&T) -> bool,
     ) -> Taken<T> {
         let mut taken = Taken { batch: Vec::new(), late: Vec::new(), gone: 0 };
-        let mut left = budget;
+        let most = self.most(now).filter(|_| budget.crowded.is_some());
+        let mut left = match (&most, budget.crowded) {
+            (Some(_), Some(crowded)) => crowded.min(budget.tokens),
+            (Some(_) | None, _) => budget.tokens,
+        };
+        let mut first: Option<Arc<str>> = None;
         while let Some(turn) = self.waiting.pop_first() {
             let lane = self.lanes.get_mut(&turn.2).expect("who waits has a lane");
             let item = lane.items.front().expect("a lane that waits has texts");
             let (is_late, is_gone) = (item.deadline < now, is_gone(&item.work));
             let is_wanted = !is_late && !is_gone;
-            if is_wanted && item.tokens > left && !taken.batch.is_empty() {
+            let fills_up = most.as_ref() == Some(&turn.2) && first.as_ref() != most.as_ref();
+            let is_over = item.tokens > left || fills_up;
+            if is_wanted && is_over && !taken.batch.is_empty() {
                 self.waiting.insert(turn);
                 break;
             }
@@ -162,6 +192,11 @@ impl<T> FairQueue<T> {
                 lane.served += item.tokens;
                 lane.last = self.taken;
                 left = left.saturating_sub(item.tokens);
+                if self.last.as_ref().is_some_and(|last| *last != turn.2) {
+                    self.turned = Some(now);
+                }
+                self.last = Some(turn.2.clone());
+                first.get_or_insert_with(|| turn.2.clone());
             }
             let turn = (lane.served, lane.last, turn.2);
             match lane.items.is_empty() {
@@ -176,6 +211,15 @@ impl<T> FairQueue<T> {
         }
         self.raise_floor();
         taken
+    }
+
+    /// The tenant that has more than half of what waits, while others come too.
+    fn most(&self, now: u64) -> Option<Arc<str>> {
+        let turned = self.turned?;
+        let others_come = now.saturating_sub(turned) <= OTHERS_MICROS;
+        let has_most = |turn: &&Turn| self.lanes[&turn.2].tokens * 2 > self.tokens;
+        let most = self.waiting.iter().find(has_most).filter(|_| others_come)?;
+        Some(most.2.clone())
     }
 
     /// The floor is what the least served of those that wait has; where nobody waits, what the most
@@ -202,6 +246,10 @@ mod tests {
         name.into()
     }
 
+    fn plain(tokens: u64) -> Budget {
+        Budget { tokens, crowded: None }
+    }
+
     fn items(tokens: &[u64], deadline: u64) -> Vec<Item<(u64, u64)>> {
         let item = |(at, &tokens)| Item { tokens, deadline, work: (at, tokens) };
         (0..).zip(tokens).map(item).collect()
@@ -215,7 +263,7 @@ mod tests {
             queue.push(&tenant(name), tokens.iter().map(item).collect()).unwrap();
         }
         for batch in batches {
-            assert_eq!(queue.take(9, budget, |_| false).batch, *batch, "{pushed:?}");
+            assert_eq!(queue.take(9, plain(budget), |_| false).batch, *batch, "{pushed:?}");
         }
         assert!(queue.is_empty() && queue.tokens() == 0, "{pushed:?}");
     }
@@ -234,10 +282,7 @@ mod tests {
         check(
             &[("a", &[40, 40]), ("b", &[10, 10, 10, 10, 10])],
             90,
-            &[
-                &[("a", 40), ("b", 10), ("b", 10), ("b", 10), ("b", 10)],
-                &[("a", 40), ("b", 10)],
-            ],
+            &[&[("a", 40), ("b", 10), ("b", 10), ("b", 10), ("b", 10)], &[("a", 40), ("b", 10)]],
         );
     }
 
@@ -246,13 +291,13 @@ mod tests {
         let mut queue = FairQueue::new(100_000);
         let (old, new) = (tenant("old"), tenant("new"));
         queue.push(&old, items(&[10; 100], 9)).unwrap();
-        (0..50).for_each(|_| assert_eq!(queue.take(0, 10, |_| false).batch.len(), 1));
+        (0..50).for_each(|_| assert_eq!(queue.take(0, plain(10), |_| false).batch.len(), 1));
         queue.push(&new, items(&[10; 100], 9)).unwrap();
         // Whoever comes anew goes first, and from then on they take turns.
         let mut turns = Vec::new();
         for _ in 0..6 {
             let before = queue.lanes[&new].items.len();
-            queue.take(0, 10, |_| false);
+            queue.take(0, plain(10), |_| false);
             turns.push(if queue.lanes[&new].items.len() < before { "new" } else { "old" });
         }
         assert_eq!(turns, ["new", "old", "new", "old", "new", "old"]);
@@ -263,7 +308,7 @@ mod tests {
         let mut queue = FairQueue::new(1000);
         queue.push(&tenant("a"), items(&[10, 20], 5)).unwrap();
         queue.push(&tenant("a"), items(&[30, 40, 50], 9)).unwrap();
-        let taken = queue.take(6, 30, |&(_, tokens)| tokens == 40);
+        let taken = queue.take(6, plain(30), |&(_, tokens)| tokens == 40);
         assert_eq!(taken, Taken { batch: vec![(0, 30)], late: vec![(0, 10), (1, 20)], gone: 1 });
         assert_eq!(queue.lanes["a"].served, 30);
         assert_eq!(queue.tokens(), 50);
@@ -286,6 +331,25 @@ mod tests {
         assert_eq!(queue.check("d", 50), Ok(()));
     }
 
+    #[test]
+    fn who_has_most_of_what_waits_gets_small_batches_while_others_come() {
+        let mut queue = FairQueue::new(100_000);
+        let (heavy, light) = (tenant("heavy"), tenant("light"));
+        let budget = Budget { tokens: 100, crowded: Some(30) };
+        let taken = |queue: &mut FairQueue<(u64, u64)>, now| -> Vec<u64> {
+            queue.take(now, budget, |_| false).batch.iter().map(|(_, tokens)| *tokens).collect()
+        };
+        queue.push(&heavy, items(&[10; 1000], u64::MAX)).unwrap();
+        assert_eq!(taken(&mut queue, 0), [10; 10], "alone it fills its batches");
+        queue.push(&light, items(&[7], u64::MAX)).unwrap();
+        assert_eq!(taken(&mut queue, 1)[..2], [7, 10], "nobody knew of the other");
+        queue.push(&light, items(&[7, 7], u64::MAX)).unwrap();
+        assert_eq!(taken(&mut queue, 2), [7], "not filled up with texts of the heavy one");
+        assert_eq!(taken(&mut queue, 3), [10, 7, 10], "small where it is its turn");
+        assert_eq!(taken(&mut queue, 4), [10; 3]);
+        assert_eq!(taken(&mut queue, 5 + OTHERS_MICROS), [10; 10], "the other comes no more");
+    }
+
     proptest! {
         #[test]
         fn batches_are_full_and_nothing_is_lost(
@@ -301,7 +365,7 @@ mod tests {
                 }
                 prop_assert!(queue.tokens() <= 4000);
                 let next = queue.waiting.first().map(|turn| turn.2.clone());
-                let taken = queue.take(0, budget, |_| false);
+                let taken = queue.take(0, plain(budget), |_| false);
                 let sum: u64 = taken.batch.iter().map(|(_, tokens)| tokens).sum();
                 got += sum;
                 prop_assert!(sum <= budget || taken.batch.len() == 1);
@@ -314,7 +378,7 @@ mod tests {
                 }
             }
             while !queue.is_empty() {
-                got += queue.take(0, budget, |_| false).batch.iter().map(|(_, t)| t).sum::<u64>();
+                got += queue.take(0, plain(budget), |_| false).batch.iter().map(|(_, t)| t).sum::<u64>();
             }
             prop_assert_eq!(got, expected);
             prop_assert!(queue.lanes.is_empty() && queue.idle.is_empty(), "nothing is remembered");
@@ -330,7 +394,7 @@ mod tests {
                 queue.push(&tenant(&name.to_string()), items(lengths, 9)).unwrap();
             }
             while queue.waiting.len() == lengths.len() {
-                queue.take(0, budget, |_| false);
+                queue.take(0, plain(budget), |_| false);
                 let served = || queue.lanes.values().map(|lane| lane.served);
                 // The bound of the paper: no further apart than the longest text.
                 if queue.waiting.len() == lengths.len() {
@@ -351,10 +415,10 @@ mod tests {
             }
             for tokens in light {
                 // At least as much of the heavy one's is served between two of the light one's.
-                (0..rounds).for_each(|_| drop(queue.take(0, 100, |_| false)));
+                (0..rounds).for_each(|_| drop(queue.take(0, plain(100), |_| false)));
                 prop_assume!(queue.lanes["heavy"].items.len() > 50);
                 queue.push(&tenant("light"), items(&[tokens], 9)).unwrap();
-                let batch = queue.take(0, 100, |_| false).batch;
+                let batch = queue.take(0, plain(100), |_| false).batch;
                 prop_assert_eq!(batch[0], (0, tokens), "it goes first in the next batch");
             }
         }

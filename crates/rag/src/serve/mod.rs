@@ -90,12 +90,7 @@ pub struct ServeLimits {
 
 impl Default for ServeLimits {
     fn default() -> Self {
-        Self {
-            threads: None,
-            batch_tokens: 256,
-            queue_tokens: 1 << 19,
-            adapter_bytes_max: 1 << 30,
-        }
+        Self { threads: None, batch_tokens: 256, queue_tokens: 1 << 19, adapter_bytes_max: 1 << 30 }
     }
 }
 

@@ -29,9 +29,7 @@ pub(super) async fn info(State(shared): State<Shared>, caller: Caller) -> Json<I
         model_id: model.name.clone(),
         model_sha: model.digest.clone(),
         model_dtype: model.precision_name(),
-        model_type: ModelTypeView {
-            embedding: PoolingView { pooling, dimensions: model.width() },
-        },
+        model_type: ModelTypeView { embedding: PoolingView { pooling, dimensions: model.width() } },
         max_concurrent_requests: REQUESTS_MAX,
         max_input_length: model.folder.tokens_max(),
         max_batch_tokens: shared.batch_tokens,

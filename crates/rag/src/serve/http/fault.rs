@@ -43,7 +43,7 @@ pub(super) enum Kind {
 
 /// Why a request is not answered as it wished.
 #[derive(Clone, Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     kind: Kind,
     message: String,
     retry_s: Option<u64>,

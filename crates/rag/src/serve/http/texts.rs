@@ -213,7 +213,9 @@ impl Shared {
             let _turn = self.tokenizing.acquire().await.map_err(|_| Fault::ending())?;
             let (model, prefix) = (self.model.clone(), prefix.clone());
             let work = move || {
-                let one = |text: &String| encode(&model, (&*prefix, text.as_str()), (tokens_max, too_long));
+                let one = |text: &String| {
+                    encode(&model, (&*prefix, text.as_str()), (tokens_max, too_long))
+                };
                 some.iter().map(one).collect::<Result<Vec<_>, Fault>>()
             };
             let done = tokio::task::spawn_blocking(work).await;
