@@ -150,7 +150,7 @@ fn the_contract_is_served_and_names_every_route() {
     assert_eq!(served, serde_json::from_str::<Value>(&printed.stdout).unwrap());
     let paths = served["paths"].as_object().unwrap();
     for path in paths.keys().filter(|path| !path.contains('{')) {
-        assert_ne!(server.get(path).status, 404, "{path} is there");
+        assert!(!server.get(path).text.contains("nothing at this address"), "{path} is there");
     }
     assert!(paths.len() >= 17);
 }
