@@ -9,7 +9,9 @@ use crate::python;
 pub(crate) fn run(project: &Project) -> Result<(), String> {
     python::make(project)?;
     let model = python::model_folder(project)?;
-    command::run(python::python(project).arg("golden/metrics.py"))?;
+    for script in ["golden/metrics.py", "golden/peer_metrics.py", "golden/text_metrics.py"] {
+        command::run(python::python(project).arg(script))?;
+    }
     command::run(python::python(project).arg("golden/make_encoder.py").arg("--minilm").arg(model))?;
     println!("golden files are made; `git diff --stat golden` says what changed");
     Ok(())

@@ -1,6 +1,7 @@
 //! Every command and flag, once: help and the reference in `docs/cli.md` come from here.
 
 pub(crate) mod advise;
+pub(crate) mod eval;
 pub(crate) mod job;
 pub(crate) mod pool;
 pub(crate) mod simulate;
@@ -60,8 +61,29 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Predict the memory and time of a workspace
     Estimate(EstimateArgs),
-    /// Measure retrieval quality of a base model, with or without an adapter
-    Eval(EvalArgs),
+    /// Measure retrieval or answers, and say whether a difference is more than luck
+    ///
+    /// Given data, measures a base model, with or without an adapter.
+    ///
+    ///   cotenant eval data/scifact --adapter runs/demo/tenants/science/adapter
+    ///
+    /// Given TREC runs of any program and judgments, measures those; the second of two is compared
+    /// with the first query by query.
+    ///
+    ///   cotenant eval --run old.run --run new.run --qrels qrels.txt
+    ///
+    /// With --draw, lists the queries to judge if nobody has judged them: those on which the runs
+    /// disagree are drawn more often. Once they are judged, the same command with --qrels estimates
+    /// the difference over all queries from those, without bias.
+    ///
+    ///   cotenant eval --run old.run --run new.run --draw 100
+    ///   cotenant eval --run old.run --run new.run --draw 100 --qrels judged.txt
+    ///
+    /// Given answers, one {"reference": "…", "answer": "…"} a line, measures ROUGE, BLEU and METEOR.
+    ///
+    ///   cotenant eval --answers old.jsonl --answers new.jsonl
+    #[command(verbatim_doc_comment)]
+    Eval(eval::EvalArgs),
     /// Search a tenant's passages with its adapter
     Search(SearchArgs),
     /// Write a tenant's adapter, or the merged model, for other programs
@@ -227,28 +249,6 @@ pub(crate) struct EstimateArgs {
     /// The workspace file
     #[arg(value_name = "WORKSPACE.toml")]
     pub workspace: PathBuf,
-    #[command(flatten)]
-    pub machine: MachineArgs,
-}
-
-/// Arguments of `eval`.
-#[derive(Debug, Args)]
-pub(crate) struct EvalArgs {
-    /// Data to measure on: BEIR folders, JSONL files or folders of pages
-    #[arg(value_name = "DATA", required = true)]
-    pub data: Vec<PathBuf>,
-    /// Base model: a name, a folder or a hub id
-    #[arg(long, value_name = "MODEL", default_value = "all-MiniLM-L6-v2")]
-    pub base: String,
-    /// PEFT folder of an adapter to measure beside the base model
-    #[arg(long, value_name = "FOLDER")]
-    pub adapter: Option<PathBuf>,
-    /// Written in front of each query (`query: ` for E5)
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub query_prefix: String,
-    /// Written in front of each document (`passage: ` for E5)
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub document_prefix: String,
     #[command(flatten)]
     pub machine: MachineArgs,
 }

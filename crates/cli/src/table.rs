@@ -49,6 +49,14 @@ pub(crate) fn score(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
 }
 
+/// A chance to four decimals, or that it is smaller than those show.
+pub(crate) fn chance(value: Option<f64>) -> String {
+    match value {
+        Some(value) if value < 0.0001 => "<0.0001".to_owned(),
+        value => score(value),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +68,11 @@ mod tests {
             table(&["tenant", "nDCG@10"], &rows),
             "tenant   nDCG@10\nscience   0.5000\né              –"
         );
+    }
+
+    #[test]
+    fn a_small_chance_is_not_none() {
+        assert_eq!([Some(0.05), Some(1e-9), None].map(chance), ["0.0500", "<0.0001", "–"]);
     }
 
     #[test]

@@ -88,6 +88,80 @@ fn people_read_tables_and_a_page() {
     assert!(opened >= 7 && !page.contains("<script") && !page.contains("NaN"), "{opened}");
 }
 
+/// Two nodes of two cards; five jobs that come while all cards are taken, two of them offline.
+fn timed_place() -> Place {
+    let place = place();
+    place.write(
+        "nodes.csv",
+        "sn,cpu_milli,memory_mib,gpu,model\na,9000,9000,2,T4\nb,9000,9000,2,T4\n",
+    );
+    let rows: String = (0..12)
+        .map(|at| {
+            let (service, comes) = (["LS", "BE"][at % 2], 3 * at);
+            let ends = comes + 20 + at;
+            format!("p{at},1000,10,1,500,{service},{comes},{ends},{comes}\nq{at},1000,10,2,1000,LS,{comes},{ends},{comes}\n")
+        })
+        .collect();
+    let header = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,qos,creation_time,deletion_time,scheduled_time";
+    place.write("pods.csv", format!("{header}\n{rows}"));
+    place
+}
+
+#[test]
+fn replays_in_time_tell_waits_in_a_table_an_object_and_a_page() {
+    let place = timed_place();
+    let arguments = ["--arrival", "timed", "--seeds", "1..2", "--policy", "fgd,bid-price"];
+    let ask = |more: &[&str]| place.run(&[&SIMULATE[..], &arguments, more].concat());
+    let beyond = ["--beyond", "ratio+moves,nothing,departures", "--wait-s", "100"];
+    let ran = ask(&[&beyond[..], &["--html", "page.html"]].concat());
+    ran.check("timed", 0, &["0 jobs never ran", "page in page.html"]);
+    let lines: Vec<Vec<&str>> =
+        ran.stdout.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    let rows = [
+        ["policy", "beyond"],
+        ["fgd", "nothing"],
+        ["fgd", "ratio+moves"],
+        ["bid-price", "nothing"],
+        ["bid-price", "ratio+moves"],
+        ["bid-price", "departures"],
+    ];
+    assert_eq!(lines, rows);
+    let page = String::from_utf8(place.read("page.html")).unwrap();
+    for part in ["<!doctype html>", "How long jobs wait", "bid-price, ratio+moves", "Fewest cards"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    let opened = page.matches("<svg").count();
+    assert_eq!((opened, page.matches("</svg>").count()), (3, 3));
+    assert!(!page.contains("<script") && !page.contains("NaN"));
+
+    let object: Value =
+        serde_json::from_str(&ask(&[&beyond[..], &["--json"]].concat()).stdout).unwrap();
+    let ways = object["ways"].as_array().unwrap();
+    assert_eq!(ways.len(), 5);
+    for way in ways {
+        for seed in way["seeds"].as_array().unwrap() {
+            assert_eq!(seed["jobs"], 24, "{way}");
+            assert_eq!(seed["wait_percentiles_s"].as_array().unwrap().len(), 101);
+            assert!((2..=4).contains(&seed["fewest_cards"].as_u64().unwrap()), "{seed}");
+        }
+    }
+    assert_eq!(ways[0]["wait_against_first"]["difference_s"], 0.0);
+    assert!(ways[0]["seeds"][0]["wait_mean_ms"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn what_cannot_stand_beside_a_policy_is_refused() {
+    let place = timed_place();
+    let ask = |more: &[&str]| place.run(&[&SIMULATE[..], &["--arrival", "timed"], more].concat());
+    let ran = ask(&["--policy", "fgd", "--beyond", "departures"]);
+    ran.check("departures", 1, &["find a policy", "hint: departures go with bid-price only"]);
+    let ran = ask(&["--beyond", "both"]);
+    ran.check("both", 2, &["\"both\" is none of nothing, departures, ratio, moves"]);
+    place.write("pods.csv", PODS);
+    ask(&[]).check("no times", 1, &["failed to read the times in pods.csv"]);
+}
+
 #[test]
 fn names_of_files_are_inert_on_the_page() {
     let place = place();

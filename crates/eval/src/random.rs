@@ -7,6 +7,10 @@ pub(crate) enum Stream {
     Bootstrap,
     /// Which differences a permutation turns round.
     Permutation,
+    /// Which queries are judged.
+    Sample,
+    /// Which arm of an experiment a unit is in.
+    Assignment,
 }
 
 /// A seed and what it is used for.
@@ -20,6 +24,8 @@ impl Draws {
         let stream = match stream {
             Stream::Bootstrap => 1,
             Stream::Permutation => 2,
+            Stream::Sample => 3,
+            Stream::Assignment => 4,
         };
         Self { key: scramble(scramble(seed) ^ stream) }
     }
@@ -27,6 +33,23 @@ impl Draws {
     /// 64 random bits, fixed by the sample and the place within it.
     pub(crate) fn bits(self, sample: u64, place: u64) -> u64 {
         scramble(scramble(self.key ^ sample) ^ place)
+    }
+
+    /// A number in `[0, 1)`, of 53 random bits.
+    pub(crate) fn share(self, sample: u64, place: u64) -> f64 {
+        (self.bits(sample, place) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// 64 bits that a text and nothing else decides: eight bytes at a time, then the length.
+    pub(crate) fn bits_of(self, text: &str) -> u64 {
+        let word = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_le_bytes(word)
+        };
+        let words = text.as_bytes().chunks(8).map(word);
+        let key = words.fold(self.key, |key, word| scramble(key ^ word));
+        scramble(key ^ text.len() as u64)
     }
 
     /// A number below `bound`, by the high word of a product: its bias is below `bound / 2^64`.

@@ -11,15 +11,35 @@ pub struct Ranked<I> {
     pub score: f32,
 }
 
+/// Which of two documents with the same score comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ties {
+    /// The smaller id, as everywhere in this project.
+    #[default]
+    SmallerFirst,
+    /// The larger id by its bytes, as trec_eval does it.
+    LargerFirst,
+}
+
 /// The order of a ranking: score descending, then document ascending. NaN comes last.
 ///
 /// This is a total order, so a ranking does not depend on the order in which documents come.
-/// trec_eval breaks ties by id *descending*, so a file of tied scores may differ there.
+/// trec_eval breaks ties the other way round; [`rank`] does either.
 pub fn by_score<I: Ord>(left: &Ranked<I>, right: &Ranked<I>) -> Ordering {
-    let scores = right.score.partial_cmp(&left.score);
-    scores
-        .unwrap_or_else(|| left.score.is_nan().cmp(&right.score.is_nan()))
-        .then_with(|| left.document.cmp(&right.document))
+    by_score_alone(left, right).then_with(|| left.document.cmp(&right.document))
+}
+
+/// All documents, best first, with ties broken as told. The order of arrival changes nothing.
+pub fn rank<I: Ord>(documents: impl IntoIterator<Item = Ranked<I>>, ties: Ties) -> Vec<Ranked<I>> {
+    let mut ranking: Vec<_> = documents.into_iter().collect();
+    ranking.sort_unstable_by(|left, right| {
+        let documents = match ties {
+            Ties::SmallerFirst => left.document.cmp(&right.document),
+            Ties::LargerFirst => right.document.cmp(&left.document),
+        };
+        by_score_alone(left, right).then(documents)
+    });
+    ranking
 }
 
 /// The best `depth` documents in the order of [`by_score`]; fewer if there are fewer.
@@ -35,6 +55,11 @@ pub fn top<I: Ord>(documents: impl IntoIterator<Item = Ranked<I>>, depth: usize)
     }
     ranking.sort_unstable_by(by_score);
     ranking
+}
+
+fn by_score_alone<I>(left: &Ranked<I>, right: &Ranked<I>) -> Ordering {
+    let scores = right.score.partial_cmp(&left.score);
+    scores.unwrap_or_else(|| left.score.is_nan().cmp(&right.score.is_nan()))
 }
 
 #[cfg(test)]
@@ -60,5 +85,18 @@ mod tests {
         check(&[0.2, 0.1], 9, &[0, 1]);
         check(&[0.2, 0.1], 0, &[]);
         check(&[], 3, &[]);
+    }
+
+    #[test]
+    fn ties_break_as_told() {
+        let documents = [("a", 0.5), ("b", 0.5), ("B", 0.5), ("c", 0.9)];
+        let documents = documents.map(|(document, score)| Ranked { document, score });
+        for (ties, expected) in
+            [(Ties::SmallerFirst, ["c", "B", "a", "b"]), (Ties::LargerFirst, ["c", "b", "a", "B"])]
+        {
+            let ranking = rank(documents, ties);
+            let found: Vec<_> = ranking.iter().map(|ranked| ranked.document).collect();
+            assert_eq!(found, expected, "{ties:?}");
+        }
     }
 }

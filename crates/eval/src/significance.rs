@@ -55,6 +55,8 @@ pub enum UnusableSample {
         /// Which query, counted from 0.
         query: usize,
     },
+    /// Every query differs by the same amount, so nothing is known about how much they vary.
+    Constant,
 }
 
 impl Default for Resampling {
@@ -75,6 +77,7 @@ impl fmt::Display for UnusableSample {
             Self::NotFinite { query } => {
                 write!(formatter, "the score of query number {query} is not a finite number")
             }
+            Self::Constant => write!(formatter, "all queries differ by the same amount"),
         }
     }
 }
@@ -112,6 +115,18 @@ pub fn bootstrap_interval(
     differences: &[f64],
     resampling: Resampling,
 ) -> Result<(f64, f64), UnusableSample> {
+    let means = resampled_means(differences, resampling)?;
+    // As many samples are cut below as above, rounded down, so the interval never claims too much.
+    let outside = u64::from(1000 - resampling.confidence_per_mille);
+    let cut = (u64::from(resampling.samples) * outside / 2000) as usize;
+    Ok((means[cut], means[means.len() - 1 - cut]))
+}
+
+/// The mean of each bootstrap sample, in ascending order.
+pub(crate) fn resampled_means(
+    differences: &[f64],
+    resampling: Resampling,
+) -> Result<Vec<f64>, UnusableSample> {
     usable(differences, resampling)?;
     let draws = Draws::new(resampling.seed, Stream::Bootstrap);
     let count = differences.len();
@@ -122,10 +137,7 @@ pub fn bootstrap_interval(
     };
     let mut means: Vec<f64> = (0..resampling.samples).map(resample).collect();
     means.sort_unstable_by(f64::total_cmp);
-    // As many samples are cut below as above, rounded down, so the interval never claims too much.
-    let outside = u64::from(1000 - resampling.confidence_per_mille);
-    let cut = (u64::from(resampling.samples) * outside / 2000) as usize;
-    Ok((means[cut], means[means.len() - 1 - cut]))
+    Ok(means)
 }
 
 /// The two-sided p-value of Fisher's randomisation test on paired differences.

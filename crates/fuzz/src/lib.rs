@@ -22,6 +22,7 @@ mod scratch;
 mod tables;
 mod target;
 mod tensors;
+mod trec;
 mod workspace;
 
 pub use adapter::adapter_config;
@@ -30,4 +31,5 @@ pub use pages::{html, markdown, plain};
 pub use tables::{beir, jsonl};
 pub use target::{TARGETS, Target, Verdict};
 pub use tensors::safetensors_header;
+pub use trec::trec;
 pub use workspace::workspace;

@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "adapter_config", run: crate::adapter_config },
     Target { name: "beir", run: crate::beir },
     Target { name: "checkpoint", run: crate::checkpoint },
@@ -29,5 +29,6 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "markdown", run: crate::markdown },
     Target { name: "plain", run: crate::plain },
     Target { name: "safetensors_header", run: crate::safetensors_header },
+    Target { name: "trec", run: crate::trec },
     Target { name: "workspace", run: crate::workspace },
 ];

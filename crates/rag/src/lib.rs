@@ -14,9 +14,11 @@
 pub mod bm25;
 pub mod data;
 pub mod job;
+pub mod measures;
 pub mod mining;
 pub mod models;
 pub mod report;
 pub mod retrieval;
 pub mod tokens;
+pub mod tracking;
 pub mod workspace;

@@ -35,16 +35,14 @@ pub(crate) struct SimulateArgs {
     /// With --arrival timed: keep only so many nodes, which the seed chooses
     #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u64).range(1..))]
     pub keep: Option<u64>,
-    /// With --arrival timed: what is done beside asking the policy, with commas between them; placing
-    /// by expected departures goes with bid-price only
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "nothing",
-        verbatim_doc_comment
-    )]
-    pub beyond: Vec<BeyondArg>,
+    /// With --arrival timed: what is done beside asking the policy, with commas between them
+    ///
+    /// nothing; departures: jobs share cards with jobs that are expected to go when they do, with
+    /// bid-price only; ratio: of those that wait, the one with the highest response ratio is tried
+    /// first; moves: offline jobs (qos BE) are moved to make room for jobs that wait; or several at
+    /// once, as ratio+moves.
+    #[arg(long, value_delimiter = ',', default_value = "nothing")]
+    pub beyond: Vec<Beyond>,
     /// With --arrival timed: work that a job loses when it is moved
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub move_s: u64,
@@ -97,19 +95,6 @@ pub(crate) enum ArrivalArg {
     Shuffled,
     /// None: jobs come when the trace says, run as long as they did, wait and go
     Timed,
-}
-
-/// What is done beside asking the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BeyondArg {
-    /// Nothing
-    Nothing,
-    /// Jobs share cards with jobs that are expected to go when they do
-    Departures,
-    /// Offline jobs (qos BE) are moved to make room for jobs that wait
-    Moves,
-    /// Both
-    Both,
 }
 
 /// Seeds, at most a thousand.
@@ -165,18 +150,6 @@ impl ArrivalArg {
             Self::Published => Some(Order::Published),
             Self::Shuffled => Some(Order::Shuffled),
             Self::Timed => None,
-        }
-    }
-}
-
-impl BeyondArg {
-    /// The thing itself.
-    pub(crate) fn beyond(self) -> Beyond {
-        match self {
-            Self::Nothing => Beyond::Nothing,
-            Self::Departures => Beyond::Departures,
-            Self::Moves => Beyond::Moves,
-            Self::Both => Beyond::Both,
         }
     }
 }

@@ -16,10 +16,10 @@ pub(super) const LINE_BYTES_MAX: usize = 64 << 20;
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
 
 /// A line's number and the object in it.
-pub(super) type ObjectLine = (usize, Map<String, Value>);
+pub(crate) type ObjectLine = (usize, Map<String, Value>);
 
 /// The lines of a file that are not blank.
-pub(super) struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     path: PathBuf,
     reader: BufReader<File>,
     buffer: Vec<u8>,
@@ -30,7 +30,7 @@ pub(super) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// Opens a file; `hint` says what to do if it is not there, `stop` ends the reading once true.
-    pub(super) fn open(path: &Path, hint: &str, stop: &'a AtomicBool) -> Result<Self, DataError> {
+    pub(crate) fn open(path: &Path, hint: &str, stop: &'a AtomicBool) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => {
                 DataError::Missing { path: path.to_owned(), hint: hint.to_owned() }
@@ -76,7 +76,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The next line as a JSON object.
-    pub(super) fn next_object(&mut self) -> Result<Option<ObjectLine>, DataError> {
+    pub(crate) fn next_object(&mut self) -> Result<Option<ObjectLine>, DataError> {
         let path = self.path.clone();
         let Some((line, text)) = self.next()? else { return Ok(None) };
         let malformed = |column, problem| DataError::Malformed {

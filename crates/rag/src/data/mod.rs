@@ -7,7 +7,7 @@
 mod beir;
 mod error;
 mod jsonl;
-mod lines;
+pub(crate) mod lines;
 mod model;
 mod pages;
 mod split;

@@ -9,6 +9,7 @@ use super::error::JobError;
 use super::observer::Observer;
 use super::workshop::{NEVER, Workshop};
 use crate::retrieval::{Measurement, Quality};
+use crate::tracking::Measured;
 use crate::workspace::{Limits, TenantConfig};
 
 /// How well one data set's test queries are answered.
@@ -26,6 +27,29 @@ pub struct DataQuality {
     pub adapter: Option<Quality>,
     /// How sure the difference in nDCG@10 is, if an adapter was given.
     pub difference: Option<Difference>,
+}
+
+impl DataQuality {
+    /// What of it is worth keeping: how good the adapter is if there is one, else the base model.
+    pub fn measured(&self) -> Measured {
+        let kept = self.adapter.unwrap_or(self.base);
+        let metrics =
+            [("ndcg_10", kept.ndcg10), ("recall_10", kept.recall10), ("mrr_10", kept.mrr10)];
+        let gain = self.difference.iter();
+        let gains =
+            gain.flat_map(|by| [("ndcg_10_gain", by.ndcg10), ("ndcg_10_gain_p", by.p_value)]);
+        let metrics = metrics.into_iter().chain(gains);
+        let parameters = [
+            ("documents", self.documents.to_string()),
+            ("queries", self.queries.to_string()),
+            ("adapter", if self.adapter.is_some() { "yes" } else { "no" }.to_owned()),
+        ];
+        Measured {
+            name: self.name.clone(),
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            metrics: metrics.map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
 }
 
 /// The adapter's nDCG@10 less the base model's.

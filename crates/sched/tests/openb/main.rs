@@ -10,7 +10,7 @@
 mod data;
 
 use cotenant_sched::policy::PolicyName;
-use cotenant_sched::replay::timed::{Beyond, Setting, Stream, replay};
+use cotenant_sched::replay::timed::{Setting, Stream, replay};
 use cotenant_sched::replay::{Arrivals, Cluster, Findings, Order, PERCENT_MAX, Replay, Workload};
 
 use data::{Data, TRACES};
@@ -178,32 +178,38 @@ fn a_wrong_mix_costs_little() {
     }
 }
 
+/// Nodes that are kept, and how many times as fast jobs come.
+const BUSY: [(usize, u64); 4] = [(100, 55), (100, 64), (50, 20), (50, 24)];
+
 #[test]
-fn departures_and_moves_shorten_waits() {
+fn response_ratios_and_moves_shorten_waits() {
     let Some(data) = Data::find() else { return };
     let all = data.cluster();
     let workload = data.workload(&all, "default");
-    let stream = Stream::new(&workload, 55).unwrap();
-    let wait_ms = |name: PolicyName, beyond: Beyond| {
-        let waits = SEEDS.map(|seed| {
-            let cluster = all.keep(100, seed);
-            let policy = name.build(cluster.fleet(), workload.mix(), seed);
-            let setting = Setting {
-                cluster: &cluster,
-                workload: &workload,
-                stream: &stream,
-                policy: &*policy,
-                seed,
-                beyond,
-                move_s: 30,
-            };
-            replay(setting).waits.mean_ms
-        });
-        waits.sum::<u64>() / SEEDS.count() as u64
-    };
-    let [fgd, bid_price] =
-        [PolicyName::Fgd, PolicyName::BidPrice].map(|name| wait_ms(name, Beyond::Nothing));
-    let both = wait_ms(PolicyName::BidPrice, Beyond::Both);
-    eprintln!("mean waits: FGD {fgd} ms, bid price {bid_price} ms, with both {both} ms");
-    assert!(bid_price < fgd && both < bid_price, "{fgd} {bid_price} {both}");
+    for (nodes, load) in BUSY {
+        let stream = Stream::new(&workload, load).unwrap();
+        let wait_ms = |(name, beyond): (PolicyName, &str)| {
+            let waits = SEEDS.map(|seed| {
+                let cluster = all.keep(nodes, seed);
+                let policy = name.build(cluster.fleet(), workload.mix(), seed);
+                let setting = Setting {
+                    cluster: &cluster,
+                    workload: &workload,
+                    stream: &stream,
+                    policy: &*policy,
+                    seed,
+                    beyond: beyond.parse().unwrap(),
+                    move_s: 30,
+                };
+                replay(setting).waits.mean_ms
+            });
+            waits.sum::<u64>() / SEEDS.count() as u64
+        };
+        let beyond = wait_ms((PolicyName::BidPrice, "ratio+moves"));
+        for name in [PolicyName::Fgd, PolicyName::BestFit, PolicyName::BidPrice] {
+            let plain = wait_ms((name, "nothing"));
+            eprintln!("{nodes} nodes, load {load}: {} {plain} ms, {beyond} ms", name.as_str());
+            assert!(beyond < plain, "{nodes} nodes, load {load}: {name:?} {plain}, {beyond}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `cotenant simulate`
 
+mod curves;
 mod page;
 mod run;
 mod screen;
@@ -7,6 +8,7 @@ mod sizing;
 mod timed;
 mod traces;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::Ended;
@@ -29,13 +31,18 @@ pub(crate) fn run(arguments: &SimulateArgs, console: &Console) -> Ended {
     let results = run::replay_all(arguments, (&traces, order), console);
     if let Some(file) = &arguments.html {
         let page = page::render(&page::Subject::new(arguments, &traces), &results);
-        std::fs::write(file, page).map_err(|error| traces::FileError {
-            act: "write the page",
-            file: file.clone(),
-            source: format!("{error}\nhint: check that its folder is there and yours").into(),
-        })?;
-        console.say(&format!("page in {}", file.display()));
+        write_page((file, &page), console)?;
     }
     console.data(&screen::json(&results), || screen::text(&results))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_page((file, page): (&Path, &str), console: &Console) -> Result<(), traces::FileError> {
+    std::fs::write(file, page).map_err(|error| traces::FileError {
+        act: "write the page",
+        file: file.to_owned(),
+        source: format!("{error}\nhint: check that its folder is there and yours").into(),
+    })?;
+    console.say(&format!("page in {}", file.display()));
+    Ok(())
 }

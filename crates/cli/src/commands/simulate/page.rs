@@ -1,7 +1,5 @@
 //! What a simulation found, as a page with plots: one file that needs no network and no script.
 
-mod curves;
-
 use cotenant_rag::report::html::Html;
 use cotenant_rag::report::number;
 use cotenant_rag::report::page;
@@ -11,11 +9,11 @@ use cotenant_rag::report::table::{Column, Holds, Table};
 use cotenant_sched::policy::SizeClass;
 use cotenant_sched::replay::PERCENT_MAX;
 
+use super::curves::{Curve, Curves};
 use super::run::PolicyResult;
 use super::screen::{Spread, classes, rejected};
 use super::traces::Traces;
 use crate::args::simulate::{ArrivalArg, SimulateArgs};
-use curves::{Curve, Curves};
 
 /// What was replayed, in words.
 pub(super) struct Subject {
@@ -50,6 +48,26 @@ impl Subject {
             learned: arguments.mix.as_ref().map(|file| file.display().to_string()),
         }
     }
+
+    /// Writes it as a list of facts.
+    pub(super) fn draw(&self, html: &mut Html) {
+        html.element("dl", &[("class", "facts")], |facts| {
+            let learned = self.learned.as_deref().unwrap_or(&self.jobs);
+            let rows = [
+                ("Jobs", &*self.jobs),
+                ("Nodes", &self.nodes),
+                ("Size", &self.size),
+                ("Order", &self.order),
+                ("Policies learned from", learned),
+            ];
+            for (name, value) in rows {
+                facts.element("div", &[], |row| {
+                    row.word("dt", &[], name);
+                    row.element("dd", &[], |value_of| value_of.foreign(value));
+                });
+            }
+        });
+    }
 }
 
 /// The page.
@@ -79,23 +97,11 @@ fn draw_header(html: &mut Html, subject: &Subject, results: &[PolicyResult]) {
         );
         html.word("p", &[("class", "lead")], &lead);
     }
-    html.element("dl", &[("class", "facts")], |facts| {
-        let learned = subject.learned.as_deref().unwrap_or(&subject.jobs);
-        let rows = [
-            ("Jobs", &*subject.jobs),
-            ("Nodes", &subject.nodes),
-            ("Size", &subject.size),
-            ("Order", &subject.order),
-            ("Policies learned from", learned),
-        ];
-        for (name, value) in rows {
-            facts.element("div", &[], |row| {
-                row.word("dt", &[], name);
-                row.element("dd", &[], |value_of| value_of.foreign(value));
-            });
-        }
-    });
+    subject.draw(html);
 }
+
+/// What curves are drawn over.
+const ARRIVED: &str = "arrived %";
 
 const ALLOCATION_NOTE: &str = "Jobs arrive one by one and stay; one that finds no room is gone, but \
      counts as arrived. Up to where the first is turned away, all policies lie on the diagonal. Means \
@@ -109,7 +115,7 @@ fn draw_allocation(html: &mut Html, results: &[PolicyResult]) {
         for (title, first) in [("All arrivals", 0), ("From 85 % on", 85)] {
             html.word("h3", &[], title);
             let caption = Caption { title, description: &described(&curves) };
-            Curves { caption, first, curves: &curves }.draw(html);
+            Curves { caption, across: ARRIVED, first, curves: &curves }.draw(html);
         }
         draw_table(html, results);
     });
@@ -124,7 +130,7 @@ fn draw_fragmentation(html: &mut Html, results: &[PolicyResult]) {
         html.word("p", &[("class", "small")], FRAGMENTATION_NOTE);
         let curves = curves_of(results, |findings| &findings.fragmentation_percent);
         let caption = Caption { title: "Fragmentation", description: &described(&curves) };
-        Curves { caption, first: 0, curves: &curves }.draw(html);
+        Curves { caption, across: ARRIVED, first: 0, curves: &curves }.draw(html);
     });
 }
 
@@ -135,16 +141,16 @@ fn curves_of(
     let curve = |result: &PolicyResult| {
         let means =
             (0..=PERCENT_MAX).map(|at| Spread::of(result, |findings| values(findings)[at]).mean);
-        Curve { policy: result.policy, values: means.collect() }
+        Curve { name: result.policy.as_str().to_owned(), values: means.collect() }
     };
     results.iter().map(curve).collect()
 }
 
 /// The curves in words, for those who cannot see them.
 fn described(curves: &[Curve]) -> String {
-    let at_full = curves.iter().map(|curve| {
-        format!("{} {} %", curve.policy.as_str(), number::decimals(curve.values[100], 2))
-    });
+    let at_full = curves
+        .iter()
+        .map(|curve| format!("{} {} %", curve.name, number::decimals(curve.values[100], 2)));
     format!("When 100 % have arrived: {}.", at_full.collect::<Vec<_>>().join(", "))
 }
 

@@ -94,7 +94,8 @@ fn distinct(named: impl Iterator<Item = PolicyName>) -> Vec<PolicyName> {
     policies
 }
 
-fn bar(replays: u64, console: &Console) -> ProgressBar {
+/// The progress of so many replays.
+pub(super) fn bar(replays: u64, console: &Console) -> ProgressBar {
     let bar = if console.quiet { ProgressBar::hidden() } else { ProgressBar::new(replays) };
     let template = "{msg} {wide_bar} {pos}/{len} {elapsed} left {eta}";
     bar.with_style(ProgressStyle::with_template(template).expect("a template of our own"))

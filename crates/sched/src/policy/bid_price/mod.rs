@@ -7,9 +7,10 @@
 //!   jobs fill a card;
 //! - the value that lies on cards for which the node's processors do not suffice.
 //!
-//! A job costs what it adds to that, a little more on an empty node, and what its cards are worth
-//! [where cards are scarce](scarcity).
+//! A job costs what it adds to that, a little more on an empty node, what its cards are worth [where
+//! cards are scarce](scarcity), and a little where other kinds have [few homes](homes).
 
+mod homes;
 mod program;
 mod scarcity;
 mod value;
@@ -20,6 +21,7 @@ use crate::policy::mix::Mix;
 use crate::policy::node::{Cards, Demand, Free, Node, SizeClass, WHOLE};
 use crate::policy::{Offer, PlacementPolicy, PolicyName};
 
+use homes::Homes;
 use scarcity::Scarcity;
 use value::Values;
 
@@ -37,6 +39,7 @@ const VALUE: i64 = 90;
 const STRANDED: i64 = 24;
 const EMPTY_NODE: i64 = 1;
 const SCARCE: i64 = 24;
+const NEEDED: i64 = 1;
 
 /// Processors run out before cards do; so many per cent of what a card wants on average will do.
 const CPU_PERCENT: f64 = 98.0;
@@ -46,6 +49,7 @@ pub(super) struct BidPrice {
     fragmentation: Fragmentation,
     values: Values,
     scarcity: Scarcity,
+    homes: Homes,
     /// What a thousandth of a vCPU lets use, in thousandths of [`CARD`]; none if jobs with cards want
     /// no processors.
     cpu_worth: Option<i64>,
@@ -63,8 +67,9 @@ impl BidPrice {
         let values = Values::new(fleet, mix);
         let fragmentation = Fragmentation::new(fleet, &weights(mix));
         let scarcity = Scarcity::new(fleet, mix);
+        let homes = Homes::new(fleet, mix);
         let cpu_worth = cpu_worth(mix, &values);
-        Self { fragmentation, values, scarcity, cpu_worth }
+        Self { fragmentation, values, scarcity, homes, cpu_worth }
     }
 
     fn potential(&self, holding: &Holding) -> i64 {
@@ -133,7 +138,8 @@ impl PlacementPolicy for BidPrice {
         };
         let opened = if node.jobs == 0 { EMPTY_NODE * CARD * i64::from(WHOLE) } else { 0 };
         let scarce = self.scarcity.of(node) * demand.compute_all() as i64;
-        Some(Offer { cost: after - before + opened + SCARCE * scarce, cards })
+        let needed = NEEDED * self.homes.of(node) * i64::from(WHOLE);
+        Some(Offer { cost: after - before + opened + SCARCE * scarce + needed, cards })
     }
 }
 

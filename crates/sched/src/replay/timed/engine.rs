@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::keyed::keyed;
-use crate::policy::{Cards, Demand, Offer, PlacementPolicy, PolicyName};
+use crate::policy::{Cards, Demand, Offer, PlacementPolicy};
 use crate::replay::cluster::Cluster;
 use crate::replay::placer::Placer;
+use crate::replay::timed::beyond::Beyond;
 use crate::replay::timed::findings::{Ended, TimedFindings};
 use crate::replay::timed::lifetimes::Lifetimes;
 use crate::replay::timed::queue::Queue;
+use crate::replay::timed::ratio::FRESH;
 use crate::replay::timed::stream::{Job, Stream};
 use crate::replay::timed::tally::Tally;
 use crate::replay::workload::Workload;
@@ -39,41 +41,28 @@ pub struct Setting<'a> {
     pub move_s: u64,
 }
 
-/// What is done beside asking the policy.
+/// A job that took its place, or gave it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beyond {
-    /// Nothing.
-    Nothing,
-    /// A job goes where the cards' other jobs are expected to stay as long as it.
-    Departures,
-    /// Offline jobs are moved to make room for jobs that wait, once their wait is worth it.
-    Moves,
-    /// Both.
-    Both,
+pub struct Change {
+    /// When.
+    pub at_s: u64,
+    /// Which, by its number in the stream.
+    pub job: u32,
+    /// Which node: what its number says is its own affair, but it is the same each time.
+    pub node: usize,
+    /// Which of its cards.
+    pub cards: Cards,
+    /// Which of both.
+    pub kind: ChangeKind,
 }
 
-impl Beyond {
-    /// Each of them.
-    pub const ALL: [Self; 4] = [Self::Nothing, Self::Departures, Self::Moves, Self::Both];
-
-    /// As people write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Departures => "departures",
-            Self::Moves => "moves",
-            Self::Both => "both",
-        }
-    }
-
-    /// Whether it can stand beside a policy: departures are priced in what cards are worth to bid
-    /// price, and costs of other policies do not compare with that.
-    pub fn goes_with(self, policy: PolicyName) -> bool {
-        match self {
-            Self::Nothing | Self::Moves => true,
-            Self::Departures | Self::Both => policy == PolicyName::BidPrice,
-        }
-    }
+/// What became of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The job took it.
+    Taken,
+    /// The job gave it back, because it has ended or goes elsewhere.
+    GivenBack,
 }
 
 /// A replay under way.
@@ -90,6 +79,7 @@ pub(super) struct Timed<'a> {
     pub(super) tally: Tally,
     departures: BTreeSet<(u64, u32)>,
     ended: Vec<Ended>,
+    observe: &'a mut dyn FnMut(Change),
 }
 
 /// A job that runs.
@@ -104,7 +94,28 @@ pub(super) struct Running {
 
 /// Replays a stream from the first arrival to the last departure.
 pub fn replay(setting: Setting<'_>) -> TimedFindings {
-    let mut timed = Timed::new(setting);
+    replay_observed(setting, &mut |_| ())
+}
+
+/// The same, and tells of each place that is taken or given back.
+pub fn replay_observed(setting: Setting<'_>, observe: &mut dyn FnMut(Change)) -> TimedFindings {
+    replay_until(setting, observe, u128::MAX).expect("no wait is longer than all")
+}
+
+/// The same; none as soon as the mean wait is sure to pass so many seconds.
+pub fn replay_within(setting: Setting<'_>, wait_s: u64) -> Option<TimedFindings> {
+    let waits_s = u128::from(wait_s) * setting.stream.jobs().len() as u128;
+    let found = replay_until(setting, &mut |_| (), waits_s)?;
+    (found.waits.mean_ms <= wait_s.saturating_mul(1000)).then_some(found)
+}
+
+/// None as soon as all waits together pass so many seconds.
+fn replay_until<'a>(
+    setting: Setting<'a>,
+    observe: &'a mut dyn FnMut(Change),
+    waits_s: u128,
+) -> Option<TimedFindings> {
+    let mut timed = Timed::new(setting, observe);
     let mut unplaceable = 0;
     let mut arrivals = setting.stream.jobs().iter().zip(0u32..).peekable();
     loop {
@@ -112,6 +123,9 @@ pub fn replay(setting: Setting<'_>) -> TimedFindings {
         let ends_s = timed.departures.first().map(|&(ends_s, _)| ends_s);
         let Some(now_s) = arrives_s.into_iter().chain(ends_s).min() else { break };
         timed.pass(now_s);
+        if timed.tally.waited_s > waits_s {
+            return None;
+        }
         timed.end_due();
         while let Some((job, number)) = arrivals.next_if(|(job, _)| job.arrives_s == now_s) {
             match timed.can_ever_run(job) {
@@ -124,11 +138,11 @@ pub fn replay(setting: Setting<'_>) -> TimedFindings {
     assert_eq!(timed.queue.length(), 0, "an empty cluster has room for all that wait");
     let compute = setting.cluster.fleet().compute();
     let findings = TimedFindings::new(&timed.ended, &timed.tally, compute);
-    TimedFindings { unplaceable, ended_s: timed.now_s, ..findings }
+    Some(TimedFindings { unplaceable, ended_s: timed.now_s, ..findings })
 }
 
 impl<'a> Timed<'a> {
-    fn new(setting: Setting<'a>) -> Self {
+    fn new(setting: Setting<'a>, observe: &'a mut dyn FnMut(Change)) -> Self {
         let nodes = setting.cluster.nodes();
         let key = |at: usize| (keyed(&[setting.seed, at as u64, RANKS]), at);
         let mut order: Vec<usize> = (0..nodes).collect();
@@ -147,6 +161,7 @@ impl<'a> Timed<'a> {
             tally: Tally::new(setting.stream.window()),
             departures: BTreeSet::new(),
             ended: Vec::new(),
+            observe,
             setting,
         }
     }
@@ -172,7 +187,7 @@ impl<'a> Timed<'a> {
     }
 
     fn pass(&mut self, now_s: u64) {
-        self.tally.advance(now_s);
+        self.tally.advance(now_s, self.queue.length());
         self.now_s = now_s;
     }
 
@@ -192,8 +207,15 @@ impl<'a> Timed<'a> {
             any = true;
         }
         if any {
-            self.queue.retry();
+            self.retry();
         }
+    }
+
+    /// Lets all that wait be tried again.
+    fn retry(&mut self) {
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.retry(|number| self.rank(number));
+        self.queue = queue;
     }
 
     /// Starts all that have room, and makes room by moves.
@@ -204,23 +226,19 @@ impl<'a> Timed<'a> {
                     self.start(number, (node, offer.cards));
                 }
             }
-            let may_move = match self.setting.beyond {
-                Beyond::Nothing | Beyond::Departures => false,
-                Beyond::Moves | Beyond::Both => true,
-            };
-            if !may_move || !self.make_room() {
+            if !self.setting.beyond.moves || !self.make_room() {
                 break;
             }
-            self.queue.retry();
+            self.retry();
         }
         self.tally.queue_peak = self.tally.queue_peak.max(self.queue.length());
     }
 
     /// Where a job of a kind goes.
     pub(super) fn choose(&mut self, kind: u32) -> Option<(usize, Offer)> {
-        match self.setting.beyond {
-            Beyond::Nothing | Beyond::Moves => self.placer.cheapest(kind as usize),
-            Beyond::Departures | Beyond::Both => self.cheapest_by_departure(kind),
+        match self.setting.beyond.departures {
+            false => self.placer.cheapest(kind as usize),
+            true => self.cheapest_by_departure(kind),
         }
     }
 
@@ -231,7 +249,9 @@ impl<'a> Timed<'a> {
         self.running[number as usize] = Some(Running { node, cards, begun_s, ends_s, moves: 0 });
         self.departures.insert((ends_s, number));
         self.enter(number, (node, cards));
-        self.queue.remove_first(self.kind(number));
+        let kind = self.kind(number);
+        let rank = self.queue.second(kind).map_or(FRESH, |next| self.rank(next));
+        self.queue.remove_first(kind, rank);
     }
 
     /// Takes the place of a job; its record says where that is.
@@ -239,6 +259,7 @@ impl<'a> Timed<'a> {
         self.placer.take(node, (self.kind(number) as usize, cards));
         self.on_node[node].push(number);
         self.tally.take(self.demand(number).compute_all());
+        self.tell(number, (node, cards), ChangeKind::Taken);
     }
 
     /// Gives the place of a job back; its record stays.
@@ -250,6 +271,11 @@ impl<'a> Timed<'a> {
         let kind = self.kind(number) as usize;
         self.placer.give_back(running.node, (kind, running.cards), hosted);
         self.tally.give_back(self.demand(number).compute_all());
+        self.tell(number, (running.node, running.cards), ChangeKind::GivenBack);
+    }
+
+    fn tell(&mut self, job: u32, (node, cards): (usize, Cards), kind: ChangeKind) {
+        (self.observe)(Change { at_s: self.now_s, job, node, cards, kind });
     }
 
     /// Lets a job end later.

@@ -12,6 +12,8 @@ pub(super) struct Tally {
     /// Thousandths of a card times seconds, in each slice of the window.
     slices: Vec<u128>,
     pub(super) queue_peak: u64,
+    /// What all jobs together have waited so far.
+    pub(super) waited_s: u128,
     pub(super) moves: u64,
     /// Work that moves cost, in thousandths of a card times seconds.
     pub(super) lost: u128,
@@ -26,15 +28,17 @@ impl Tally {
             in_use: 0,
             slices: vec![0; SLICES],
             queue_peak: 0,
+            waited_s: 0,
             moves: 0,
             lost: 0,
         }
     }
 
-    /// Lets time go by.
-    pub(super) fn advance(&mut self, now_s: u64) {
+    /// Lets time go by, in which so many jobs wait.
+    pub(super) fn advance(&mut self, now_s: u64, waiting: u64) {
         let (from, to) = (self.now_s, now_s);
         self.now_s = now_s;
+        self.waited_s += u128::from(to - from) * u128::from(waiting);
         if self.in_use == 0 {
             return;
         }
@@ -101,19 +105,20 @@ mod tests {
         for length in [1, 7, 100, 150, 1000] {
             let mut tally = Tally::new((10, 10 + length));
             tally.take(500);
-            tally.advance(10 + length / 2);
+            tally.advance(10 + length / 2, 2);
             tally.take(500);
-            tally.advance(5000);
+            tally.advance(5000, 2);
             let half = u128::from(length / 2) * 500 + u128::from(length - length / 2) * 1000;
             assert_eq!(tally.slices.iter().sum::<u128>(), half, "{length}");
             assert_eq!(tally.in_use(1000), (half * 10_000 / u128::from(length * 1000)) as u64);
         }
         let mut tally = Tally::new((0, 100));
         tally.take(250);
-        tally.advance(50);
+        tally.advance(50, 2);
         tally.give_back(250);
-        tally.advance(100);
+        tally.advance(100, 2);
         let curve = tally.use_curve(1000);
         assert_eq!((curve[0], curve[49], curve[50], curve[99]), (2500, 2500, 0, 0));
+        assert_eq!(tally.waited_s, 200);
     }
 }

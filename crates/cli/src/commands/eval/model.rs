@@ -1,4 +1,4 @@
-//! `cotenant eval`
+//! `cotenant eval DATA`
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use cotenant_rag::job::{self, DataQuality};
 use cotenant_rag::workspace::{Limits, TenantConfig};
 
-use super::{Ended, base, tenant_named_after};
-use crate::args::EvalArgs;
+use super::track;
+use crate::args::eval::EvalArgs;
+use crate::commands::{Ended, base, tenant_named_after};
 use crate::console::Console;
 use crate::progress::Bars;
 use crate::table::{score, table};
 
 /// Measures a base model, and an adapter beside it.
-pub(crate) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
+pub(super) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
     let limits = base::limits(Limits::default(), &arguments.machine);
     let model = base::open(&arguments.base, &limits, console)?;
     let adapter = match &arguments.adapter {
@@ -27,6 +28,9 @@ pub(crate) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
         found.push(job::evaluate(&model, adapter.as_ref(), &config, &limits, &bars)?);
     }
     console.data(&serde_json::json!({ "data": found }), || text(&found))?;
+    for data in &found {
+        track(data.measured(), &arguments.tracking, console)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

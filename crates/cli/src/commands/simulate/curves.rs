@@ -1,28 +1,29 @@
-//! Curves of several policies in one picture, each with its name at its end.
+//! Curves over per cent in one picture, each with its name at its end.
 
 use std::fmt::Write;
 
 use cotenant_rag::report::html::Html;
 use cotenant_rag::report::svg::axis::{Area, Axis, Scale};
 use cotenant_rag::report::svg::{Caption, Frame, picture, px, tone};
-use cotenant_sched::policy::PolicyName;
 
-const WIDTH: f64 = 690.0;
+const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 340.0;
-const AREA: Area = Area { left: 70.0, right: 580.0, top: 10.0, bottom: 306.0 };
+const AREA: Area = Area { left: 70.0, right: 540.0, top: 10.0, bottom: 306.0 };
 
 /// Between the names of two curves at least.
 const LINE: f64 = 14.0;
 
-/// A policy's values at 0, 1, 2 … per cent.
+/// Values at 0, 1, 2 … per cent, and what they are of.
 pub(super) struct Curve {
-    pub(super) policy: PolicyName,
+    pub(super) name: String,
     pub(super) values: Vec<f64>,
 }
 
 /// A picture of curves.
 pub(super) struct Curves<'a> {
     pub(super) caption: Caption<'a>,
+    /// What the per cent are of.
+    pub(super) across: &'a str,
     /// The per cent at which the picture begins.
     pub(super) first: usize,
     pub(super) curves: &'a [Curve],
@@ -42,7 +43,7 @@ impl Curves<'_> {
         picture(html, &self.caption, &Frame::Scaled { width: WIDTH, height: HEIGHT }, |svg| {
             let y = Axis::round(range).draw_vertical(svg, &AREA);
             let ends = (self.first as f64, last as f64 - 1.0);
-            let x = Axis::whole(ends).draw_horizontal(svg, &AREA, "arrived %");
+            let x = Axis::whole(ends).draw_horizontal(svg, &AREA, self.across);
             for (place, curve) in self.curves.iter().enumerate() {
                 svg.element("g", &[("class", &tone(place))], |group| {
                     let path = path(&curve.values[self.first..], self.first, (&x, &y));
@@ -84,13 +85,13 @@ impl Curves<'_> {
                 group.leaf("line", &line);
                 let x = px(AREA.right + 28.0);
                 let at = [("class", "note"), ("x", &x[..]), ("y", &px(height)), ("dy", ".35em")];
-                group.word("text", &at, self.curves[place].policy.as_str());
+                group.word("text", &at, &self.curves[place].name);
             });
         }
     }
 }
 
-/// What tells lines apart beside their colours, of which there are fewer than policies.
+/// What tells lines apart beside their colours, of which there are fewer than curves.
 fn dash(place: usize) -> &'static str {
     ["none", "6 3", "2 3", "9 3 2 3"][place % 4]
 }
