@@ -54,6 +54,10 @@ pub(super) struct Weighing<'a> {
 pub(super) const WEIGHT_MAX: u32 = 1 << 22;
 
 impl Weighing<'_> {
+    /// For cursors that are asked for documents only.
+    pub(super) const NONE: Self =
+        Self { whole: 0.0, discount: Discount::NONE, lengths: Lengths::Plain(&[]), stretch: 1.0 };
+
     /// The weight of one document.
     #[inline(always)]
     fn weight(&self, frequency: u32, length: u32) -> u32 {

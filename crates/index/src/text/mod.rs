@@ -9,6 +9,7 @@ mod analyzer;
 mod buffer;
 mod cursor;
 mod dictionary;
+mod exact;
 mod list;
 mod options;
 mod packing;
@@ -18,6 +19,7 @@ mod statistics;
 mod writer;
 
 pub use buffer::{TextBuffer, TextError};
+pub use exact::{Exact, ExactFound, LITERAL_BYTES_MAX, LITERALS_MAX, Literal, LiteralKind};
 pub use options::{BadBm25Options, Bm25Options};
 pub use search::{QUERY_TERMS_MAX, QueryTerm, TextFound, TextPart, TextSearch};
 pub use segment::{DamagedText, TextSegment};

@@ -71,6 +71,9 @@ pub(super) struct Discount {
 }
 
 impl Discount {
+    /// Every share is whole.
+    pub(super) const NONE: Self = Self { constant: 0.0, slope: 0.0 };
+
     /// The part of a term's rarity that a document gets, in (0, 1].
     #[inline(always)]
     pub(super) fn share(self, frequency: f32, length: f32) -> f32 {
