@@ -38,9 +38,9 @@ struct Published {
 const SETS: [Published; 6] = [
     Published { name: "cranfield", words: 0.485, vectors: 0.501, is_small: true },
     Published { name: "stard-zh", words: 0.505, vectors: 0.053, is_small: true },
-    Published { name: "scifact", words: 0.682, vectors: 0.644, is_small: false },
-    Published { name: "cosqa", words: 0.363, vectors: 0.592, is_small: false },
     Published { name: "npl", words: 0.459, vectors: 0.459, is_small: false },
+    Published { name: "cosqa", words: 0.363, vectors: 0.592, is_small: false },
+    Published { name: "scifact", words: 0.682, vectors: 0.644, is_small: false },
     Published { name: "medquad", words: 0.449, vectors: 0.677, is_small: false },
 ];
 
@@ -80,7 +80,21 @@ fn measured() -> Result<Vec<(&'static Published, StagesQuality)>, String> {
             cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("texts")),
             floor: FLOOR,
         };
-        (set, measure_stages(&question, &Quiet).unwrap())
+        let found = measure_stages(&question, &Quiet).unwrap();
+        eprintln!("{}: {} dev queries, {:?}", found.name, found.dev_queries, found.mix);
+        for stage in &found.stages {
+            eprintln!(
+                "  {:34} nDCG@10 {:.4} kept {:.4} search {:6.1} us {:.3}, with embedding {:.3}, ended {:.3?}",
+                stage.name,
+                stage.quality.ndcg10,
+                stage.kept,
+                stage.search_us,
+                stage.search_share,
+                stage.total_share,
+                stage.ended
+            );
+        }
+        (set, found)
     };
     Ok(SETS.iter().filter(|set| all || set.is_small).map(measure).collect())
 }

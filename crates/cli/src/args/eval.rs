@@ -25,9 +25,9 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub document_prefix: String,
     #[command(flatten)]
-    pub stages: StageArgs,
-    #[command(flatten)]
     pub machine: MachineArgs,
+    #[command(flatten)]
+    pub stages: StageArgs,
     #[command(flatten)]
     pub runs: RunArgs,
     #[command(flatten)]
