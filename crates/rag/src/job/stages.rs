@@ -130,8 +130,7 @@ pub fn measure_stages(
     let set = Set { dataset: &dataset, collection: &collection };
     let dev: Vec<DevQuery<'_>> =
         dev.iter().enumerate().map(|(at, one)| set.query(one, dev_vectors.row(at))).collect();
-    let calibration =
-        Calibration { retrievers: &collection, dev: &dev, prices, reranker: None };
+    let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker: None };
     let tuned = calibration.run().map_err(failed)?;
     let test: Vec<DevQuery<'_>> =
         test.iter().enumerate().map(|(at, one)| set.query(one, test_vectors.row(at))).collect();
@@ -163,8 +162,10 @@ fn dev_queries(dataset: &Dataset) -> Vec<JudgedQuery> {
     for judged in &dataset.dev.queries {
         gains.insert(judged.query, judged.gains.iter().copied().collect());
     }
-    let judged =
-        |(query, gains): (u32, BTreeMap<u32, u32>)| JudgedQuery { query, gains: gains.into_iter().collect() };
+    let judged = |(query, gains): (u32, BTreeMap<u32, u32>)| JudgedQuery {
+        query,
+        gains: gains.into_iter().collect(),
+    };
     gains.into_iter().map(judged).collect()
 }
 
@@ -227,10 +228,10 @@ impl Set<'_> {
         let ways = [
             ("words (BM25)", Way::Words),
             ("codes, 10 compared again", codes(10)),
-            ("codes, 50 compared again", codes(50)),
+            ("codes, 100 compared again", codes(100)),
             ("codes, 300 compared again", codes(300)),
             ("all vectors in f32", Way::Vectors(Probe::All)),
-            ("words and 50 of codes", to(Reached::Shallow)),
+            ("words and 100 of codes", to(Reached::Shallow)),
             ("words and 300 of codes", to(Reached::Deep)),
             ("full depth: words and all vectors", to(Reached::All)),
             ("as needed, idle", needed(0.0)),
@@ -239,7 +240,8 @@ impl Set<'_> {
         ];
         let tried = ways.iter().map(|&(name, way)| self.try_out(name, way, (tuned, test)));
         let tried: Vec<Tried> = tried.collect::<Result<_, _>>()?;
-        let full = tried.iter().find(|one| one.name.starts_with("full")).expect("it is in the list");
+        let full =
+            tried.iter().find(|one| one.name.starts_with("full")).expect("it is in the list");
         let count = test.len() as f64;
         let prices = &tuned.prices;
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
@@ -254,7 +256,12 @@ impl Set<'_> {
                 search_share: share(one.work.search_us(prices), full.work.search_us(prices)),
                 total_us,
                 total_share: share(one.work.total_us(prices), full.work.total_us(prices)),
-                work: one.work.pieces().into_iter().map(|(name, n)| (name, n as f64 / count)).collect(),
+                work: one
+                    .work
+                    .pieces()
+                    .into_iter()
+                    .map(|(name, n)| (name, n as f64 / count))
+                    .collect(),
                 ended: one.ended.map(|ended| f64::from(ended) / count),
             }
         };

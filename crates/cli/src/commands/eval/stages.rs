@@ -64,7 +64,14 @@ fn write(file: &Path, text: &str) -> Result<(), String> {
 fn text(found: &[StagesQuality]) -> String {
     let set = |set: &StagesQuality| {
         let header = [
-            "way", "nDCG@10", "kept", "recall@10", "search µs", "search", "with embedding", "embedded",
+            "way",
+            "nDCG@10",
+            "kept",
+            "recall@10",
+            "search µs",
+            "search",
+            "with embedding",
+            "embedded",
         ];
         let percent = |part: f64| format!("{:.1} %", 100.0 * part);
         let row = |stage: &StageQuality| {

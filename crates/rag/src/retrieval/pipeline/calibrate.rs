@@ -3,7 +3,7 @@
 //! Each dev query goes down all stages once. What stopping at a stage loses against full depth is
 //! foretold from hints by queries of other parts of the set, and each pair of thresholds on those
 //! forecasts is a rule with a measured quality and cost. Those that are neither worse nor dearer
-//! than another are kept. A rule's quality is taken one standard error lower than measured, so that
+//! than another are kept. A rule's quality is taken two standard errors lower than measured, so that
 //! few judged queries make a careful rule.
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use super::hints::after_both;
 use super::mix::{Lists, Mix};
 use super::search::{Asked, Reached, Reranker, Search};
 use super::source::Retrievers;
-use super::tuned::{ALWAYS, NEVER, Parts, Rule, Tuned};
+use super::tuned::{ALWAYS, NEVER, Parts, Rule, Tuned, rounded};
 
 /// Documents that quality looks at.
 const DEPTH: usize = 10;
@@ -32,8 +32,9 @@ const MIX_QUERIES_MAX: usize = 300;
 /// Thresholds that are tried on each forecast: so many parts of its range by rank.
 const THRESHOLDS: usize = 24;
 
-/// Standard errors by which a measured quality is lowered.
-const CAUTION: f64 = 1.0;
+/// Standard errors by which a measured quality is lowered: with two, one rule of forty that seems to
+/// keep the floor would not.
+const CAUTION: f64 = 2.0;
 
 /// A query whose answers are known.
 #[derive(Clone, Debug)]
@@ -74,7 +75,10 @@ struct Trace {
     after_shallow: Vec<f64>,
     words: Stop,
     shallow: Stop,
+    /// Many candidates after few.
     deep: Stop,
+    /// Many candidates straight after words.
+    direct: Stop,
     all: Stop,
 }
 
@@ -170,17 +174,17 @@ impl Calibration<'_> {
         let shallow = stop(&mut search, Reached::Shallow);
         search.go_to(Reached::Deep)?;
         let deep = stop(&mut search, Reached::Deep);
-        let mut search = Search::new(self.retrievers, &asked);
-        search.go_to(Reached::All)?;
-        let all = stop(&mut search, Reached::All);
-        Ok(Trace { after_words, after_shallow, words, shallow, deep, all })
+        let alone = |stage| -> Result<Stop, DenseError> {
+            let mut search = Search::new(self.retrievers, &asked);
+            search.go_to(stage)?;
+            Ok(stop(&mut search, stage))
+        };
+        let (direct, all) = (alone(Reached::Deep)?, alone(Reached::All)?);
+        Ok(Trace { after_words, after_shallow, words, shallow, deep, direct, all })
     }
 }
 
-fn asked<'a>(
-    query: &'a DevQuery<'_>,
-    vector: &'a dyn Fn() -> Option<Vec<f32>>,
-) -> Asked<'a> {
+fn asked<'a>(query: &'a DevQuery<'_>, vector: &'a dyn Fn() -> Option<Vec<f32>>) -> Asked<'a> {
     Asked { text: &query.text, vector, count: DEPTH, without: query.without }
 }
 
@@ -201,6 +205,8 @@ fn rules(traces: &[Trace], foretold: &Foretold) -> Vec<Rule> {
             let stops = traces.iter().enumerate().map(|(at, trace)| {
                 if foretold.words[at] <= words_loss_max {
                     trace.words
+                } else if shallow_loss_max <= NEVER {
+                    trace.direct
                 } else if foretold.shallow[at] <= shallow_loss_max {
                     trace.shallow
                 } else {
@@ -248,7 +254,8 @@ fn measured(traces: &[Trace], stops: &[Stop]) -> (f64, f64) {
 fn thresholds(foretold: &[f64]) -> Vec<f64> {
     let mut sorted = foretold.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let parts = (1..THRESHOLDS).map(|part| sorted[part * (sorted.len() - 1) / THRESHOLDS]);
+    let part = |part: usize| rounded(sorted[part * (sorted.len() - 1) / THRESHOLDS]);
+    let parts = (1..THRESHOLDS).map(part);
     let mut values: Vec<f64> = parts.chain([NEVER, ALWAYS]).collect();
     values.sort_by(f64::total_cmp);
     values.dedup();

@@ -136,7 +136,8 @@ impl Work {
 
     /// What all of it costs, in microseconds: the query's vector and the reranker included.
     pub fn total_us(&self, prices: &Prices) -> f64 {
-        let models = self.encoded as f64 * prices.encode_ns + self.reranked as f64 * prices.rerank_ns;
+        let models =
+            self.encoded as f64 * prices.encode_ns + self.reranked as f64 * prices.rerank_ns;
         self.search_us(prices) + models / 1000.0
     }
 }
@@ -163,7 +164,13 @@ mod tests {
     fn models_are_counted_apart() {
         let mut work = Work { postings: 1000, codes: 10, ..Work::default() };
         work += Work { encoded: 1, full: 100, fused: 2, ..Work::default() };
-        let prices = Prices { posting_ns: 1.0, code_ns: 2.0, full_ns: 10.0, fused_ns: 40.0, ..Prices::default() };
+        let prices = Prices {
+            posting_ns: 1.0,
+            code_ns: 2.0,
+            full_ns: 10.0,
+            fused_ns: 40.0,
+            ..Prices::default()
+        };
         assert_eq!(work.search_us(&prices), 1.0 + 0.02 + 1.0 + 0.08);
         assert_eq!(work.total_us(&prices), work.search_us(&prices) + prices.encode_ns / 1000.0);
     }

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tuned::rounded;
+
 /// How strongly weights are held near 0, for each query that was learnt from.
 const RIDGE: f64 = 0.02;
 
@@ -44,21 +46,24 @@ impl Forecast {
         };
         let mut system = vec![vec![0.0; width + 1]; width];
         for (row, loss) in rows.iter().zip(losses) {
-            for one in 0..width {
-                for other in 0..width {
-                    system[one][other] += unit(row, one) * unit(row, other);
+            let units: Vec<f64> = (0..width).map(|at| unit(row, at)).collect();
+            for (equation, one) in system.iter_mut().zip(&units) {
+                let right = loss - base;
+                for (sum, other) in equation.iter_mut().zip(units.iter().chain([&right])) {
+                    *sum += one * other;
                 }
-                system[one][width] += unit(row, one) * (loss - base);
             }
         }
         for (at, row) in system.iter_mut().enumerate() {
             row[at] += RIDGE * count;
         }
         let solved = solve(system);
-        let weights = solved.iter().zip(&spreads).map(|(weight, &spread)| {
-            if spread > SPREAD_MIN { weight / spread } else { 0.0 }
-        });
-        Self { base, weights: weights.collect(), means }
+        let weights = solved
+            .iter()
+            .zip(&spreads)
+            .map(|(weight, &spread)| if spread > SPREAD_MIN { weight / spread } else { 0.0 });
+        let means = means.iter().copied().map(rounded).collect();
+        Self { base: rounded(base), weights: weights.map(rounded).collect(), means }
     }
 
     /// The loss that these hints foretell.

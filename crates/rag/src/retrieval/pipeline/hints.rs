@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn gaps_rarity_and_agreement_are_seen() {
-        let term = |documents, rarity| QueryTerm { term: "t".to_owned(), repeated: 1, documents, rarity };
+        let term =
+            |documents, rarity| QueryTerm { term: "t".to_owned(), repeated: 1, documents, rarity };
         let terms = [term(1, 4.0), term(50, 1.0)];
         let words = hits(&[(3, 4.0), (1, 3.0)]);
         let found = WordHints { terms: &terms, hits: &words, holding: 1, documents: 99 }.values();

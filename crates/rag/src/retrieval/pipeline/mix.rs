@@ -191,7 +191,9 @@ mod tests {
     #[test]
     fn literals_count_where_they_help() {
         let right = |_: usize, hits: &[Hit]| {
-            hits.iter().position(|hit| hit.slot == Slot(5)).map_or(0.0, |at| 1.0 / (at as f64 + 1.0))
+            hits.iter()
+                .position(|hit| hit.slot == Slot(5))
+                .map_or(0.0, |at| 1.0 / (at as f64 + 1.0))
         };
         let (words, vectors) = (list(&[1, 5, 2]), list(&[2, 1, 5]));
         let with = |codes: &[u32]| {

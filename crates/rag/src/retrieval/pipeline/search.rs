@@ -1,13 +1,13 @@
 //! A query on its way down the stages.
 //!
 //! ```text
-//! words, literals ──▶ sure enough? ──yes──▶ fuse ─▶ rerank few
+//! words, literals ──▶ sure enough? ──yes──────────────────────────────▶ fuse ─▶ rerank
 //!                         │ no
 //!                         ▼
-//! encode, codes, few rescored ──▶ sure enough? ──yes──▶ fuse ─▶ rerank few
-//!                                     │ no
-//!                                     ▼
-//! more words, more rescored ─────────────────────────▶ fuse ─▶ rerank more
+//! encode, codes, few rescored ──▶ sure enough? ──yes──────────────────▶ fuse ─▶ rerank
+//!   (left out by rules that never stop there)  │ no
+//!                                              ▼
+//!                               codes, many rescored ─────────────────▶ fuse ─▶ rerank
 //! ```
 
 use cotenant_index::dense::DenseError;
@@ -18,7 +18,7 @@ use super::cost::Work;
 use super::hints::{WordHints, after_both};
 use super::mix::{Lists, Mix};
 use super::source::{Probe, Retrievers};
-use super::tuned::{Effort, Rule, Tuned};
+use super::tuned::{Effort, NEVER, Rule, Tuned};
 
 /// Reads a query together with documents, as a cross-encoder does.
 pub trait Reranker {
@@ -74,9 +74,13 @@ pub struct Pipeline<'a> {
     pub reranker: Option<&'a dyn Reranker>,
 }
 
+/// Documents of the list by words, whatever the stage: more of them cost little, and asking again
+/// would cost the whole search again.
+const WORDS_DEPTH: usize = 50;
+
 /// How wide a stage is.
 struct Width {
-    /// Documents of each list.
+    /// Documents of the list by vectors.
     depth: usize,
     probe: Probe,
     /// Documents that are reranked.
@@ -87,8 +91,8 @@ impl Reached {
     fn width(self) -> Width {
         let codes = |candidates| Probe::Codes { candidates };
         match self {
-            Self::Words => Width { depth: 20, probe: codes(0), reranked: 10 },
-            Self::Shallow => Width { depth: 20, probe: codes(50), reranked: 20 },
+            Self::Words => Width { depth: 0, probe: codes(0), reranked: 10 },
+            Self::Shallow => Width { depth: 30, probe: codes(100), reranked: 20 },
             Self::Deep => Width { depth: 50, probe: codes(300), reranked: 50 },
             Self::All => Width { depth: 50, probe: Probe::All, reranked: 50 },
         }
@@ -116,6 +120,9 @@ impl Pipeline<'_> {
         if self.tuned.after_words.loss(&hints) <= rule.words_loss_max {
             return Ok(Reached::Words);
         }
+        if rule.shallow_loss_max <= NEVER {
+            return search.go_to(Reached::Deep);
+        }
         if search.go_to(Reached::Shallow)? == Reached::Words {
             return Ok(Reached::Words);
         }
@@ -133,8 +140,8 @@ pub(super) struct Search<'a> {
     asked: &'a Asked<'a>,
     pub lists: Lists,
     pub work: Work,
-    /// Documents of each list at most, the one that is left out apart.
-    depth: usize,
+    /// Whether words were searched.
+    has_words: bool,
     /// What the query's vector is, once it was asked for.
     vector: Option<Option<Vec<f32>>>,
 }
@@ -143,8 +150,8 @@ impl<'a> Search<'a> {
     /// Begins with what must stand in documents word for word.
     pub(super) fn new(retrievers: &'a dyn Retrievers, asked: &'a Asked<'a>) -> Self {
         let (lists, work) = (Lists::default(), Work::default());
-        let mut search = Self { retrievers, asked, lists, work, depth: 0, vector: None };
-        let depth = search.wanted(Reached::Deep);
+        let mut search = Self { retrievers, asked, lists, work, has_words: false, vector: None };
+        let depth = search.wanted(WORDS_DEPTH);
         let literals = Literal::all_of(asked.text);
         for kind in [LiteralKind::Code, LiteralKind::Phrase] {
             let of_kind = literals.iter().filter(|literal| literal.kind == kind).cloned();
@@ -163,21 +170,20 @@ impl<'a> Search<'a> {
     }
 
     /// Searches as widely as a stage does, and says how far that came: without a vector for the
-    /// query, no further than words. What an earlier stage found is replaced, its work stays.
+    /// query, no further than words. What an earlier stage found by vectors is replaced, its work stays.
     pub(super) fn go_to(&mut self, stage: Reached) -> Result<Reached, DenseError> {
-        let Width { probe, .. } = stage.width();
-        let depth = self.wanted(stage);
-        if depth > self.depth {
-            let words = self.retrievers.words(self.asked.text, depth);
+        let Width { depth, probe, .. } = stage.width();
+        if !self.has_words {
+            let words = self.retrievers.words(self.asked.text, self.wanted(WORDS_DEPTH));
             self.work.word_searches += 1;
             self.work.postings += words.postings_read;
-            (self.lists.words, self.depth) = (words.hits, depth);
+            (self.lists.words, self.has_words) = (words.hits, true);
         }
         let mut reached = Reached::Words;
         if stage != Reached::Words
             && let Some(vector) = self.vector()
         {
-            let near = self.retrievers.near(&vector, depth, probe)?;
+            let near = self.retrievers.near(&vector, self.wanted(depth), probe)?;
             self.work.codes += near.cost.coarse;
             self.work.fine += near.cost.fine;
             self.work.full += near.cost.full;
@@ -229,8 +235,9 @@ impl<'a> Search<'a> {
         hits
     }
 
-    fn wanted(&self, stage: Reached) -> usize {
-        stage.width().depth.max(self.asked.count) + usize::from(self.asked.without.is_some())
+    /// Documents of a list that are asked for: one more where one will be left out.
+    fn wanted(&self, depth: usize) -> usize {
+        depth.max(self.asked.count) + usize::from(self.asked.without.is_some())
     }
 
     fn vector(&mut self) -> Option<Vec<f32>> {

@@ -32,8 +32,9 @@ fn near(document: u64, salt: u64) -> Vec<f32> {
 fn collection() -> Collection {
     let common = |document: u64, at: u64| mix(&[SEED, document, at, 77]) % 12;
     let texts = (0..DOCUMENTS as u64).map(|document| {
-        let words: Vec<String> =
-            (0..10).map(|at| format!("common{}", char::from(b'a' + common(document, at) as u8))).collect();
+        let words: Vec<String> = (0..10)
+            .map(|at| format!("common{}", char::from(b'a' + common(document, at) as u8)))
+            .collect();
         format!("rare{} {}", letters(document), words.join(" "))
     });
     let values = (0..DOCUMENTS as u64).flat_map(unit_vector).collect();
@@ -107,7 +108,8 @@ fn a_query_that_words_answer_costs_no_vector() {
         encoded[at % 2] += found.work.encoded;
         let all = pipeline.answer(&asked, Effort::To(Reached::All)).unwrap();
         assert_eq!((all.reached, all.work.full), (Reached::All, DOCUMENTS as u64));
-        let is_right = |hits: &[Hit]| hits.first().is_some_and(|hit| hit.slot.0 == fresh.answers[at]);
+        let is_right =
+            |hits: &[Hit]| hits.first().is_some_and(|hit| hit.slot.0 == fresh.answers[at]);
         right[at % 2] += u32::from(is_right(&found.hits));
         right_all[at % 2] += u32::from(is_right(&all.hits));
     }
@@ -159,7 +161,11 @@ fn load_makes_a_rule_cheaper_and_a_floor_bounds_it() {
         assert!(costs.is_sorted_by(|less, more| less >= more), "{floor}: {costs:?}");
     }
     assert!(cost(1.0, 0.2) < cost(1.0, 0.99));
-    assert_eq!(tuned.effort(1.0, 1.5), Effort::To(Reached::All), "no rule keeps more than everything");
+    assert_eq!(
+        tuned.effort(1.0, 1.5),
+        Effort::To(Reached::All),
+        "no rule keeps more than everything"
+    );
     assert_eq!(tuned.effort(f64::NAN, 0.9), tuned.effort(1.0, 0.9));
 }
 
@@ -210,8 +216,12 @@ fn a_reranker_has_the_last_word_on_the_best() {
     let none = Queries { texts: vec![], vectors: vec![], answers: vec![] };
     let tuned = tuned(&collection, &none);
     let pipeline = Pipeline { retrievers: &collection, tuned: &tuned, reranker: Some(&Backwards) };
-    let asked =
-        Asked { text: "commona commonb", vector: &|| Some(unit_vector(8)), count: 10, without: None };
+    let asked = Asked {
+        text: "commona commonb",
+        vector: &|| Some(unit_vector(8)),
+        count: 10,
+        without: None,
+    };
     let found = pipeline.answer(&asked, Effort::To(Reached::All)).unwrap();
     assert_eq!(found.work.reranked, 50);
     assert!(found.hits.is_sorted_by(|one, other| one.slot > other.slot), "{:?}", found.hits);

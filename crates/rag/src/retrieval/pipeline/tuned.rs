@@ -27,9 +27,10 @@ pub(super) const NEVER: f64 = -9.0;
 pub struct Rule {
     /// Words alone are enough if at most so much nDCG@10 is foretold to be lost.
     pub words_loss_max: f64,
-    /// A few candidates are enough if at most so much is foretold to be lost.
+    /// A few candidates are enough if at most so much is foretold to be lost; the stage is left out
+    /// where that can never be.
     pub shallow_loss_max: f64,
-    /// The part of full depth's nDCG@10 that the judged queries kept, less one standard error.
+    /// The part of full depth's nDCG@10 that the judged queries kept, less two standard errors.
     pub quality: f64,
     /// What a judged query cost on average, in microseconds.
     pub cost_us: f64,
@@ -74,7 +75,9 @@ pub enum BadTuned {
     #[error("failed to read what was learnt about retrieval")]
     Json(#[source] serde_json::Error),
     /// Another version of this program wrote it.
-    #[error("failed to read what was learnt about retrieval: it has version {found}, and this program reads version {VERSION}")]
+    #[error(
+        "failed to read what was learnt about retrieval: it has version {found}, and this program reads version {VERSION}"
+    )]
     Version {
         /// What stands there.
         found: u32,
@@ -99,13 +102,32 @@ pub(super) struct Parts {
     pub full_cost_us: f64,
 }
 
+/// A number of nine digits: what is written is what is read back, to the bit, whoever reads it.
+pub(super) fn rounded(value: f64) -> f64 {
+    format!("{value:.8e}").parse().expect("a number was just written")
+}
+
 impl Tuned {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { queries, mix, prices, after_words, after_shallow, mut rules, .. } = parts;
         rules.truncate(RULES_MAX);
-        let (full_quality, full_cost_us) = (parts.full_quality, parts.full_cost_us);
+        for rule in &mut rules {
+            (rule.quality, rule.cost_us) = (rounded(rule.quality), rounded(rule.cost_us));
+        }
+        let (full_quality, full_cost_us) =
+            (rounded(parts.full_quality), rounded(parts.full_cost_us));
         let version = VERSION;
-        Self { version, queries, mix, prices, after_words, after_shallow, rules, full_quality, full_cost_us }
+        Self {
+            version,
+            queries,
+            mix,
+            prices,
+            after_words,
+            after_shallow,
+            rules,
+            full_quality,
+            full_cost_us,
+        }
     }
 
     /// Reads what [`Tuned::to_json`] wrote.
