@@ -4,8 +4,8 @@
 //! queries and measured on test queries.
 //!
 //! Needs the folder of sets (`COTENANT_DATA`, or `../shared/data` beside the checkout) and the model.
-//! Embedding all sets takes minutes, so that two small ones are looked at unless
-//! `COTENANT_SETS=all`; embeddings are kept in the target folder for the next run.
+//! Embedding all sets takes minutes, so that two small ones are looked at unless `COTENANT_SETS` is
+//! `all` or names others (`scifact,cosqa`); embeddings are kept in the target folder.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "the helpers are tests too")]
 
@@ -65,10 +65,15 @@ fn measured() -> Result<Vec<(&'static Published, StagesQuality)>, String> {
     let store = Store::open().map_err(|error| error.to_string())?;
     let folder = store.pull(MODEL, &mut |_| {}).map_err(|error| error.to_string())?;
     let base = BaseModel::open(&folder, MODEL, PrecisionChoice::Auto).unwrap();
-    let all = std::env::var_os("COTENANT_SETS").is_some_and(|which| which == "all");
-    if !all {
+    let named = std::env::var("COTENANT_SETS").unwrap_or_default();
+    if named.is_empty() {
         eprintln!("only the small sets; COTENANT_SETS=all measures every one");
     }
+    let is_wanted = |set: &&Published| match named.as_str() {
+        "" => set.is_small,
+        "all" => true,
+        names => names.split(',').any(|name| name == set.name),
+    };
     let measure = |set: &'static Published| {
         let mut config = TenantConfig::new(set.name.parse().unwrap());
         config.data = vec![sets.join(set.name)];
@@ -96,7 +101,7 @@ fn measured() -> Result<Vec<(&'static Published, StagesQuality)>, String> {
         }
         (set, found)
     };
-    Ok(SETS.iter().filter(|set| all || set.is_small).map(measure).collect())
+    Ok(SETS.iter().filter(is_wanted).map(measure).collect())
 }
 
 /// All sets, measured once for all tests; `None`, said aloud, where they or the model are missing.
