@@ -27,11 +27,39 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub machine: MachineArgs,
     #[command(flatten)]
+    pub stages: StageArgs,
+    #[command(flatten)]
     pub runs: RunArgs,
     #[command(flatten)]
     pub answers: AnswerArgs,
     #[command(flatten)]
     pub tracking: TrackingArgs,
+}
+
+/// What `eval` is told of the stages of retrieval.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Stages of retrieval")]
+pub(crate) struct StageArgs {
+    /// Measure quality against cost of each stage: words, codes, rescoring, fusion, as needed
+    #[arg(long, conflicts_with_all = ["run", "answers"])]
+    pub stages: bool,
+    /// Part of full depth's nDCG@10 that retrieval as needed is to keep
+    #[arg(long, value_name = "PART", default_value_t = 0.99, value_parser = part, requires = "stages")]
+    pub floor: f64,
+    /// Also write a page with plots
+    #[arg(long, value_name = "FILE", requires = "stages")]
+    pub html: Option<PathBuf>,
+    /// Also write what was learnt for each data set, as NAME.json in this folder
+    #[arg(long, value_name = "FOLDER", requires = "stages")]
+    pub tuned: Option<PathBuf>,
+}
+
+/// A number from 0 to 1.
+fn part(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+        Ok(_) | Err(_) => Err("it is a number from 0 to 1".to_owned()),
+    }
 }
 
 /// What `eval` is told of TREC runs.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cotenant_index::dense::DenseError;
 use cotenant_train::{CheckpointError, LimitsError, SettingsError, TextError};
 use cotenant_transformer::{ModelError, SpecError, UnsupportedPrecision};
 use thiserror::Error;
@@ -81,6 +82,17 @@ pub enum JobError {
         tenant: String,
         /// Why.
         source: TextError,
+    },
+    /// A tenant's vectors cannot be searched.
+    #[error(
+        "search the vectors of tenant {tenant}\n\
+         hint: the model or adapter gives numbers that are not finite; use another one"
+    )]
+    Search {
+        /// Whose.
+        tenant: String,
+        /// Why.
+        source: DenseError,
     },
     /// The limits cannot be kept.
     #[error("set up the trainer")]
@@ -281,6 +293,7 @@ mod tests {
             JobError::Spec { tenant: tenant(), source: SpecError::NoTargets },
             JobError::Settings { tenant: tenant(), source: SettingsError::NoExamples },
             JobError::Text { tenant: tenant(), source: TextError { reason: text() } },
+            JobError::Search { tenant: tenant(), source: DenseError::NotFinite { at: 0 } },
             JobError::Limits(LimitsError::Zero { key: "threads" }),
             JobError::Memory { limit_mib: 1, needed_mib: 2, largest, advice: "lower it" },
             JobError::Resume { source: damaged() },
@@ -346,6 +359,7 @@ mod tests {
             | JobError::Spec { .. }
             | JobError::Settings { .. }
             | JobError::Text { .. }
+            | JobError::Search { .. }
             | JobError::Limits(_)
             | JobError::Memory { .. }
             | JobError::Resume { .. }
@@ -357,7 +371,7 @@ mod tests {
             | JobError::NothingToMeasure { .. }
             | JobError::File { .. }
             | JobError::Damaged { .. }
-            | JobError::UnknownTenant { .. } => 20,
+            | JobError::UnknownTenant { .. } => 21,
         }
     }
 

@@ -141,7 +141,7 @@ impl Workshop<'_> {
     }
 
     /// Embeds texts of a tenant and says how far it is.
-    fn embed(
+    pub(super) fn embed(
         &self,
         name: &str,
         stage: Stage,

@@ -13,6 +13,7 @@ mod model;
 mod next;
 pub mod number;
 mod quality;
+pub mod stages;
 mod summary;
 pub mod svg;
 pub mod table;

@@ -3,6 +3,7 @@
 mod cache;
 mod embedder;
 mod measure;
+pub mod pipeline;
 mod vectors;
 
 pub use cache::VectorCache;

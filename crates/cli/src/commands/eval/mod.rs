@@ -4,6 +4,7 @@ mod answers;
 mod gains;
 mod model;
 mod runs;
+mod stages;
 
 use cotenant_rag::tracking::{Measured, Tracker, TrackingError};
 
@@ -15,6 +16,7 @@ use crate::words::{count, now_ms};
 /// Measures whatever was given: data with a model, TREC runs, or answers.
 pub(crate) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
     match (arguments.runs.run.as_slice(), arguments.answers.answers.as_slice()) {
+        ([], []) if arguments.stages.stages => stages::run(arguments, console),
         ([], []) => model::run(arguments, console),
         ([], files) => answers::run(files, arguments, console),
         (files, _) => runs::run(files, arguments, console),

@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
-fn config(arguments: &EvalArgs, data: &Path) -> TenantConfig {
+pub(super) fn config(arguments: &EvalArgs, data: &Path) -> TenantConfig {
     let mut config = tenant_named_after(data, "data");
     config.texts.query_prefix.clone_from(&arguments.query_prefix);
     config.texts.document_prefix.clone_from(&arguments.document_prefix);

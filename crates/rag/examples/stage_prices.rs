@@ -1,0 +1,108 @@
+//! Takes the prices of pieces of work that `retrieval::pipeline::Prices` holds:
+//! `cargo run --release -p cotenant-rag --example stage_prices -- BEIR_FOLDER`.
+//!
+//! Each piece is timed on one thread over the folder's test queries, with vectors drawn from a seed
+//! in place of embeddings, as comparing costs the same whatever is compared. The model must be in
+//! the user's cache, or there must be a network.
+
+#![allow(clippy::print_stdout, reason = "a program that prints what it measured")]
+
+use std::error::Error;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use cotenant_rag::data::{ReadOptions, read};
+use cotenant_rag::job::BaseModel;
+use cotenant_rag::models::Store;
+use cotenant_rag::retrieval::Vectors;
+use cotenant_rag::retrieval::pipeline::{Collection, Lists, Mix, Probe, Retrievers};
+use cotenant_rag::workspace::PrecisionChoice;
+use cotenant_transformer::random::{mix, unit};
+use cotenant_transformer::{Forward, Packed, Scratch, Start};
+
+const WIDTH: usize = 384;
+const QUERIES_MAX: usize = 100;
+const ROUNDS: usize = 5;
+const MODEL: &str = "all-MiniLM-L6-v2";
+
+fn drawn(of: u64) -> Vec<f32> {
+    (0..WIDTH as u64).map(|at| unit(mix(&[of, at])) - 0.5).collect()
+}
+
+/// Nanoseconds of one call on average, the fastest round of several, and the sum of what the calls
+/// of a round say of their work.
+fn time(queries: usize, mut work: impl FnMut(usize) -> u64) -> (f64, f64) {
+    let mut best = (f64::INFINITY, 0);
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        let pieces: u64 = (0..queries).map(&mut work).sum();
+        let ns = begun.elapsed().as_nanos() as f64;
+        if ns < best.0 {
+            best = (ns, pieces);
+        }
+    }
+    (best.0 / queries as f64, best.1 as f64 / queries as f64)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(std::env::args().nth(1).ok_or("name a BEIR folder")?);
+    let stop = &AtomicBool::new(false);
+    let options = ReadOptions { name: "set".to_owned(), passages_max: 1000, stop };
+    let dataset = read(&[folder], &options)?.dataset;
+    let texts: Vec<String> = dataset.documents.iter().map(|one| one.search_text()).collect();
+    let documents = texts.len();
+    let values = (0..documents as u64).flat_map(drawn).collect();
+    let collection = Collection::new(texts, Vectors { values, width: WIDTH })?;
+    let judged = dataset.test.queries.iter().take(QUERIES_MAX);
+    let queries: Vec<&str> =
+        judged.map(|one| dataset.queries[one.query as usize].text.as_str()).collect();
+    let count = queries.len();
+    let vectors: Vec<Vec<f32>> = (0..count as u64).map(|at| drawn(1 << 40 | at)).collect();
+    println!("{count} queries, {documents} documents, {WIDTH} dimensions");
+
+    let words = |k| time(count, |at| collection.words(queries[at], k).postings_read);
+    for k in [20, 50] {
+        let (ns, postings) = words(k);
+        println!("words, {k} best: {ns:.0} ns for {postings:.0} postings");
+    }
+    let near = |k, probe| {
+        let found = |at: usize| collection.near(&vectors[at], k, probe).expect("vectors fit");
+        time(count, |at| black_box(found(at)).cost.fine)
+    };
+    let few = near(10, Probe::Codes { candidates: 20 });
+    let many = near(10, Probe::Codes { candidates: 1020 });
+    println!("codes, 20 compared again: {:.0} ns", few.0);
+    println!("a code: at most {:.2} ns", few.0 / documents as f64);
+    println!("a comparison in 8 bits, with keeping it: {:.1} ns", (many.0 - few.0) / 1000.0);
+    let all = near(50, Probe::All);
+    println!("a comparison in f32: {:.1} ns", all.0 / documents as f64);
+    let lists: Vec<Lists> = (0..count)
+        .map(|at| Lists {
+            words: collection.words(queries[at], 50).hits,
+            vectors: collection.near(&vectors[at], 50, Probe::All).expect("vectors fit").hits,
+            ..Lists::default()
+        })
+        .collect();
+    let fused = time(count, |at| {
+        black_box(Mix::default().fuse(&lists[at], 10));
+        (lists[at].words.len() + lists[at].vectors.len()) as u64
+    });
+    println!("an entry that is fused: {:.0} ns", fused.0 / fused.1);
+
+    let folder = Store::open()?.pull(MODEL, &mut |_| {})?;
+    let base = BaseModel::open(&folder, MODEL, PrecisionChoice::Auto)?;
+    let mut scratch = Scratch::default();
+    let encoded = time(count, |at| {
+        let tokens = base.tokenizer.encode(queries[at], 256).expect("a query has tokens");
+        let mut batch = Packed::default();
+        batch.push([tokens.as_slice()], None, None);
+        let forward = Forward { batch: &batch, adapters: &[], start: Start::Tokens };
+        let mut vector = vec![0.0; WIDTH];
+        base.encoder.embed(&forward, &mut scratch, &mut vector);
+        tokens.len() as u64
+    });
+    println!("a query's vector: {:.0} ns for {:.0} tokens", encoded.0, encoded.1);
+    Ok(())
+}

@@ -1,0 +1,338 @@
+//! What each stage of retrieval buys: quality against cost on a data set's test queries.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cotenant_eval::{Evaluation, Judged, Metric};
+use cotenant_index::dense::DenseError;
+use cotenant_index::{Hit, Slot};
+use cotenant_train::Texts;
+use cotenant_transformer::Adapter;
+use serde::Serialize;
+
+use super::base::BaseModel;
+use super::error::JobError;
+use super::observer::{Observer, Stage};
+use super::workshop::{NEVER, Workshop, all_documents};
+use crate::data::{Dataset, Example, Judged as JudgedQuery};
+use crate::retrieval::pipeline::{
+    Asked, Calibration, Collection, DEV_QUERIES_MAX, DevQuery, Effort, Mix, Pipeline, Prices,
+    Probe, Reached, Retrievers, Tuned, Work, spread,
+};
+use crate::retrieval::{Quality, Vectors};
+use crate::workspace::{Limits, TenantConfig};
+
+/// Documents that quality looks at.
+const DEPTH: usize = 10;
+
+/// What is measured, and with what.
+pub struct StagesQuestion<'a> {
+    /// The base model.
+    pub base: &'a BaseModel,
+    /// An adapter that embeds queries and documents in its place.
+    pub adapter: Option<&'a Adapter>,
+    /// The data, and how its texts begin.
+    pub config: &'a TenantConfig,
+    /// How much of the machine may be used.
+    pub limits: &'a Limits,
+    /// Where base embeddings are kept between runs.
+    pub cache: Option<PathBuf>,
+    /// The part of full depth's nDCG@10 that is to be kept, from 0 to 1.
+    pub floor: f64,
+}
+
+/// Quality and cost of all stages on one data set.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StagesQuality {
+    /// The data set.
+    pub name: String,
+    /// Documents searched.
+    pub documents: usize,
+    /// Test queries, on which everything below was measured.
+    pub queries: usize,
+    /// Judged queries of other splits, on which everything was chosen.
+    pub dev_queries: usize,
+    /// The part of full depth's nDCG@10 that was to be kept.
+    pub floor: f64,
+    /// How lists become one.
+    pub mix: Mix,
+    /// Each stage, and then what is spent as needed.
+    pub stages: Vec<StageQuality>,
+    /// What was learnt, to be kept beside an index.
+    #[serde(skip)]
+    pub tuned: Tuned,
+}
+
+/// Quality and cost of one way to retrieve.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageQuality {
+    /// The way, in words.
+    pub name: &'static str,
+    /// How well it ranks.
+    pub quality: Quality,
+    /// nDCG@10 as a part of full depth's.
+    pub kept: f64,
+    /// What the index spent on a query, in priced microseconds.
+    pub search_us: f64,
+    /// The same as a part of full depth's.
+    pub search_share: f64,
+    /// With the model that embeds the query, in priced microseconds.
+    pub total_us: f64,
+    /// The same as a part of full depth's.
+    pub total_share: f64,
+    /// Work on a query, on average: `word_searches`, `postings` and so on.
+    pub work: BTreeMap<&'static str, f64>,
+    /// Part of the queries that ended at words, few candidates, many candidates, all vectors.
+    pub ended: [f64; 4],
+}
+
+/// A way to retrieve.
+#[derive(Clone, Copy)]
+enum Way {
+    Words,
+    Vectors(Probe),
+    Both(Effort),
+}
+
+/// Measures every stage on the test queries, after choosing weights and rules on all other judged
+/// queries.
+pub fn measure_stages(
+    question: &StagesQuestion<'_>,
+    observer: &dyn Observer,
+) -> Result<StagesQuality, JobError> {
+    let embedder = question.base.embedder(question.limits);
+    let cache = question.cache.clone();
+    let (base, stop) = (question.base, &NEVER);
+    let workshop = Workshop { base, embedder: &embedder, cache, observer, stop };
+    let (dataset, texts) = workshop.read(question.config)?;
+    let name = question.config.name.to_string();
+    if dataset.test.is_empty() {
+        return Err(JobError::NothingToMeasure { data: name });
+    }
+    let embed = Embedding { workshop: &workshop, adapter: question.adapter, name: &name };
+    let dev = dev_queries(&dataset);
+    let dev = spread(&dev, DEV_QUERIES_MAX);
+    let test: Vec<&JudgedQuery> = dataset.test.queries.iter().collect();
+    let rows = dataset.documents.len() + dev.len() + test.len();
+    workshop.start(&name, embed.stage(), rows as u64);
+    let rows_of = |judged: &[&JudgedQuery]| -> Vec<u32> {
+        judged.iter().map(|one| dataset.query_text(one.query)).collect()
+    };
+    let dev_vectors = embed.run(&*texts, &rows_of(&dev))?;
+    let test_vectors = embed.run(&*texts, &rows_of(&test))?;
+    let documents = embed.run(&*texts, &all_documents(&dataset))?;
+    workshop.finish(&name, embed.stage());
+    let failed = |source: DenseError| JobError::Search { tenant: name.clone(), source };
+    let prices = Prices::for_dimensions(documents.width);
+    let search_texts = dataset.documents.iter().map(|document| document.search_text()).collect();
+    let collection = Collection::new(search_texts, documents).map_err(failed)?;
+    let set = Set { dataset: &dataset, collection: &collection };
+    let dev: Vec<DevQuery<'_>> =
+        dev.iter().enumerate().map(|(at, one)| set.query(one, dev_vectors.row(at))).collect();
+    let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker: None };
+    let tuned = calibration.run().map_err(failed)?;
+    let test: Vec<DevQuery<'_>> =
+        test.iter().enumerate().map(|(at, one)| set.query(one, test_vectors.row(at))).collect();
+    let stages = set.stages(&tuned, &test, question.floor).map_err(failed)?;
+    Ok(StagesQuality {
+        documents: dataset.documents.len(),
+        queries: test.len(),
+        dev_queries: tuned.queries,
+        floor: question.floor,
+        mix: tuned.mix,
+        name,
+        stages,
+        tuned,
+    })
+}
+
+/// Queries of the dev and train splits, by their place in the data; a pair is worth 1.
+fn dev_queries(dataset: &Dataset) -> Vec<JudgedQuery> {
+    let mut gains: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
+    for example in &dataset.train {
+        match example {
+            Example::Pair { query, positive, .. } => {
+                gains.entry(*query).or_default().insert(*positive, 1);
+            }
+            // A score of a pair says nothing about other documents.
+            Example::Scored { .. } => {}
+        }
+    }
+    for judged in &dataset.dev.queries {
+        gains.insert(judged.query, judged.gains.iter().copied().collect());
+    }
+    let judged = |(query, gains): (u32, BTreeMap<u32, u32>)| JudgedQuery {
+        query,
+        gains: gains.into_iter().collect(),
+    };
+    gains.into_iter().map(judged).collect()
+}
+
+/// The model that embeds.
+struct Embedding<'a> {
+    workshop: &'a Workshop<'a>,
+    adapter: Option<&'a Adapter>,
+    name: &'a str,
+}
+
+impl Embedding<'_> {
+    fn stage(&self) -> Stage {
+        if self.adapter.is_some() { Stage::EmbedAfter } else { Stage::EmbedBefore }
+    }
+
+    fn run(&self, texts: &dyn Texts, ids: &[u32]) -> Result<Vectors, JobError> {
+        match self.adapter {
+            Some(_) => self.workshop.embed(self.name, self.stage(), (texts, ids, self.adapter)),
+            None => self.workshop.embed_bare(self.name, texts, ids),
+        }
+    }
+}
+
+/// Data that is searched.
+struct Set<'a> {
+    dataset: &'a Dataset,
+    collection: &'a Collection,
+}
+
+/// What a way found and spent.
+struct Tried {
+    name: &'static str,
+    quality: Quality,
+    work: Work,
+    ended: [u32; 4],
+}
+
+impl Set<'_> {
+    fn query<'q>(&'q self, judged: &JudgedQuery, vector: &'q [f32]) -> DevQuery<'q> {
+        let query = &self.dataset.queries[judged.query as usize];
+        let own = || self.dataset.documents.iter().position(|document| document.id == query.id);
+        let without = if self.dataset.leaves_out_own_id { own() } else { None };
+        DevQuery {
+            text: Cow::Borrowed(&query.text),
+            vector,
+            gains: judged.gains.iter().map(|&(document, gain)| (document, gain.into())).collect(),
+            without: without.map(|at| Slot(at as u32)),
+        }
+    }
+
+    fn stages(
+        &self,
+        tuned: &Tuned,
+        test: &[DevQuery<'_>],
+        floor: f64,
+    ) -> Result<Vec<StageQuality>, DenseError> {
+        let codes = |candidates| Way::Vectors(Probe::Codes { candidates });
+        let to = |stage| Way::Both(Effort::To(stage));
+        let needed = |load| Way::Both(tuned.effort(load, floor));
+        let ways = [
+            ("words (BM25)", Way::Words),
+            ("codes, 10 compared again", codes(10)),
+            ("codes, 100 compared again", codes(100)),
+            ("codes, 300 compared again", codes(300)),
+            ("all vectors in f32", Way::Vectors(Probe::All)),
+            ("words and 100 of codes", to(Reached::Shallow)),
+            ("words and 300 of codes", to(Reached::Deep)),
+            ("full depth: words and all vectors", to(Reached::All)),
+            ("as needed, idle", needed(0.0)),
+            ("as needed, half loaded", needed(0.5)),
+            ("as needed, loaded", needed(1.0)),
+        ];
+        let tried = ways.iter().map(|&(name, way)| self.try_out(name, way, (tuned, test)));
+        let tried: Vec<Tried> = tried.collect::<Result<_, _>>()?;
+        let full =
+            tried.iter().find(|one| one.name.starts_with("full")).expect("it is in the list");
+        let count = test.len() as f64;
+        let prices = &tuned.prices;
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };
+        let row = |one: &Tried| {
+            let (search_us, total_us) =
+                (one.work.search_us(prices) / count, one.work.total_us(prices) / count);
+            StageQuality {
+                name: one.name,
+                quality: one.quality,
+                kept: share(one.quality.ndcg10, full.quality.ndcg10),
+                search_us,
+                search_share: share(one.work.search_us(prices), full.work.search_us(prices)),
+                total_us,
+                total_share: share(one.work.total_us(prices), full.work.total_us(prices)),
+                work: one
+                    .work
+                    .pieces()
+                    .into_iter()
+                    .map(|(name, n)| (name, n as f64 / count))
+                    .collect(),
+                ended: one.ended.map(|ended| f64::from(ended) / count),
+            }
+        };
+        Ok(tried.iter().map(row).collect())
+    }
+
+    fn try_out(
+        &self,
+        name: &'static str,
+        way: Way,
+        (tuned, test): (&Tuned, &[DevQuery<'_>]),
+    ) -> Result<Tried, DenseError> {
+        let (mut work, mut ended, mut judged) = (Work::default(), [0; 4], Vec::new());
+        for query in test {
+            let (hits, more, reached) = self.retrieve(way, query, tuned)?;
+            work += more;
+            ended[reached as usize] += 1;
+            let ranking: Vec<u32> = hits.iter().map(|hit| hit.slot.0).collect();
+            judged.extend(Judged::new(&ranking, &query.gains));
+        }
+        let evaluation = Evaluation::new(DEPTH, &judged);
+        let mean = |metric| evaluation.mean_of(metric).unwrap_or(0.0);
+        let quality = Quality {
+            ndcg10: mean(Metric::Ndcg),
+            recall10: mean(Metric::Recall),
+            mrr10: mean(Metric::Mrr),
+        };
+        Ok(Tried { name, quality, work, ended })
+    }
+
+    fn retrieve(
+        &self,
+        way: Way,
+        query: &DevQuery<'_>,
+        tuned: &Tuned,
+    ) -> Result<(Vec<Hit>, Work, Reached), DenseError> {
+        let k = DEPTH + usize::from(query.without.is_some());
+        let (mut hits, work, reached) = match way {
+            Way::Words => {
+                let found = self.collection.words(&query.text, k);
+                let work =
+                    Work { word_searches: 1, postings: found.postings_read, ..Work::default() };
+                (found.hits, work, Reached::Words)
+            }
+            Way::Vectors(probe) => {
+                let found = self.collection.near(query.vector, k, probe)?;
+                let cost = found.cost;
+                let work = Work {
+                    encoded: 1,
+                    codes: cost.coarse,
+                    fine: cost.fine,
+                    full: cost.full,
+                    ..Work::default()
+                };
+                let reached = match probe {
+                    Probe::Codes { .. } => Reached::Shallow,
+                    Probe::All => Reached::All,
+                };
+                (found.hits, work, reached)
+            }
+            Way::Both(effort) => {
+                let vector = || Some(query.vector.to_vec());
+                let without = query.without;
+                let asked = Asked { text: &query.text, vector: &vector, count: DEPTH, without };
+                let pipeline = Pipeline { retrievers: self.collection, tuned, reranker: None };
+                let found = pipeline.answer(&asked, effort)?;
+                (found.hits, found.work, found.reached)
+            }
+        };
+        hits.retain(|hit| Some(hit.slot) != query.without);
+        hits.truncate(DEPTH);
+        Ok((hits, work, reached))
+    }
+}

@@ -1,0 +1,187 @@
+//! What a search spends: work is counted, and each piece of work has a price.
+//!
+//! The unit is the microsecond of one thread of the machine on which the prices were taken (Zen 4,
+//! 384 dimensions; `docs/retrieval.md` says how). Prices are constants and not taken anew at each
+//! start, so that the same data give the same rule everywhere; only their ratios decide anything.
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+/// Pieces of work, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Searches by words that were begun: what one costs whatever it reads.
+    pub word_searches: u64,
+    /// Entries of word lists that were read.
+    pub postings: u64,
+    /// Texts that were read to see whether something stands there word for word.
+    pub texts: u64,
+    /// Queries that a model turned into a vector.
+    pub encoded: u64,
+    /// Vectors compared by one bit a dimension.
+    pub codes: u64,
+    /// Vectors compared in 8 bits a dimension.
+    pub fine: u64,
+    /// Vectors compared in f32.
+    pub full: u64,
+    /// Entries of lists that were fused.
+    pub fused: u64,
+    /// Documents that a reranker read together with the query.
+    pub reranked: u64,
+}
+
+/// What each piece of work costs, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// Of one search by words.
+    pub word_search_ns: f64,
+    /// Of an entry of a word list.
+    pub posting_ns: f64,
+    /// Of a text that is read for words that must stand there.
+    pub text_ns: f64,
+    /// Of a query's vector.
+    pub encode_ns: f64,
+    /// Of a comparison by one bit a dimension.
+    pub code_ns: f64,
+    /// Of a comparison in 8 bits a dimension.
+    pub fine_ns: f64,
+    /// Of a comparison in f32.
+    pub full_ns: f64,
+    /// Of an entry that is fused.
+    pub fused_ns: f64,
+    /// Of a document that is reranked.
+    pub rerank_ns: f64,
+}
+
+/// Dimensions of the vectors by which the prices were taken.
+const PRICED_DIMENSIONS: f64 = 384.0;
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self {
+            word_search_ns: 4_000.0,
+            posting_ns: 4.0,
+            text_ns: 3_000.0,
+            encode_ns: 3_000_000.0,
+            code_ns: 8.0,
+            fine_ns: 25.0,
+            full_ns: 60.0,
+            fused_ns: 150.0,
+            rerank_ns: 20_000_000.0,
+        }
+    }
+}
+
+impl Prices {
+    /// Prices for vectors of another width: comparisons cost by the byte.
+    pub fn for_dimensions(dimensions: usize) -> Self {
+        let by = dimensions as f64 / PRICED_DIMENSIONS;
+        let usual = Self::default();
+        Self {
+            code_ns: usual.code_ns * by,
+            fine_ns: usual.fine_ns * by,
+            full_ns: usual.full_ns * by,
+            ..usual
+        }
+    }
+
+    /// Whether each is a number and none is below 0.
+    pub(super) fn are_sound(&self) -> bool {
+        let all = [
+            self.word_search_ns,
+            self.posting_ns,
+            self.text_ns,
+            self.encode_ns,
+            self.code_ns,
+            self.fine_ns,
+            self.full_ns,
+            self.fused_ns,
+            self.rerank_ns,
+        ];
+        all.iter().all(|price| price.is_finite() && *price >= 0.0)
+    }
+}
+
+impl Work {
+    /// Each kind of work by name.
+    pub fn pieces(&self) -> [(&'static str, u64); 9] {
+        [
+            ("word_searches", self.word_searches),
+            ("postings", self.postings),
+            ("texts", self.texts),
+            ("encoded", self.encoded),
+            ("codes", self.codes),
+            ("fine", self.fine),
+            ("full", self.full),
+            ("fused", self.fused),
+            ("reranked", self.reranked),
+        ]
+    }
+
+    /// What the index did, in microseconds: all but the models' part.
+    pub fn search_us(&self, prices: &Prices) -> f64 {
+        let parts = [
+            (self.word_searches, prices.word_search_ns),
+            (self.postings, prices.posting_ns),
+            (self.texts, prices.text_ns),
+            (self.codes, prices.code_ns),
+            (self.fine, prices.fine_ns),
+            (self.full, prices.full_ns),
+            (self.fused, prices.fused_ns),
+        ];
+        parts.iter().map(|&(count, price)| count as f64 * price).sum::<f64>() / 1000.0
+    }
+
+    /// What all of it costs, in microseconds: the query's vector and the reranker included.
+    pub fn total_us(&self, prices: &Prices) -> f64 {
+        let models =
+            self.encoded as f64 * prices.encode_ns + self.reranked as f64 * prices.rerank_ns;
+        self.search_us(prices) + models / 1000.0
+    }
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.word_searches += other.word_searches;
+        self.postings += other.postings;
+        self.texts += other.texts;
+        self.encoded += other.encoded;
+        self.codes += other.codes;
+        self.fine += other.fine;
+        self.full += other.full;
+        self.fused += other.fused;
+        self.reranked += other.reranked;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_counted_apart() {
+        let mut work = Work { postings: 1000, codes: 10, ..Work::default() };
+        work += Work { encoded: 1, full: 100, fused: 2, ..Work::default() };
+        let prices = Prices {
+            posting_ns: 1.0,
+            code_ns: 2.0,
+            full_ns: 10.0,
+            fused_ns: 40.0,
+            ..Prices::default()
+        };
+        assert_eq!(work.search_us(&prices), 1.0 + 0.02 + 1.0 + 0.08);
+        assert_eq!(work.total_us(&prices), work.search_us(&prices) + prices.encode_ns / 1000.0);
+    }
+
+    #[test]
+    fn wider_vectors_cost_more() {
+        let (usual, twice) = (Prices::default(), Prices::for_dimensions(768));
+        assert_eq!(twice.full_ns, 2.0 * usual.full_ns);
+        assert_eq!(twice.posting_ns, usual.posting_ns);
+        assert!(usual.are_sound());
+        assert!(!Prices { code_ns: f64::NAN, ..usual }.are_sound());
+        assert!(!Prices { code_ns: -1.0, ..usual }.are_sound());
+    }
+}

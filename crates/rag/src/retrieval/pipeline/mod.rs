@@ -1,0 +1,28 @@
+//! Retrieval that spends only what a query needs.
+//!
+//! A [`Pipeline`] answers a query by words first, which cost little, and goes on to vectors, more
+//! candidates and a reranker only as far as the query needs. Whether it does is foretold from
+//! hints (gaps between scores, rarity, agreement) by a rule that [`Calibration`] found on the tenant's judged queries and keeps as
+//! [`Tuned`]: how lists are mixed, what each stage loses and costs. [`Tuned::effort`] picks the rule
+//! for a floor of quality and the load of the server. Work is counted ([`Work`]) and priced
+//! ([`Prices`]), so that a rule does not depend on how busy the machine was.
+
+mod calibrate;
+mod cost;
+mod forecast;
+mod hints;
+mod mix;
+mod search;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tuned;
+
+pub(crate) use calibrate::spread;
+pub use calibrate::{Calibration, DEV_QUERIES_MAX, DevQuery};
+pub use cost::{Prices, Work};
+pub use forecast::Forecast;
+pub use mix::{Lists, Mix, Way};
+pub use search::{Answered, Asked, Pipeline, Reached, Reranker};
+pub use source::{Collection, Probe, Retrievers};
+pub use tuned::{BadTuned, Effort, Rule, Tuned};
