@@ -444,6 +444,8 @@ mod tests {
                     Command::Demo(_) | Command::Train(_) | Command::Estimate(_) => "other",
                     Command::Model(_)
                     | Command::Advise(_)
+                    | Command::Index(_)
+                    | Command::Serve(_)
                     | Command::Simulate(_)
                     | Command::Pool(_)
                     | Command::Internal(_) => "neither of them",

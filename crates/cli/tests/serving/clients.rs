@@ -1,5 +1,7 @@
 //! Programs of others against the server, unchanged: the `openai` client and LangChain's class.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
 use std::process::Command;
 
 use super::server::{Server, place_with};

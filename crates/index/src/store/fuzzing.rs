@@ -35,8 +35,7 @@ pub fn read_documents(path: &Path, data: &[u8]) -> Result<(), DamagedFile> {
 /// Reads bytes as the data of a file of vectors with three values each, f32 or bf16.
 pub fn read_vectors(path: &Path, data: &[u8], storage: Storage) -> Result<(), DamagedFile> {
     let name = "fuzzed".to_owned();
-    let spec =
-        EmbeddingSpec { name, dimensions: 3, metric: Metric::Dot, storage, kind: None };
+    let spec = EmbeddingSpec { name, dimensions: 3, metric: Metric::Dot, storage, kind: None };
     let run = Run::of_file(Sealed::of_data(path, data, FileKind::Vectors)?, &spec)?;
     for (row, &slot) in run.slots().iter().enumerate() {
         assert_eq!(run.row_of(slot), Some(row));
