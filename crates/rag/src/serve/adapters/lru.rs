@@ -116,7 +116,7 @@ mod tests {
     fn what_was_not_used_for_longest_goes_first_and_pinned_ones_stay() {
         let mut lru = Lru::new(100);
         let name = |name: &str| -> Arc<str> { name.into() };
-        let mut bring =
+        let bring =
             |lru: &mut Lru, it: &str, bytes, keep| match lru.bring(&name(it), bytes, keep) {
                 Brought::Held(gone) => gone.iter().map(|name| name.to_string()).collect(),
                 Brought::NoRoom => vec!["no room".to_owned()],
