@@ -23,8 +23,8 @@ use serde_json::json;
 
 const ADAPTERS: u64 = 1000;
 const CLIENTS: u64 = 6;
-const ROUNDS: usize = 7;
-const ROUND: Duration = Duration::from_secs(4);
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(3);
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -88,8 +88,10 @@ fn text(at: u64) -> String {
 /// Asks for embeddings, and gives the tokens.
 fn ask(agent: &ureq::Agent, address: &str, (model, texts): (&str, &[String])) -> u64 {
     let body = json!({ "model": model, "input": texts, "encoding_format": "base64" });
-    let sent = agent.post(&format!("{address}/v1/embeddings")).send_json(&body);
-    let answer: serde_json::Value = sent.unwrap().body_mut().read_json().unwrap();
+    let request = agent.post(format!("{address}/v1/embeddings"));
+    let request = request.header("content-type", "application/json");
+    let text = request.send(body.to_string()).unwrap().body_mut().read_to_string().unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
     answer["usage"]["total_tokens"].as_u64().unwrap()
 }
 

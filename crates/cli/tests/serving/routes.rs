@@ -162,7 +162,9 @@ fn a_signal_ends_it_and_what_is_under_way_is_answered() {
     let address = server.address.clone();
     let asking = std::thread::spawn(move || {
         let body = json!({ "model": "law", "input": texts });
-        ureq::post(&format!("{address}/v1/embeddings")).send_json(&body).unwrap().status()
+        let request = ureq::post(&format!("{address}/v1/embeddings"));
+        let request = request.header("content-type", "application/json");
+        request.send(body.to_string()).unwrap().status()
     });
     // It is under way once its tokens wait or were computed.
     loop {

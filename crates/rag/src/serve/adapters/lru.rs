@@ -116,11 +116,10 @@ mod tests {
     fn what_was_not_used_for_longest_goes_first_and_pinned_ones_stay() {
         let mut lru = Lru::new(100);
         let name = |name: &str| -> Arc<str> { name.into() };
-        let mut bring =
-            |lru: &mut Lru, it: &str, bytes, keep| match lru.bring(&name(it), bytes, keep) {
-                Brought::Held(gone) => gone.iter().map(|name| name.to_string()).collect(),
-                Brought::NoRoom => vec!["no room".to_owned()],
-            };
+        let bring = |lru: &mut Lru, it: &str, bytes, keep| match lru.bring(&name(it), bytes, keep) {
+            Brought::Held(gone) => gone.iter().map(|name| name.to_string()).collect(),
+            Brought::NoRoom => vec!["no room".to_owned()],
+        };
         use Keep::{Pinned, WhileUsed};
         let none: [&str; 0] = [];
         assert_eq!(bring(&mut lru, "a", 40, WhileUsed), none);
