@@ -1,5 +1,5 @@
 //! Takes the prices of pieces of work that `retrieval::pipeline::Prices` holds:
-//! `cargo run --release -p cotenant-rag --example stage_prices -- BEIR_FOLDER`.
+//! `cargo run -p cotenant-rag --example stage_prices -- BEIR_FOLDER`.
 //!
 //! Each piece is timed on one thread over the folder's test queries, with vectors drawn from a seed
 //! in place of embeddings, as comparing costs the same whatever is compared. The model must be in
