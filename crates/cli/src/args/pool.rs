@@ -255,7 +255,12 @@ mod tests {
         let examples = examples(&Arguments::command());
         assert!(examples.len() >= 5, "{examples:?}");
         for example in examples {
-            let parsed = Arguments::try_parse_from(example.split_whitespace());
+            // What stands in quotes is one word.
+            let words = example.split('"').enumerate().flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().collect::<Vec<_>>(),
+                _ => vec![part],
+            });
+            let parsed = Arguments::try_parse_from(words);
             assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
         }
     }
