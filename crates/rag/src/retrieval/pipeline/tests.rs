@@ -86,7 +86,6 @@ fn tuned(collection: &Collection, queries: &Queries) -> Tuned {
 
 #[test]
 fn a_query_that_words_answer_costs_no_vector() {
-    println!("seed {SEED}");
     let collection = collection();
     let tuned = tuned(&collection, &queries(200, 1));
     let pipeline = Pipeline { retrievers: &collection, tuned: &tuned, reranker: None };
@@ -119,7 +118,6 @@ fn a_query_that_words_answer_costs_no_vector() {
 
 #[test]
 fn calibration_is_the_same_each_time_and_its_file_is_read_back() {
-    println!("seed {SEED}");
     let (collection, queries) = (collection(), queries(120, 3));
     let one = tuned(&collection, &queries);
     assert_eq!(one, tuned(&collection, &queries));
@@ -146,7 +144,6 @@ fn a_file_that_cannot_be_right_is_refused() {
 
 #[test]
 fn load_makes_a_rule_cheaper_and_a_floor_bounds_it() {
-    println!("seed {SEED}");
     let collection = collection();
     let tuned = tuned(&collection, &queries(200, 1));
     let cost = |load, floor| match tuned.effort(load, floor) {
