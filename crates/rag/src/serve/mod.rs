@@ -4,7 +4,7 @@
 //! HTTP ──texts──▶ tokenizer ──ids──▶ fair queue ──batches──▶ encoder threads ──vectors──▶ HTTP
 //!                     adapters: folders ──loader threads──▶ memory, the unused ones out
 //! ```
-//! Begin with [`Server::start`]. What is decided is pure: whose turn it is ([`fair`]) and what stays
+//! Begin with [`Server::start`]. What is decided is pure: whose turn it is (`fair`) and what stays
 //! in memory (`adapters::lru`); clocks, threads and sockets are around it.
 //!
 //! # Invariants
