@@ -24,6 +24,8 @@ const KILL_US_MAX: u64 = 3000;
 /// Ids come from so many.
 const IDS: u64 = 400;
 const DIMENSIONS: usize = 16;
+/// The test, which is also the process that is killed.
+const NAME: &str = "every_write_that_returned_is_there_after_a_kill";
 const FOLDER: &str = "COTENANT_TEST_KILL_FOLDER";
 const FIRST: &str = "COTENANT_TEST_KILL_FIRST";
 const SEED: &str = "COTENANT_TEST_SEED";
@@ -38,7 +40,8 @@ enum Step {
     Compact,
 }
 
-fn main() {
+#[test]
+fn every_write_that_returned_is_there_after_a_kill() {
     let seed = env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_128);
     match env::var_os(FOLDER) {
         Some(folder) => write(&PathBuf::from(folder), seed),
@@ -91,8 +94,9 @@ fn write(folder: &Path, seed: u64) {
     let index = Index::open(folder).unwrap();
     let namespace = index.namespace("tenant").unwrap();
     let first: u64 = env::var(FIRST).unwrap().parse().unwrap();
+    // The harness of tests writes to the standard output.
     let say = |what: &str, number: u64| {
-        let mut out = io::stdout().lock();
+        let mut out = io::stderr().lock();
         writeln!(out, "{what} {number}").and_then(|()| out.flush()).unwrap();
     };
     for number in first.. {
@@ -151,9 +155,10 @@ fn kill(seed: u64) {
 fn run_and_kill(folder: &Path, seed: u64, round: u64, first: u64) -> u64 {
     let mut command = Command::new(env::current_exe().unwrap());
     command.env(FOLDER, folder).env(FIRST, first.to_string()).env(SEED, seed.to_string());
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    command.args(["--exact", NAME, "--nocapture"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let last = first + mix(&[seed, round, 7]) % WRITES_MAX;
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let begun = format!("begin {last}");
     assert!(lines.any(|line| line.unwrap() == begun), "round {round}: the process ended");
     // Where in the write the kill comes is a matter of microseconds, and of the machine.
