@@ -116,7 +116,6 @@ fn replay_until<'a>(
     waits_s: u128,
 ) -> Option<TimedFindings> {
     let mut timed = Timed::new(setting, observe);
-    let mut unplaceable = 0;
     let mut arrivals = setting.stream.jobs().iter().zip(0u32..).peekable();
     loop {
         let arrives_s = arrivals.peek().map(|(job, _)| job.arrives_s);
@@ -128,9 +127,8 @@ fn replay_until<'a>(
         }
         timed.end_due();
         while let Some((job, number)) = arrivals.next_if(|(job, _)| job.arrives_s == now_s) {
-            match timed.can_ever_run(job) {
-                true => timed.queue.push((number, setting.workload.kind(job.pod))),
-                false => unplaceable += 1,
+            if can_ever_run(setting.cluster, setting.workload.demand(job.pod)) {
+                timed.queue.push((number, setting.workload.kind(job.pod)));
             }
         }
         timed.start_waiting();
@@ -138,7 +136,18 @@ fn replay_until<'a>(
     assert_eq!(timed.queue.length(), 0, "an empty cluster has room for all that wait");
     let compute = setting.cluster.fleet().compute();
     let findings = TimedFindings::new(&timed.ended, &timed.tally, compute);
+    let unplaceable = unplaceable(&setting);
     Some(TimedFindings { unplaceable, ended_s: timed.now_s, ..findings })
+}
+
+/// Jobs that no empty node of the cluster could run.
+pub fn unplaceable(setting: &Setting<'_>) -> u64 {
+    let demands = setting.stream.jobs().iter().map(|job| setting.workload.demand(job.pod));
+    demands.filter(|demand| !can_ever_run(setting.cluster, demand)).count() as u64
+}
+
+fn can_ever_run(cluster: &Cluster, demand: &Demand) -> bool {
+    cluster.fleet().shapes().iter().any(|shape| shape.fits(demand))
 }
 
 impl<'a> Timed<'a> {
@@ -179,11 +188,6 @@ impl<'a> Timed<'a> {
     /// What a job asks for, by its number.
     pub(super) fn demand(&self, number: u32) -> &'a Demand {
         self.setting.workload.demand(self.job(number).pod)
-    }
-
-    fn can_ever_run(&self, job: &Job) -> bool {
-        let demand = self.setting.workload.demand(job.pod);
-        self.setting.cluster.fleet().shapes().iter().any(|shape| shape.fits(demand))
     }
 
     fn pass(&mut self, now_s: u64) {
@@ -266,12 +270,16 @@ impl<'a> Timed<'a> {
     pub(super) fn leave(&mut self, number: u32) {
         let running = self.running[number as usize].expect("only a job that runs leaves");
         self.on_node[running.node].retain(|&other| other != number);
-        let others = self.on_node[running.node].iter();
-        let hosted = others.fold(0, |bits, &other| bits | self.demand(other).hosted_bit());
-        let kind = self.kind(number) as usize;
-        self.placer.give_back(running.node, (kind, running.cards), hosted);
+        self.give_back(number, (running.node, running.cards));
         self.tally.give_back(self.demand(number).compute_all());
         self.tell(number, (running.node, running.cards), ChangeKind::GivenBack);
+    }
+
+    /// Frees the room of a job that is none of its node's any more.
+    pub(super) fn give_back(&mut self, number: u32, (node, cards): (usize, Cards)) {
+        let others = self.on_node[node].iter();
+        let hosted = others.fold(0, |bits, &other| bits | self.demand(other).hosted_bit());
+        self.placer.give_back(node, (self.kind(number) as usize, cards), hosted);
     }
 
     fn tell(&mut self, job: u32, (node, cards): (usize, Cards), kind: ChangeKind) {

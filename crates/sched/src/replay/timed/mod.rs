@@ -23,7 +23,9 @@ mod stream;
 mod tally;
 
 pub use beyond::{Beyond, UnknownBeyond};
-pub use engine::{Change, ChangeKind, MOVES_MAX, Setting, replay, replay_observed, replay_within};
+pub use engine::{
+    Change, ChangeKind, MOVES_MAX, Setting, replay, replay_observed, replay_within, unplaceable,
+};
 pub use fewest::fewest_nodes;
 pub use findings::{SLICES, TimedFindings, Waits};
 pub use stream::{Job, Stream};

@@ -141,9 +141,7 @@ impl Timed<'_> {
             self.enter(other, (node, offer.cards));
             placed += 1;
         }
-        let all = self.on_node[candidate.node].iter();
-        let hosted = all.fold(0, |bits, &other| bits | self.demand(other).hosted_bit());
-        self.placer.give_back(candidate.node, (kind, offer.cards), hosted);
+        self.give_back(number, (candidate.node, offer.cards));
         if placed < candidate.moved.len() {
             for &other in &candidate.moved[..placed] {
                 self.leave(other);

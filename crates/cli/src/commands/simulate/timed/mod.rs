@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use cotenant_sched::policy::PolicyName;
 use cotenant_sched::replay::Cluster;
-use cotenant_sched::replay::timed::{Beyond, Setting, Stream, fewest_nodes, replay, replay_within};
+use cotenant_sched::replay::timed::{
+    Beyond, Setting, Stream, fewest_nodes, replay, replay_within, unplaceable,
+};
 
 use super::page::Subject;
 use super::run::{bar, policies};
@@ -85,10 +87,11 @@ impl Course<'_> {
         let findings = self.with(way, (most, seed), replay);
         let fewest_cards = self.arguments.wait_s.and_then(|wait_s| {
             // What the whole cluster can run, the smaller one has to run as well.
-            let unplaceable = self.with(way, (all, seed), replay).unplaceable;
+            let most = self.with(way, (all, seed), |setting| unplaceable(&setting));
             let holds = |nodes| {
-                let found = self.with(way, (nodes, seed), |setting| replay_within(setting, wait_s));
-                found.is_some_and(|found| found.unplaceable <= unplaceable)
+                self.with(way, (nodes, seed), |setting| {
+                    unplaceable(&setting) <= most && replay_within(setting, wait_s).is_some()
+                })
             };
             let nodes = fewest_nodes(all, holds)?;
             Some(self.cluster(nodes, seed).fleet().compute() / 1000)
