@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
-use super::error::{DamagedFile, IndexError};
+use super::error::{DamagedFile, IndexError, check_limit};
 use super::limits::{
     DIMENSIONS_MAX, ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, NAME_BYTES_MAX,
     TEXT_BYTES_MAX,
@@ -54,7 +54,7 @@ pub(crate) fn stored(
 ) -> Result<Stored, IndexError> {
     check_id(id)?;
     let what = || format!("the text of document {id:?}");
-    check_bytes(what, text.len(), TEXT_BYTES_MAX)?;
+    check_limit(what, (text.len(), TEXT_BYTES_MAX), "bytes")?;
     if depth(metadata.values()) > METADATA_DEPTH_MAX {
         return Err(IndexError::invalid(
             format!("the metadata of document {id:?}"),
@@ -62,7 +62,11 @@ pub(crate) fn stored(
         ));
     }
     let metadata = serde_json::to_string(metadata).expect("JSON values can be written");
-    check_bytes(|| format!("the metadata of document {id:?}"), metadata.len(), METADATA_BYTES_MAX)?;
+    check_limit(
+        || format!("the metadata of document {id:?}"),
+        (metadata.len(), METADATA_BYTES_MAX),
+        "bytes",
+    )?;
     Ok(Stored { id: id.to_owned(), text: text.to_owned(), metadata })
 }
 
@@ -71,7 +75,7 @@ pub(crate) fn check_id(id: &str) -> Result<(), IndexError> {
     if id.is_empty() {
         return Err(IndexError::invalid("the id of a document", "is empty"));
     }
-    check_bytes(|| "the id of a document".to_owned(), id.len(), ID_BYTES_MAX)
+    check_limit(|| "the id of a document".to_owned(), (id.len(), ID_BYTES_MAX), "bytes")
 }
 
 /// Checks the name of a namespace or an embedding.
@@ -79,7 +83,7 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<(), IndexError> {
     let reason = match name {
         "" => "is empty",
         _ if name.chars().any(char::is_control) => "has control characters",
-        _ => return check_bytes(|| what.to_owned(), name.len(), NAME_BYTES_MAX),
+        _ => return check_limit(|| what.to_owned(), (name.len(), NAME_BYTES_MAX), "bytes"),
     };
     Err(IndexError::invalid(what, reason))
 }
@@ -88,19 +92,12 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<(), IndexError> {
 pub(crate) fn check_spec(spec: &EmbeddingSpec) -> Result<(), IndexError> {
     check_name("the name of an embedding", &spec.name)?;
     let what = format!("the embedding {:?}", spec.name);
-    match spec.dimensions {
-        0 => Err(IndexError::invalid(what, "has no dimensions")),
-        value if value > DIMENSIONS_MAX => {
-            let (value, max) = (value as u64, DIMENSIONS_MAX as u64);
-            Err(IndexError::TooLarge { what, value, max, unit: "dimensions" })
-        }
-        _ => {
-            let dense = Dense::new(spec.dense(0, 0));
-            dense
-                .map(|_| ())
-                .map_err(|error| IndexError::invalid(what, format!("cannot be searched: {error}")))
-        }
+    if spec.dimensions == 0 {
+        return Err(IndexError::invalid(what, "has no dimensions"));
     }
+    check_limit(|| what.clone(), (spec.dimensions, DIMENSIONS_MAX), "dimensions")?;
+    let unsearchable = |error| IndexError::invalid(&what, format!("cannot be searched: {error}"));
+    Dense::new(spec.dense(0, 0)).map(|_| ()).map_err(unsearchable)
 }
 
 /// Checks a vector, and makes it what will be kept.
@@ -145,18 +142,6 @@ pub(crate) fn metadata(
     serde_json::from_str(json).map_err(|error| {
         DamagedFile::new(path, format!("the metadata of a document is no JSON object: {error}"))
     })
-}
-
-fn check_bytes(what: impl Fn() -> String, value: usize, max: usize) -> Result<(), IndexError> {
-    match value > max {
-        true => Err(IndexError::TooLarge {
-            what: what(),
-            value: value as u64,
-            max: max as u64,
-            unit: "bytes",
-        }),
-        false => Ok(()),
-    }
 }
 
 /// How deep an object of these values is.

@@ -173,6 +173,21 @@ fn hint_of(known: &[String]) -> String {
     }
 }
 
+/// Refuses what has more of something than it may.
+pub(crate) fn check_limit(
+    what: impl Fn() -> String,
+    (value, max): (usize, usize),
+    unit: &'static str,
+) -> Result<(), IndexError> {
+    match value > max {
+        true => {
+            let (value, max) = (value as u64, max as u64);
+            Err(IndexError::TooLarge { what: what(), value, max, unit })
+        }
+        false => Ok(()),
+    }
+}
+
 impl IndexError {
     pub(crate) fn disk(
         action: &'static str,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::disk::{Disk, RealDisk};
 use super::document::check_name;
-use super::error::{DamagedFile, IndexError};
+use super::error::{DamagedFile, IndexError, check_limit};
 use super::folder::Folder;
 use super::limits::NAMESPACES_MAX;
 use super::manifest::{self, NAME, RootManifest};
@@ -130,14 +130,8 @@ impl Index {
         if manifest.namespaces.contains_key(name) {
             return Err(IndexError::NamespaceExists { name: name.to_owned() });
         }
-        if manifest.namespaces.len() >= NAMESPACES_MAX {
-            return Err(IndexError::TooLarge {
-                what: "the index".to_owned(),
-                value: manifest.namespaces.len() as u64 + 1,
-                max: NAMESPACES_MAX as u64,
-                unit: "namespaces",
-            });
-        }
+        let count = (manifest.namespaces.len() + 1, NAMESPACES_MAX);
+        check_limit(|| "the index".to_owned(), count, "namespaces")?;
         let number = manifest.next_folder;
         manifest.next_folder += 1;
         manifest.namespaces.insert(name.to_owned(), number);

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::codec::Reader;
 use super::disk::DiskFile;
-use super::error::{DamagedFile, IndexError};
+use super::error::{DamagedFile, IndexError, check_limit};
 use super::folder::Folder;
 use super::limits::RECORD_BYTES_MAX;
 use super::manifest::{log_name, mark_name};
@@ -87,11 +87,7 @@ impl Log {
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), IndexError> {
         debug_assert!(!self.is_broken, "a record for a broken log");
         let payload = record.encode();
-        if payload.len() > RECORD_BYTES_MAX {
-            let (value, max) = (payload.len() as u64, RECORD_BYTES_MAX as u64);
-            let what = "the batch".to_owned();
-            return Err(IndexError::TooLarge { what, value, max, unit: "bytes" });
-        }
+        check_limit(|| "the batch".to_owned(), (payload.len(), RECORD_BYTES_MAX), "bytes")?;
         let mut bytes = record_head(self.number, self.next, &payload).to_vec();
         bytes.extend_from_slice(&payload);
         if let Err(error) = self.file.write_at(self.bytes, &bytes) {

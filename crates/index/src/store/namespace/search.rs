@@ -13,7 +13,7 @@ use crate::fusion::{Fusion, Ranked, Standing};
 use crate::hit::{Hit, Slot};
 use crate::store::document::{self, Document};
 use crate::store::embedding::Vectors;
-use crate::store::error::{DamagedFile, IndexError};
+use crate::store::error::{DamagedFile, IndexError, check_limit};
 use crate::store::limits::FOUND_MAX;
 use crate::text::{Bm25Options, TextPart, TextSearch};
 
@@ -93,11 +93,7 @@ impl Namespace {
     /// The documents that fit best, best first. Without a vector and words nothing is found.
     pub fn search(&self, query: &Query<'_>) -> Result<Answer, IndexError> {
         for value in [query.count, query.depth] {
-            if value > FOUND_MAX {
-                let (value, max) = (value as u64, FOUND_MAX as u64);
-                let what = "the search".to_owned();
-                return Err(IndexError::TooLarge { what, value, max, unit: "documents" });
-            }
+            check_limit(|| "the search".to_owned(), (value, FOUND_MAX), "documents")?;
         }
         let state = self.read()?;
         let passing = Passing::new(&state, query.filter)?;

@@ -9,7 +9,7 @@
 use super::{Namespace, Writer};
 use crate::store::document::check_spec;
 use crate::store::embedding::Embedding;
-use crate::store::error::IndexError;
+use crate::store::error::{IndexError, check_limit};
 use crate::store::limits::EMBEDDINGS_MAX;
 use crate::store::manifest::{EmbeddingEntry, NamespaceManifest};
 use crate::store::new_files::NewFiles;
@@ -34,14 +34,8 @@ impl Namespace {
         if manifest.embeddings.iter().any(|entry| entry.spec.name == spec.name) {
             return Err(IndexError::EmbeddingExists { name: spec.name.clone() });
         }
-        if manifest.embeddings.len() >= EMBEDDINGS_MAX {
-            return Err(IndexError::TooLarge {
-                what: "the namespace".to_owned(),
-                value: manifest.embeddings.len() as u64 + 1,
-                max: EMBEDDINGS_MAX as u64,
-                unit: "embeddings",
-            });
-        }
+        let count = (manifest.embeddings.len() + 1, EMBEDDINGS_MAX);
+        check_limit(|| "the namespace".to_owned(), count, "embeddings")?;
         let number = manifest.next_embedding;
         manifest.next_embedding += 1;
         let entry = EmbeddingEntry { number, spec: spec.clone(), runs: Vec::new(), dense: None };

@@ -7,7 +7,7 @@ use super::{Namespace, Writer};
 use crate::hit::Slot;
 use crate::store::document::{Change, Document, check_id, stored, vector};
 use crate::store::embedding::{Embedding, Leisure};
-use crate::store::error::IndexError;
+use crate::store::error::{IndexError, check_limit};
 use crate::store::limits::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, MEMORY_BYTES_MAX};
 use crate::store::record::{Record, SlotVector, Stored};
 
@@ -256,15 +256,7 @@ impl<'a> Draft<'a> {
 
     fn grow(&mut self, bytes: usize) -> Result<(), IndexError> {
         self.bytes += bytes;
-        match self.bytes > BATCH_BYTES_MAX {
-            true => Err(IndexError::TooLarge {
-                what: "the batch".to_owned(),
-                value: self.bytes as u64,
-                max: BATCH_BYTES_MAX as u64,
-                unit: "bytes",
-            }),
-            false => Ok(()),
-        }
+        check_limit(|| "the batch".to_owned(), (self.bytes, BATCH_BYTES_MAX), "bytes")
     }
 }
 
@@ -277,13 +269,5 @@ fn active(state: &State) -> Result<&crate::store::spec::EmbeddingSpec, IndexErro
 }
 
 fn check_items(items: usize) -> Result<(), IndexError> {
-    match items > BATCH_ITEMS_MAX {
-        true => Err(IndexError::TooLarge {
-            what: "the batch".to_owned(),
-            value: items as u64,
-            max: BATCH_ITEMS_MAX as u64,
-            unit: "items",
-        }),
-        false => Ok(()),
-    }
+    check_limit(|| "the batch".to_owned(), (items, BATCH_ITEMS_MAX), "items")
 }
