@@ -12,6 +12,7 @@ pub(crate) mod sizing;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cotenant_rag::workspace::PrecisionChoice;
 
 /// Train, measure and search many tenants' embedding adapters on one shared encoder
 ///
@@ -252,6 +253,17 @@ pub(crate) enum PrecisionArg {
     F32,
     /// bf16 products with f32 sums
     Bf16,
+}
+
+impl PrecisionArg {
+    /// What is chosen.
+    pub(crate) fn choice(self) -> PrecisionChoice {
+        match self {
+            Self::Auto => PrecisionChoice::Auto,
+            Self::F32 => PrecisionChoice::F32,
+            Self::Bf16 => PrecisionChoice::Bf16,
+        }
+    }
 }
 
 /// Arguments of `train`.

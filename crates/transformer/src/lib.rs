@@ -27,7 +27,7 @@ pub use backend::{
     AdaptSlopes, Attention, Backend, Group, NormTape, Pair, Pairs, Precision, Target,
 };
 pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
-pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode};
+pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode, scale_to_unit};
 pub use model::{
     Digest, EncoderConfig, EncoderWeights, LayerWeights, Linear, ModelError, ModelFolder, Norm,
     Tokenizer, export_merged,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cotenant_rag::job::{BaseModel, JobError};
 use cotenant_rag::models::Store;
-use cotenant_rag::workspace::{Limits, PrecisionChoice};
+use cotenant_rag::workspace::Limits;
 
 use crate::args::{MachineArgs, PrecisionArg};
 use crate::console::Console;
@@ -32,12 +32,7 @@ pub(super) fn find(name: &str, console: &Console) -> Result<PathBuf, Box<dyn Err
 /// What flags say goes before what the workspace says.
 pub(super) fn limits(limits: Limits, machine: &MachineArgs) -> Limits {
     Limits {
-        precision: match machine.precision {
-            Some(PrecisionArg::Auto) => PrecisionChoice::Auto,
-            Some(PrecisionArg::F32) => PrecisionChoice::F32,
-            Some(PrecisionArg::Bf16) => PrecisionChoice::Bf16,
-            None => limits.precision,
-        },
+        precision: machine.precision.map_or(limits.precision, PrecisionArg::choice),
         threads: machine.threads.map(usize::from).or(limits.threads),
         ..limits
     }

@@ -11,7 +11,6 @@ use cotenant_rag::serve::{
 use cotenant_rag::workspace::{PrecisionChoice, Workspace};
 
 use super::{Ended, base};
-use crate::args::PrecisionArg;
 use crate::args::serve::ServeArgs;
 use crate::console::Console;
 
@@ -52,12 +51,9 @@ fn config(arguments: &ServeArgs, console: &Console) -> Result<ServeConfig, Box<d
             Served { folder, name, precision, adapters: Vec::new() }
         }
     };
-    served.precision = match arguments.machine.precision {
-        None => served.precision,
-        Some(PrecisionArg::Auto) => PrecisionChoice::Auto,
-        Some(PrecisionArg::F32) => PrecisionChoice::F32,
-        Some(PrecisionArg::Bf16) => PrecisionChoice::Bf16,
-    };
+    if let Some(precision) = arguments.machine.precision {
+        served.precision = precision.choice();
+    }
     for (name, folder) in &arguments.adapter {
         served.adapters.push(AdapterSource::new(name, folder)?);
     }
@@ -93,11 +89,7 @@ fn of_workspace(file: &Path, arguments: &ServeArgs) -> Result<Served, Box<dyn Er
     let run = arguments.run.clone().unwrap_or_else(|| PathBuf::from("runs").join(stem));
     let folder = RunFolder::new(run);
     let saved = folder.load()?;
-    let precision = match saved.precision.as_str() {
-        "f32" => PrecisionChoice::F32,
-        // An adapter that was trained in bf16 serves as well where a machine has none.
-        _ => PrecisionChoice::Auto,
-    };
+    let precision = saved.precision_choice();
     let adapters = of_run(&folder, &saved, Some(&workspace));
     Ok(Served { folder: saved.base_folder, name: saved.base, precision, adapters })
 }

@@ -35,11 +35,7 @@ impl BaseModel {
     /// Loads a model folder.
     pub fn open(path: &Path, name: &str, precision: PrecisionChoice) -> Result<Self, JobError> {
         let begun = Instant::now();
-        let precision = match precision {
-            PrecisionChoice::Auto => Cpu::best_precision(),
-            PrecisionChoice::F32 => Precision::F32,
-            PrecisionChoice::Bf16 => Precision::Bf16,
-        };
+        let precision = precision.precision();
         let cpu = Cpu::new(precision)?;
         let folder = ModelFolder::open(path)?;
         let tokenizer = Arc::new(folder.tokenizer()?);

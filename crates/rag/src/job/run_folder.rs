@@ -21,6 +21,7 @@ use super::results::RunResults;
 use crate::data::Document;
 use crate::report::{RunReport, render};
 use crate::retrieval::Vectors;
+use crate::workspace::PrecisionChoice;
 
 /// A run's folder.
 #[derive(Clone, Debug)]
@@ -43,6 +44,16 @@ pub struct SavedRun {
     pub tenants: Vec<SavedTenant>,
     /// What came out.
     pub results: RunResults,
+}
+
+impl SavedRun {
+    /// With what its adapters embed: what was made in bf16 is used as well by a machine without it.
+    pub fn precision_choice(&self) -> PrecisionChoice {
+        match self.precision.as_str() {
+            "f32" => PrecisionChoice::F32,
+            _ => PrecisionChoice::Auto,
+        }
+    }
 }
 
 /// What a tenant needs to be searched.

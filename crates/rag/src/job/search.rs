@@ -7,7 +7,6 @@ use super::error::JobError;
 use super::run_folder::{RunFolder, SavedTenant};
 use crate::data::Document;
 use crate::retrieval::Vectors;
-use crate::workspace::PrecisionChoice;
 
 /// One tenant of a run, ready to answer.
 pub struct Searcher {
@@ -32,12 +31,7 @@ impl Searcher {
     pub fn open(folder: &RunFolder, tenant: &str) -> Result<Self, JobError> {
         let run = folder.load()?;
         let saved = run.tenant(tenant)?.clone();
-        let precision = match run.precision.as_str() {
-            "f32" => PrecisionChoice::F32,
-            // Vectors made in bf16 are searched as well by a machine without it.
-            _ => PrecisionChoice::Auto,
-        };
-        let base = BaseModel::open(&run.base_folder, &run.base, precision)?;
+        let base = BaseModel::open(&run.base_folder, &run.base, run.precision_choice())?;
         if base.digest != run.model {
             let problem = "the base model's files are not those it was trained with".to_owned();
             return Err(JobError::Damaged { path: run.base_folder, problem });

@@ -25,11 +25,7 @@ impl Model {
         name: &str,
         precision: PrecisionChoice,
     ) -> Result<Self, ServeError> {
-        let precision = match precision {
-            PrecisionChoice::Auto => Cpu::best_precision(),
-            PrecisionChoice::F32 => Precision::F32,
-            PrecisionChoice::Bf16 => Precision::Bf16,
-        };
+        let precision = precision.precision();
         let cpu = Cpu::new(precision)?;
         let folder = ModelFolder::open(path)?;
         let tokenizer = folder.tokenizer()?;
@@ -52,10 +48,4 @@ impl Model {
             Precision::Int8 => "int8",
         }
     }
-}
-
-/// Scales a vector to length 1, as the encoder itself does.
-pub(super) fn scale_to_unit(vector: &mut [f32]) {
-    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-    vector.iter_mut().for_each(|value| *value /= length);
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cotenant_train::{Decay, Length};
-use cotenant_transformer::{LayerChoice, LoraSpec, Module};
+use cotenant_transformer::{Cpu, LayerChoice, LoraSpec, Module, Precision};
 use cotenant_types::{Mebibytes, TenantName};
 
 /// A parsed workspace.
@@ -45,6 +45,17 @@ pub enum PrecisionChoice {
     F32,
     /// bf16 products with f32 sums; an error where the processor has no instructions for it.
     Bf16,
+}
+
+impl PrecisionChoice {
+    /// What it is on this machine.
+    pub(crate) fn precision(self) -> Precision {
+        match self {
+            Self::Auto => Cpu::best_precision(),
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 /// One tenant's data and settings.

@@ -205,9 +205,12 @@ impl<'a, B: Backend> Kept<'a, B> {
 
 /// Divides each row by its length and reports the lengths.
 fn normalize(hidden: usize, rows: &mut [f32], mut report: impl FnMut(f32)) {
-    for row in rows.chunks_exact_mut(hidden) {
-        let length = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
-        row.iter_mut().for_each(|v| *v /= length);
-        report(length);
-    }
+    rows.chunks_exact_mut(hidden).for_each(|row| report(scale_to_unit(row)));
+}
+
+/// Divides a vector by its length, or by 1e-12 if it is shorter, and returns what it was divided by.
+pub fn scale_to_unit(vector: &mut [f32]) -> f32 {
+    let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+    vector.iter_mut().for_each(|v| *v /= length);
+    length
 }

@@ -20,6 +20,7 @@ use crate::backend::{Backend, Group, Pairs};
 use crate::model::{EncoderConfig, EncoderWeights};
 use crate::packed::Packed;
 
+pub use self::forward::scale_to_unit;
 pub use self::tape::{Scratch, Tape, TapeMode};
 
 /// How a text's token rows become one vector.

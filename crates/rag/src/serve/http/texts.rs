@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use cotenant_transformer::scale_to_unit;
 
 use super::fault::{Fault, Kind};
 use super::shared::{Chosen, Shared};
 use super::wire::Input;
 use crate::serve::engine::Ask;
-use crate::serve::model::{Model, scale_to_unit};
+use crate::serve::model::Model;
 
 /// Most texts of one request.
 pub(super) const TEXTS_MAX: usize = 2048;
