@@ -113,7 +113,7 @@ fn replays_in_time_tell_waits_in_a_table_an_object_and_a_page() {
     let arguments = ["--arrival", "timed", "--seeds", "1..2", "--policy", "fgd,bid-price"];
     let ask = |more: &[&str]| place.run(&[&SIMULATE[..], &arguments, more].concat());
     let beyond = ["--beyond", "ratio+moves,nothing,departures", "--wait-s", "100"];
-    let ran = ask(&[&beyond[..], &["--html", "page.html"]].concat());
+    let ran = ask(&[&beyond[..], &["--html", "page.html", "--keep", "2"]].concat());
     ran.check("timed", 0, &["0 jobs never ran", "page in page.html"]);
     let lines: Vec<Vec<&str>> =
         ran.stdout.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
@@ -127,8 +127,13 @@ fn replays_in_time_tell_waits_in_a_table_an_object_and_a_page() {
     ];
     assert_eq!(lines, rows);
     let page = String::from_utf8(place.read("page.html")).unwrap();
-    for part in ["<!doctype html>", "How long jobs wait", "bid-price, ratio+moves", "Fewest cards"]
-    {
+    for part in [
+        "<!doctype html>",
+        "How long jobs wait",
+        "bid-price, ratio+moves",
+        "Fewest cards",
+        "1 times as fast on 2 of the nodes",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     let opened = page.matches("<svg").count();

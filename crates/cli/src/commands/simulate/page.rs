@@ -32,9 +32,9 @@ impl Subject {
             (first, _) => format!("seed {}", first.copied().unwrap_or_default()),
         };
         let order = match arguments.arrival {
-            ArrivalArg::Published => "published orders of arrival",
-            ArrivalArg::Timed => "times of the trace",
-            ArrivalArg::Shuffled => "orders of arrival of our own generator",
+            ArrivalArg::Published => "published orders of arrival".to_owned(),
+            ArrivalArg::Timed => times(arguments),
+            ArrivalArg::Shuffled => "orders of arrival of our own generator".to_owned(),
         };
         let counts = [traces.cluster.nodes() as u64, traces.cluster.fleet().compute() / 1000];
         let [nodes, cards] = counts.map(number::count);
@@ -68,6 +68,14 @@ impl Subject {
             }
         });
     }
+}
+
+/// How a replay in time differs from the trace.
+fn times(arguments: &SimulateArgs) -> String {
+    let kept =
+        arguments.keep.map(|nodes| format!(" on {nodes} of the nodes, which the seed chooses"));
+    let kept = kept.unwrap_or_default();
+    format!("times of the trace, jobs coming {} times as fast{kept}", arguments.load)
 }
 
 /// The page.
