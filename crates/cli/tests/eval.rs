@@ -92,6 +92,8 @@ fn what_makes_no_sense_is_refused() {
     let unjudged = [&RUNS[..], &["--draw", "9", "--qrels", "few.tsv"]].concat();
     place.write("few.tsv", "q1 0 a 1\n");
     check(&unjudged, 1, &["have no judgments", "hint: judge what"]);
+    let early = [&RUNS[..], &["--draw", "9", "--mlflow", "http://127.0.0.1:9"]].concat();
+    check(&early, 1, &["nothing was measured", "hint: give --qrels"]);
     let tracked = [&RUNS[..], &["--qrels", "qrels.tsv", "--mlflow", "http://127.0.0.1:9"]].concat();
     check(&tracked, 1, &["track a run at http://127.0.0.1:9", "hint: the run is kept"]);
     assert!(!place.read("mlflow.jsonl").is_empty());

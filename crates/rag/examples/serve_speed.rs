@@ -1,4 +1,4 @@
-//! What serving many tenants costs: `serve_speed MODEL [f32|bf16] [THREADS] [BATCH_TOKENS]`.
+//! What serving many tenants costs: `serve_speed MODEL [f32|bf16|int8] [THREADS] [BATCH_TOKENS]`.
 //!
 //! Makes 1,000 adapters of rank 8 on query and value, serves them over HTTP from this process, and
 //! asks: tokens a second with one adapter and with all, in turns; the time of a request whose
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cotenant_rag::serve::{ServeConfig, ServeLimits, Server, below};
+use cotenant_rag::serve::{ServeConfig, ServeLimits, ServePrecision, Server, below};
 use cotenant_rag::workspace::PrecisionChoice;
 use cotenant_transformer::random::{mix, unit};
 use cotenant_transformer::{
@@ -30,8 +30,9 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let model = arguments.next().expect("the folder of a model");
     let precision = match arguments.next().as_deref() {
-        Some("bf16") => PrecisionChoice::Bf16,
-        _ => PrecisionChoice::F32,
+        Some("bf16") => ServePrecision::Trainable(PrecisionChoice::Bf16),
+        Some("int8") => ServePrecision::Int8,
+        _ => ServePrecision::Trainable(PrecisionChoice::F32),
     };
     let number = |text: String| text.parse::<usize>().unwrap();
     let threads = arguments.next().map_or(1, number);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
-
-use super::MachineArgs;
+use clap::{Args, ValueEnum};
+use cotenant_rag::serve::ServePrecision;
+use cotenant_rag::workspace::PrecisionChoice;
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -37,8 +37,12 @@ pub(crate) struct ServeArgs {
     /// A file with a line TENANT = "TOKEN" for each tenant; admin = "TOKEN" may do everything
     #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,
-    #[command(flatten)]
-    pub machine: MachineArgs,
+    /// Arithmetic of the matrix products; that of the training if not given
+    #[arg(long, value_enum)]
+    pub precision: Option<ServePrecisionArg>,
+    /// Threads that compute; one a core if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Tokens of one forward of one thread
     #[arg(
         long,
@@ -66,6 +70,31 @@ pub(crate) struct ServeArgs {
     /// Print the HTTP contract as OpenAPI and end
     #[arg(long)]
     pub openapi: bool,
+}
+
+/// Arithmetic of a server's matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServePrecisionArg {
+    /// bf16 where the processor has instructions for it, f32 elsewhere
+    Auto,
+    /// f32
+    F32,
+    /// bf16 products with f32 sums
+    Bf16,
+    /// Products of 8-bit whole numbers: the fastest, and the least exact
+    Int8,
+}
+
+impl ServePrecisionArg {
+    /// What is chosen.
+    pub(crate) fn choice(self) -> ServePrecision {
+        match self {
+            Self::Auto => ServePrecision::Trainable(PrecisionChoice::Auto),
+            Self::F32 => ServePrecision::Trainable(PrecisionChoice::F32),
+            Self::Bf16 => ServePrecision::Trainable(PrecisionChoice::Bf16),
+            Self::Int8 => ServePrecision::Int8,
+        }
+    }
 }
 
 fn named_folder(text: &str) -> Result<(String, PathBuf), String> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use cotenant_rag::job::{JobError, RunFolder};
 use cotenant_rag::serve::{
-    AdapterSource, Keep, ServeConfig, ServeLimits, Server, below, of_run, openapi,
+    AdapterSource, Keep, ServeConfig, ServeLimits, ServePrecision, Server, below, of_run, openapi,
 };
 use cotenant_rag::workspace::{PrecisionChoice, Workspace};
 
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &ServeArgs, console: &Console) -> Ended {
 struct Served {
     folder: PathBuf,
     name: String,
-    precision: PrecisionChoice,
+    precision: ServePrecision,
     adapters: Vec<AdapterSource>,
 }
 
@@ -47,11 +47,12 @@ fn config(arguments: &ServeArgs, console: &Console) -> Result<ServeConfig, Box<d
         None => {
             let name = arguments.model.as_deref().expect("clap wants a model or a workspace");
             let folder = base::find(name, console)?;
-            let (name, precision) = (name.to_owned(), PrecisionChoice::Auto);
+            let precision = ServePrecision::Trainable(PrecisionChoice::Auto);
+            let name = name.to_owned();
             Served { folder, name, precision, adapters: Vec::new() }
         }
     };
-    if let Some(precision) = arguments.machine.precision {
+    if let Some(precision) = arguments.precision {
         served.precision = precision.choice();
     }
     for (name, folder) in &arguments.adapter {
@@ -74,7 +75,7 @@ fn config(arguments: &ServeArgs, console: &Console) -> Result<ServeConfig, Box<d
         listen: arguments.listen,
         tokens: arguments.tokens.clone(),
         limits: ServeLimits {
-            threads: arguments.machine.threads.map(usize::from),
+            threads: arguments.threads.map(usize::from),
             batch_tokens: arguments.batch_tokens as usize,
             queue_tokens: arguments.queue_tokens.into(),
             adapter_bytes_max: u64::from(arguments.adapter_memory_mib) << 20,
@@ -89,7 +90,7 @@ fn of_workspace(file: &Path, arguments: &ServeArgs) -> Result<Served, Box<dyn Er
     let run = arguments.run.clone().unwrap_or_else(|| PathBuf::from("runs").join(stem));
     let folder = RunFolder::new(run);
     let saved = folder.load()?;
-    let precision = saved.precision_choice();
+    let precision = ServePrecision::Trainable(saved.precision_choice());
     let adapters = of_run(&folder, &saved, Some(&workspace));
     Ok(Served { folder: saved.base_folder, name: saved.base, precision, adapters })
 }

@@ -55,6 +55,24 @@ fn from_base64(text: &str) -> Vec<u8> {
 }
 
 #[test]
+fn eight_bits_give_nearly_the_same_vectors() {
+    let exact = server();
+    let always = ["serve", "--model", "./model", "--listen", "127.0.0.1:0", "--json"];
+    let eight = ["--precision", "int8", "--adapters", "adapters"];
+    let rough = Server::run(place_with(&["law", "bio/v1"]), &[&always[..], &eight].concat());
+    assert_eq!(rough.get("/info").ok()["model_dtype"], "int8");
+    let texts: Vec<String> = (0..8).map(|seed| text(seed, 3 + seed)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for model in ["base", "law"] {
+        let (exact, rough) = (exact.embed(model, &texts), rough.embed(model, &texts));
+        assert_ne!(exact, rough);
+        for (exact, rough) in exact.iter().zip(&rough) {
+            assert!(dot(exact, rough) > 0.99, "{model}: {}", dot(exact, rough));
+        }
+    }
+}
+
+#[test]
 fn openai_requests_are_answered_as_openai_does() {
     let server = server();
     let words = text(5, 6);

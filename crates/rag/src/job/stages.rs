@@ -21,6 +21,7 @@ use crate::retrieval::pipeline::{
     Probe, Reached, Retrievers, Tuned, Work, spread,
 };
 use crate::retrieval::{Quality, Vectors};
+use crate::tracking::Measured;
 use crate::workspace::{Limits, TenantConfig};
 
 /// Documents that quality looks at.
@@ -62,6 +63,36 @@ pub struct StagesQuality {
     /// What was learnt, to be kept beside an index.
     #[serde(skip)]
     pub tuned: Tuned,
+}
+
+impl StagesQuality {
+    /// What a tracking server keeps of it.
+    pub fn measured(&self) -> Measured {
+        let parameters = [
+            ("documents", self.documents.to_string()),
+            ("queries", self.queries.to_string()),
+            ("dev_queries", self.dev_queries.to_string()),
+            ("floor", self.floor.to_string()),
+            ("words_weight", self.mix.words.to_string()),
+            ("vectors_weight", self.mix.vectors.to_string()),
+        ];
+        // MLflow takes no commas, colons or brackets in a name.
+        let legal = |name: &str| name.replace([',', ':', '(', ')'], "");
+        let metrics = self.stages.iter().flat_map(|stage| {
+            let values = [
+                ("ndcg_10", stage.quality.ndcg10),
+                ("recall_10", stage.quality.recall10),
+                ("search_us", stage.search_us),
+                ("total_us", stage.total_us),
+            ];
+            values.map(|(what, value)| (format!("{}/{what}", legal(stage.name)), value))
+        });
+        Measured {
+            name: self.name.clone(),
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
+            metrics: metrics.collect(),
+        }
+    }
 }
 
 /// Quality and cost of one way to retrieve.

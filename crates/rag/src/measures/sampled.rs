@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::error::MeasureError;
 use super::runs::read;
+use crate::tracking::Measured;
 
 /// What is asked about two runs of which nobody judged all queries.
 #[derive(Clone, Debug)]
@@ -64,6 +65,32 @@ pub struct SampledGain {
     pub low: f64,
     /// Upper end.
     pub high: f64,
+}
+
+impl SampledReport {
+    /// What a tracking server keeps of it.
+    pub fn measured(&self, question: &SampledQuestion) -> Measured {
+        let parameters = [
+            ("before", question.before.display().to_string()),
+            ("after", question.after.display().to_string()),
+            ("depth", self.depth.to_string()),
+            ("draws", question.draws.to_string()),
+            ("seed", question.seed.to_string()),
+            ("queries", self.queries.to_string()),
+            ("judged", self.judged.to_string()),
+        ];
+        let metrics = self.gains.iter().flat_map(|gain| {
+            let name = |part: &str| format!("{}_{}_gain{part}", gain.metric, self.depth);
+            let SampledGain { difference, error, low, high, .. } = *gain;
+            [("", difference), ("_error", error), ("_low", low), ("_high", high)]
+                .map(|(part, value)| (name(part), value))
+        });
+        Measured {
+            name: "sampled".to_owned(),
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
+            metrics: metrics.collect(),
+        }
+    }
 }
 
 /// Both runs, their queries, and which of those were drawn.
@@ -209,6 +236,11 @@ mod tests {
         let ndcg = &report.gains[0];
         assert_eq!((report.queries, report.judged), (200, drawn.len()));
         assert!((ndcg.low..=ndcg.high).contains(&0.1) && ndcg.high - ndcg.low < 0.03, "{ndcg:?}");
+
+        let measured = report.measured(&question);
+        assert_eq!(measured.parameters[6], ("judged".to_owned(), drawn.len().to_string()));
+        assert_eq!(measured.metrics[0], ("ndcg_10_gain".to_owned(), ndcg.difference));
+        assert_eq!(measured.metrics[3], ("ndcg_10_gain_high".to_owned(), ndcg.high));
 
         let other = SampledQuestion { seed: 8, ..question.clone() };
         let error = estimate_gain(&other, &qrels).unwrap_err().to_string();

@@ -31,6 +31,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cotenant_transformer::Precision;
 use tokio::sync::{Semaphore, watch};
 
 pub use adapters::{AdapterError, AdapterSource, Keep, Prefixes};
@@ -62,7 +63,7 @@ pub struct ServeConfig {
     /// What clients call it.
     pub model_name: String,
     /// Arithmetic of the matrix products.
-    pub precision: PrecisionChoice,
+    pub precision: ServePrecision,
     /// Adapters that are known from the start.
     pub adapters: Vec<AdapterSource>,
     /// Where tenants' documents are; without one there are no documents.
@@ -73,6 +74,24 @@ pub struct ServeConfig {
     pub tokens: Option<PathBuf>,
     /// How much it may use.
     pub limits: ServeLimits,
+}
+
+/// Arithmetic of a server's matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServePrecision {
+    /// One that adapters can be trained in.
+    Trainable(PrecisionChoice),
+    /// Products of 8-bit whole numbers, which serve for embedding alone.
+    Int8,
+}
+
+impl ServePrecision {
+    fn precision(self) -> Precision {
+        match self {
+            Self::Trainable(choice) => choice.precision(),
+            Self::Int8 => Precision::Int8,
+        }
+    }
 }
 
 /// How much a server may use.
@@ -165,7 +184,8 @@ impl Server {
 }
 
 fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
-    let model = Arc::new(Model::open(&config.model, &config.model_name, config.precision)?);
+    let model =
+        Arc::new(Model::open(&config.model, &config.model_name, config.precision.precision())?);
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = config.limits.threads.unwrap_or(cores).max(1);
     let meters = Arc::new(Meters::new());

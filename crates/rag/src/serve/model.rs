@@ -5,7 +5,6 @@ use std::path::Path;
 use cotenant_transformer::{Cpu, Encoder, ModelFolder, Precision, Tokenizer};
 
 use super::error::ServeError;
-use crate::workspace::PrecisionChoice;
 
 /// A base model in memory.
 pub(super) struct Model {
@@ -20,12 +19,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn open(
-        path: &Path,
-        name: &str,
-        precision: PrecisionChoice,
-    ) -> Result<Self, ServeError> {
-        let precision = precision.precision();
+    pub(super) fn open(path: &Path, name: &str, precision: Precision) -> Result<Self, ServeError> {
         let cpu = Cpu::new(precision)?;
         let folder = ModelFolder::open(path)?;
         let tokenizer = folder.tokenizer()?;

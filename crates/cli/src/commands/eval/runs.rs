@@ -48,6 +48,12 @@ pub(super) fn run(files: &[PathBuf], all: &EvalArgs, console: &Console) -> Ended
                 Some(qrels) => {
                     let report = estimate_gain(&question, qrels)?;
                     console.data(&report, || sampled_text(&report))?;
+                    track(report.measured(&question), &all.tracking, console)?;
+                }
+                None if all.tracking.mlflow.is_some() => {
+                    return Err("log queries that nobody judged yet: nothing was measured\n\
+                         hint: give --qrels with their judgments, or leave --mlflow out"
+                        .into());
                 }
                 None => {
                     let drawn = draw_queries(&question)?;

@@ -10,6 +10,7 @@ use cotenant_rag::report::stages;
 use cotenant_rag::workspace::Limits;
 
 use super::model::config;
+use super::track;
 use crate::args::eval::EvalArgs;
 use crate::commands::{Ended, base};
 use crate::console::Console;
@@ -48,6 +49,9 @@ pub(super) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
         for set in &found {
             write(&folder.join(format!("{}.json", set.name)), &set.tuned.to_json())?;
         }
+    }
+    for set in &found {
+        track(set.measured(), &arguments.tracking, console)?;
     }
     Ok(ExitCode::SUCCESS)
 }
