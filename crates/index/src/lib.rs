@@ -24,5 +24,6 @@ pub use hit::{Hit, Slot};
 pub use store::fuzzing;
 pub use store::{
     Answer, Change, Coverage, DamagedFile, Document, EmbeddingSpec, EmbeddingStats, Found, Index,
-    IndexError, KindName, Namespace, Query, Receipt, Stats, Storage, Verified, Weights, limits,
+    IndexError, KindName, Namespace, Query, Receipt, Stats, Storage, Verified, View, Weights,
+    limits,
 };

@@ -13,11 +13,14 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use cotenant_index::dense::Metric;
+use cotenant_index::text::{Literal, LiteralKind};
+use cotenant_index::{Document, EmbeddingSpec, Index, KindName, Slot, Storage};
 use cotenant_rag::data::{ReadOptions, read};
 use cotenant_rag::job::BaseModel;
 use cotenant_rag::models::Store;
 use cotenant_rag::retrieval::Vectors;
-use cotenant_rag::retrieval::pipeline::{Collection, Lists, Mix, Probe, Retrievers};
+use cotenant_rag::retrieval::pipeline::{Collection, Lists, Mix, Probe, Retrievers, Work};
 use cotenant_rag::workspace::PrecisionChoice;
 use cotenant_transformer::random::{mix, unit};
 use cotenant_transformer::{Forward, Packed, Scratch, Start};
@@ -62,17 +65,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let vectors: Vec<Vec<f32>> = (0..count as u64).map(|at| drawn(1 << 40 | at)).collect();
     println!("{count} queries, {documents} documents, {WIDTH} dimensions");
 
-    let words = |k| time(count, |at| collection.words(queries[at], k).postings_read);
+    let found = "a collection in memory answers";
+    let words = |k| time(count, |at| collection.words(queries[at], k).expect(found).postings_read);
     for k in [20, 50] {
         let (ns, postings) = words(k);
         println!("words, {k} best: {ns:.0} ns for {postings:.0} postings");
     }
+    let literal = |at: usize| Literal {
+        text: beginning_of(&collection, at * 37 % documents),
+        kind: LiteralKind::Phrase,
+    };
+    let read =
+        time(count, |at| collection.holding(&[literal(at)], 50).expect(found).texts_read as u64);
+    println!("a phrase of two words: {:.0} ns for {:.1} texts", read.0, read.1);
     let near = |k, probe| {
         let found = |at: usize| collection.near(&vectors[at], k, probe).expect("vectors fit");
-        time(count, |at| black_box(found(at)).cost.fine)
+        time(count, |at| black_box(found(at)).work.fine)
     };
-    let few = near(10, Probe::Codes { candidates: 20 });
-    let many = near(10, Probe::Codes { candidates: 1020 });
+    let few = near(10, Probe::Some { candidates: 20 });
+    let many = near(10, Probe::Some { candidates: 1020 });
     println!("codes, 20 compared again: {:.0} ns", few.0);
     println!("a code: at most {:.2} ns", few.0 / documents as f64);
     println!("a comparison in 8 bits, with keeping it: {:.1} ns", (many.0 - few.0) / 1000.0);
@@ -80,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("a comparison in f32: {:.1} ns", all.0 / documents as f64);
     let lists: Vec<Lists> = (0..count)
         .map(|at| Lists {
-            words: collection.words(queries[at], 50).hits,
+            words: collection.words(queries[at], 50).expect(found).hits,
             vectors: collection.near(&vectors[at], 50, Probe::All).expect("vectors fit").hits,
             ..Lists::default()
         })
@@ -90,6 +101,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         (lists[at].words.len() + lists[at].vectors.len()) as u64
     });
     println!("an entry that is fused: {:.0} ns", fused.0 / fused.1);
+
+    in_a_namespace(&vectors, documents)?;
 
     let folder = Store::open()?.pull(MODEL, &mut |_| {})?;
     let base = BaseModel::open(&folder, MODEL, PrecisionChoice::Auto)?;
@@ -104,5 +117,48 @@ fn main() -> Result<(), Box<dyn Error>> {
         tokens.len() as u64
     });
     println!("a query's vector: {:.0} ns for {:.0} tokens", encoded.0, encoded.1);
+    Ok(())
+}
+
+/// The first two words of a document.
+fn beginning_of(collection: &Collection, document: usize) -> String {
+    let text = collection.text(Slot(document as u32)).expect("it is in memory");
+    let text = text.unwrap_or_default();
+    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// What comparing costs in a namespace of the index, by the kind of its embedding.
+fn in_a_namespace(queries: &[Vec<f32>], documents: usize) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let index = Index::create(folder.path())?;
+    for kind in [KindName::ExactF32, KindName::ExactInt8, KindName::Codes, KindName::Hnsw] {
+        let (dimensions, metric, storage) = (WIDTH, Metric::Cosine, Storage::F32);
+        let (name, kind) = (format!("{kind:?}"), Some(kind));
+        let spec = EmbeddingSpec { name: name.clone(), dimensions, metric, storage, kind };
+        let namespace = index.create_namespace(&name, Some(&spec))?;
+        let document = |at: usize| Document {
+            id: at.to_string(),
+            vector: Some(drawn(at as u64)),
+            ..Document::default()
+        };
+        for from in (0..documents).step_by(1000) {
+            let some: Vec<Document> = (from..documents.min(from + 1000)).map(document).collect();
+            namespace.add(&some)?;
+        }
+        namespace.flush()?;
+        for (k, probe) in [
+            (30, Probe::Some { candidates: 100 }),
+            (50, Probe::Some { candidates: 300 }),
+            (50, Probe::All),
+        ] {
+            let mut work = Work::default();
+            let (ns, _) = time(queries.len(), |at| {
+                let view = namespace.view(None).expect("it is there");
+                work = view.near(&queries[at], k, probe).expect("vectors fit").work;
+                black_box(work.vectors())
+            });
+            println!("{name}, {k} by {probe:?}: {ns:.0} ns, the last one {work:?}");
+        }
+    }
     Ok(())
 }

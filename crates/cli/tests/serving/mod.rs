@@ -1,6 +1,7 @@
 //! Tests of `cotenant serve`, by what they look at.
 
 mod adapters;
+mod adaptive;
 mod clients;
 mod documents;
 mod errors;

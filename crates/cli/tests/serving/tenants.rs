@@ -77,6 +77,18 @@ fn a_tenant_sees_its_own_adapters_documents_and_figures() {
     }
     let search = json!({ "query": "badol", "tenant": "law" });
     assert_eq!(post(&server, BIO, "/v1/search", &search).status, 404);
+    let adaptive = json!({ "query": "badol", "tenant": "law", "mode": "adaptive" });
+    assert_eq!(post(&server, BIO, "/v1/search", &adaptive).status, 404);
+    assert_eq!(post(&server, LAW, "/v1/search", &adaptive).ok()["results"][0]["id"], "1");
+    let judged = json!({ "query": "badol", "relevant": { "1": 1 } });
+    let tune = json!({ "tenant": "law", "queries": vec![judged; 20] });
+    assert_eq!(post(&server, BIO, "/v1/tune", &tune).status, 404);
+    assert_eq!(post(&server, LAW, "/v1/tune", &tune).ok()["queries"], 20);
+    for path in ["/v1/tune", "/v1/tune?tenant=law"] {
+        assert_eq!(get(&server, BIO, path).status, 404, "{path}");
+        assert_eq!(server.send("DELETE", path, (None, Some(BIO))).status, 404, "{path}");
+        assert_eq!(get(&server, LAW, path).status, 200, "{path}");
+    }
     assert_eq!(post(&server, ADMIN, "/v1/search", &search).ok()["results"][0]["id"], "1");
     let drop = |token| server.send("DELETE", "/v1/documents?tenant=law", (None, Some(token)));
     assert_eq!(drop(BIO).status, 404);

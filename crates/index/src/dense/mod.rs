@@ -149,6 +149,17 @@ impl Dense {
         Ok(found)
     }
 
+    /// Finds the best slots by comparing each vector's original, whatever the kind. Fails where
+    /// [`Dense::search`] does, and where there are no originals.
+    pub fn search_originals(&self, args: &SearchArgs<'_>) -> Result<Found, DenseError> {
+        let query = self.prepare(args.query)?;
+        let args = SearchArgs { query: &query, ..*args };
+        match args.k {
+            0 => Ok(Found::default()),
+            _ => self.originals_of_all(self.map(), &args),
+        }
+    }
+
     /// Whether the slot has a vector.
     pub fn contains(&self, slot: Slot) -> bool {
         self.map().get(slot.0).is_some()

@@ -8,7 +8,7 @@
 
 mod learn;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{Hit, Slot};
 
@@ -98,6 +98,15 @@ impl Fusion {
         fused.truncate(k);
         fused
     }
+}
+
+/// The documents that a list names before all others; otherwise the order stays.
+pub fn put_first(fused: Vec<Fused>, first: &[Hit]) -> Vec<Fused> {
+    let first: HashSet<Slot> = first.iter().map(|hit| hit.slot).collect();
+    let is_first = |one: &Fused| first.contains(&one.hit.slot);
+    let (mut found, rest): (Vec<Fused>, Vec<Fused>) = fused.into_iter().partition(is_first);
+    found.extend(rest);
+    found
 }
 
 /// What a list gives its documents.
@@ -204,6 +213,17 @@ mod tests {
         check(rank, &[(&[(9, 1.0)], 2.0), (&[(4, 1.0)], 0.0)], &[(9, 2.0 / 61.0), (4, 0.0)]);
         check(rank, &[(&[], 1.0), (&[], 1.0)], &[]);
         check(rank, &[], &[]);
+    }
+
+    #[test]
+    fn what_is_put_first_keeps_its_order() {
+        let rank = Fusion::ReciprocalRank { k: 60.0 };
+        let list = hits(&[(1, 4.0), (2, 3.0), (3, 2.0), (4, 1.0)]);
+        let fused = rank.fuse(&[Ranked { hits: &list, weight: 1.0 }], 9);
+        let first = put_first(fused.clone(), &hits(&[(4, 9.0), (2, 1.0), (8, 1.0)]));
+        let slots: Vec<u32> = first.iter().map(|one| one.hit.slot.0).collect();
+        assert_eq!(slots, [2, 4, 1, 3]);
+        assert_eq!(put_first(fused.clone(), &[]), fused);
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub const NAMESPACES_MAX: usize = 100_000;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Most embeddings of a namespace at a time: the active one, and those that are being filled.
 pub const EMBEDDINGS_MAX: usize = 4;
+/// Longest text that is kept beside the documents, in bytes.
+pub const NOTE_BYTES_MAX: usize = 64 << 10;
+/// Most such texts of a namespace.
+pub const NOTES_MAX: usize = 16;
 /// Most documents that a search gives.
 pub const FOUND_MAX: usize = 10_000;
 

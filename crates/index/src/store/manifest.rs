@@ -54,6 +54,9 @@ pub(crate) struct NamespaceManifest {
     pub(crate) active: Option<u32>,
     /// Every embedding.
     pub(crate) embeddings: Vec<EmbeddingEntry>,
+    /// What others keep beside the documents, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) notes: BTreeMap<String, String>,
 }
 
 /// A segment.

@@ -11,6 +11,9 @@ pub struct Dataset {
     pub queries: Vec<Query>,
     /// What is learned from; shares no query with `dev` and `test`.
     pub train: Vec<Example>,
+    /// What was judged of the queries that are learned from, by position in `queries`: documents
+    /// and their gains. A pair that is not here has gain 1.
+    pub train_gains: Vec<Vec<(u32, u32)>>,
     /// Held out from training, for choosing (early stop, settings).
     pub dev: Judgements,
     /// Held out from training and from choosing, for reporting.

@@ -29,7 +29,7 @@ pub(super) struct Draft {
     pub documents: Vec<Document>,
     pub queries: Vec<Query>,
     pub train: Vec<Example>,
-    /// The training documents and gains of each query, for when it is held out.
+    /// The training documents and gains of each query.
     pub gains: Vec<Vec<(u32, u32)>>,
     /// What a query is held out by; queries with one key are held out together.
     pub keys: Vec<String>,
@@ -69,8 +69,16 @@ impl Draft {
         if test.is_empty() {
             warnings.push(Warning::NoTest);
         }
-        let Self { name, documents, queries, train, .. } = self;
-        Dataset { name, documents, queries, train, dev, test, leaves_out_own_id: false }
+        let trained: HashSet<u32> = self.train.iter().map(Example::query).collect();
+        let Self { name, documents, queries, train, gains: mut train_gains, .. } = self;
+        // What is held out is nobody's to choose by.
+        for (query, gains) in (0..).zip(&mut train_gains) {
+            if !trained.contains(&query) {
+                gains.clear();
+            }
+        }
+        let leaves_out_own_id = false;
+        Dataset { name, documents, queries, train, train_gains, dev, test, leaves_out_own_id }
     }
 
     /// Moves whole keys of training queries into a new split, in the order of their hashes.

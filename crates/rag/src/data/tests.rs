@@ -63,6 +63,7 @@ fn a_beir_folder_is_read() {
     assert_eq!(set.test.queries[0].gains, [(0, 1), (1, 3)]);
     assert_eq!((set.texts(), set.query_text(1), set.document_text(1)), (4, 1, 3));
     assert_eq!(set.train_positives(), [vec![0], vec![]]);
+    assert_eq!(set.train_gains, [vec![(0, 2)], vec![]]);
     assert_eq!(loaded.warnings, [Warning::DevHeldOut { queries: 0 }]);
 }
 

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use cotenant_index::dense::DenseError;
 use cotenant_train::{CheckpointError, LimitsError, SettingsError, TextError};
 use cotenant_transformer::{ModelError, SpecError, UnsupportedPrecision};
 use thiserror::Error;
 
 use crate::data::DataError;
 use crate::models::StoreError;
+use crate::retrieval::pipeline::RetrievalError;
 use crate::workspace::WorkspaceError;
 
 /// Why a run cannot go on.
@@ -92,7 +92,7 @@ pub enum JobError {
         /// Whose.
         tenant: String,
         /// Why.
-        source: DenseError,
+        source: RetrievalError,
     },
     /// The limits cannot be kept.
     #[error("set up the trainer")]
@@ -293,7 +293,7 @@ mod tests {
             JobError::Spec { tenant: tenant(), source: SpecError::NoTargets },
             JobError::Settings { tenant: tenant(), source: SettingsError::NoExamples },
             JobError::Text { tenant: tenant(), source: TextError { reason: text() } },
-            JobError::Search { tenant: tenant(), source: DenseError::NotFinite { at: 0 } },
+            JobError::Search { tenant: tenant(), source: RetrievalError::Stopped },
             JobError::Limits(LimitsError::Zero { key: "threads" }),
             JobError::Memory { limit_mib: 1, needed_mib: 2, largest, advice: "lower it" },
             JobError::Resume { source: damaged() },

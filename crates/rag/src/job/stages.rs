@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cotenant_eval::{Evaluation, Judged, Metric};
-use cotenant_index::dense::DenseError;
 use cotenant_index::{Hit, Slot};
 use cotenant_train::Texts;
 use cotenant_transformer::Adapter;
@@ -18,7 +17,7 @@ use super::workshop::{NEVER, Workshop, all_documents};
 use crate::data::{Dataset, Example, Judged as JudgedQuery};
 use crate::retrieval::pipeline::{
     Asked, Calibration, Collection, DEV_QUERIES_MAX, DevQuery, Effort, Mix, Pipeline, Prices,
-    Probe, Reached, Retrievers, Tuned, Work, spread,
+    Probe, Reached, RetrievalError, Retrievers, Tuned, Work, spread,
 };
 use crate::retrieval::{Quality, Vectors};
 use crate::tracking::Measured;
@@ -154,15 +153,16 @@ pub fn measure_stages(
     let test_vectors = embed.run(&*texts, &rows_of(&test))?;
     let documents = embed.run(&*texts, &all_documents(&dataset))?;
     workshop.finish(&name, embed.stage());
-    let failed = |source: DenseError| JobError::Search { tenant: name.clone(), source };
+    let failed = |source: RetrievalError| JobError::Search { tenant: name.clone(), source };
     let prices = Prices::for_dimensions(documents.width);
     let search_texts = dataset.documents.iter().map(|document| document.search_text()).collect();
-    let collection = Collection::new(search_texts, documents).map_err(failed)?;
+    let collection =
+        Collection::new(search_texts, documents).map_err(|error| failed(error.into()))?;
     let set = Set { dataset: &dataset, collection: &collection };
     let dev: Vec<DevQuery<'_>> =
         dev.iter().enumerate().map(|(at, one)| set.query(one, dev_vectors.row(at))).collect();
     let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker: None };
-    let tuned = calibration.run().map_err(failed)?;
+    let tuned = calibration.run().map_err(failed)?.tuned;
     let test: Vec<DevQuery<'_>> =
         test.iter().enumerate().map(|(at, one)| set.query(one, test_vectors.row(at))).collect();
     let stages = set.stages(&tuned, &test, question.floor).map_err(failed)?;
@@ -178,13 +178,16 @@ pub fn measure_stages(
     })
 }
 
-/// Queries of the dev and train splits, by their place in the data; a pair is worth 1.
+/// Queries of the dev and train splits, by their place in the data, with their grades.
 fn dev_queries(dataset: &Dataset) -> Vec<JudgedQuery> {
     let mut gains: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
     for example in &dataset.train {
         match example {
             Example::Pair { query, positive, .. } => {
-                gains.entry(*query).or_default().insert(*positive, 1);
+                let graded = dataset.train_gains.get(*query as usize);
+                let graded = graded.and_then(|of| of.iter().find(|gain| gain.0 == *positive));
+                let gain = graded.map_or(1, |gain| gain.1);
+                gains.entry(*query).or_default().insert(*positive, gain);
             }
             // A score of a pair says nothing about other documents.
             Example::Scored { .. } => {}
@@ -252,8 +255,8 @@ impl Set<'_> {
         tuned: &Tuned,
         test: &[DevQuery<'_>],
         floor: f64,
-    ) -> Result<Vec<StageQuality>, DenseError> {
-        let codes = |candidates| Way::Vectors(Probe::Codes { candidates });
+    ) -> Result<Vec<StageQuality>, RetrievalError> {
+        let codes = |candidates| Way::Vectors(Probe::Some { candidates });
         let to = |stage| Way::Both(Effort::To(stage));
         let needed = |load| Way::Both(tuned.effort(load, floor));
         let ways = [
@@ -304,7 +307,7 @@ impl Set<'_> {
         name: &'static str,
         way: Way,
         (tuned, test): (&Tuned, &[DevQuery<'_>]),
-    ) -> Result<Tried, DenseError> {
+    ) -> Result<Tried, RetrievalError> {
         let (mut work, mut ended, mut judged) = (Work::default(), [0; 4], Vec::new());
         for query in test {
             let (hits, more, reached) = self.retrieve(way, query, tuned)?;
@@ -328,37 +331,29 @@ impl Set<'_> {
         way: Way,
         query: &DevQuery<'_>,
         tuned: &Tuned,
-    ) -> Result<(Vec<Hit>, Work, Reached), DenseError> {
+    ) -> Result<(Vec<Hit>, Work, Reached), RetrievalError> {
         let k = DEPTH + usize::from(query.without.is_some());
         let (mut hits, work, reached) = match way {
             Way::Words => {
-                let found = self.collection.words(&query.text, k);
+                let found = self.collection.words(&query.text, k)?;
                 let work =
                     Work { word_searches: 1, postings: found.postings_read, ..Work::default() };
                 (found.hits, work, Reached::Words)
             }
             Way::Vectors(probe) => {
                 let found = self.collection.near(query.vector, k, probe)?;
-                let cost = found.cost;
-                let work = Work {
-                    encoded: 1,
-                    codes: cost.coarse,
-                    fine: cost.fine,
-                    full: cost.full,
-                    ..Work::default()
-                };
+                let work = Work { encoded: 1, ..found.work };
                 let reached = match probe {
-                    Probe::Codes { .. } => Reached::Shallow,
+                    Probe::Some { .. } => Reached::Shallow,
                     Probe::All => Reached::All,
                 };
                 (found.hits, work, reached)
             }
             Way::Both(effort) => {
                 let vector = || Some(query.vector.to_vec());
-                let without = query.without;
-                let asked = Asked { text: &query.text, vector: &vector, count: DEPTH, without };
+                let asked = Asked { text: &query.text, count: DEPTH, without: query.without };
                 let pipeline = Pipeline { retrievers: self.collection, tuned, reranker: None };
-                let found = pipeline.answer(&asked, effort)?;
+                let found = pipeline.answer(&asked, effort, &vector)?;
                 (found.hits, found.work, found.reached)
             }
         };

@@ -9,13 +9,18 @@ use cotenant_index::{
     Answer, Document, EmbeddingSpec, Index, IndexError, Namespace, Query, Receipt, Storage,
 };
 
+use tokio::sync::Semaphore;
+
 use super::adapters::Loaded;
 use super::model::Model;
+use super::tuning::Memo;
 
 /// The index of a server.
 pub(super) struct Documents {
     index: Index,
     spaces: Mutex<BTreeMap<String, Arc<Space>>>,
+    /// Who learns about searching: one at a time, since it takes a processor for seconds.
+    pub(super) learning: Semaphore,
 }
 
 /// A tenant's documents. A vector is named only by the embedding that is active when it is written
@@ -23,6 +28,8 @@ pub(super) struct Documents {
 pub(super) struct Space {
     pub(super) namespace: Arc<Namespace>,
     switch: RwLock<()>,
+    /// What was learnt about searching it.
+    pub(super) memo: Memo,
 }
 
 /// What makes the vectors of an embedding, as its name says it: `MODEL@HASH`.
@@ -83,7 +90,7 @@ impl Documents {
             Err(IndexError::NoIndex { .. }) => Index::create(folder)?,
             opened => opened?,
         };
-        Ok(Self { index, spaces: Mutex::default() })
+        Ok(Self { index, spaces: Mutex::default(), learning: Semaphore::new(1) })
     }
 
     /// A tenant's documents, if it has any.
@@ -94,7 +101,7 @@ impl Documents {
         if let Some(space) = space {
             return Ok(space.clone());
         }
-        let space = Arc::new(Space { namespace, switch: RwLock::default() });
+        let space = Arc::new(Space { namespace, switch: RwLock::default(), memo: Memo::default() });
         spaces.insert(tenant.to_owned(), space.clone());
         Ok(space)
     }

@@ -25,6 +25,8 @@ const CROWDED_BATCH: Duration = Duration::from_millis(3);
 /// Tokens of such a batch at least: with fewer, reading the model's weights costs more than using
 /// them.
 const CROWDED_TOKENS_MIN: u64 = 32;
+/// Seconds that the texts which wait need, from which on an engine counts as fully loaded.
+const LOADED_WAIT_S: f64 = 0.25;
 /// Longest time after which to try again, in seconds.
 const RETRY_S_MAX: u64 = 60;
 
@@ -159,6 +161,13 @@ impl Engine {
         self.shared.lock().queue.tokens()
     }
 
+    /// How loaded it is, from 0 to 1: the seconds that the texts which wait need at the speed of the
+    /// last batches, as a part of a quarter of a second.
+    pub(super) fn load(&self) -> f64 {
+        let state = self.shared.lock();
+        load(state.queue.tokens(), state.speed * self.shared.limits.threads as f64)
+    }
+
     /// Whether so many tokens would be taken in, before anything is spent on them.
     pub(super) fn check(&self, tenant: &str, tokens: u64) -> Result<(), Refused> {
         let state = self.shared.lock();
@@ -219,6 +228,15 @@ impl Engine {
                 Refused::Busy { retry_s: seconds.clamp(1, RETRY_S_MAX) }
             }
         }
+    }
+}
+
+/// The load of so many tokens that wait, at a speed in tokens a second; 0 is an unknown one.
+fn load(waiting: u64, speed: f64) -> f64 {
+    match waiting {
+        0 => 0.0,
+        _ if speed <= 0.0 => 1.0,
+        _ => (waiting as f64 / speed / LOADED_WAIT_S).min(1.0),
     }
 }
 
@@ -341,6 +359,25 @@ impl Request {
         if let Some(reply) = self.progress().reply.take() {
             // Who went away wants no answer.
             let _ = reply.send(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_is_the_time_that_waiting_texts_need() {
+        for (waiting, speed, expected) in [
+            (0, 0.0, 0.0),
+            (0, 1000.0, 0.0),
+            (1, 0.0, 1.0),
+            (125, 1000.0, 0.5),
+            (250, 1000.0, 1.0),
+            (1 << 19, 1000.0, 1.0),
+        ] {
+            assert_eq!(load(waiting, speed), expected, "{waiting} at {speed}");
         }
     }
 }

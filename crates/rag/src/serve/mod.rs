@@ -23,6 +23,7 @@ mod http;
 mod meters;
 mod model;
 mod sources;
+mod tuning;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;

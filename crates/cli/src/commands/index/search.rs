@@ -70,6 +70,8 @@ fn object(found: &Found) -> Value {
         "score": found.score,
         "dense": standing(found.dense),
         "text": standing(found.text),
+        "phrases": standing(found.phrases),
+        "codes": standing(found.codes),
         "content": found.document.text,
         "metadata": found.document.metadata,
     })
@@ -85,6 +87,12 @@ fn text((found, rank): (&Found, usize)) -> String {
         Some(Standing { rank, score }) => format!(", {name} {rank}. with {score:.3}"),
         None => String::new(),
     };
-    let (dense, text) = (standing("vectors", found.dense), standing("words", found.text));
-    format!("{rank}. {} ({:.3}{dense}{text})\n   {snippet}", found.document.id, found.score)
+    let lists = [
+        standing("vectors", found.dense),
+        standing("words", found.text),
+        standing("quoted phrases", found.phrases),
+        standing("codes", found.codes),
+    ];
+    let (id, score, lists) = (&found.document.id, found.score, lists.concat());
+    format!("{rank}. {id} ({score:.3}{lists})\n   {snippet}")
 }

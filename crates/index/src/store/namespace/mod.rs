@@ -18,11 +18,14 @@
 
 mod flush;
 mod merge;
+mod notes;
 mod open;
+mod passing;
 mod search;
 mod state;
 mod switch;
 mod verify;
+mod view;
 mod write;
 
 use std::fmt;
@@ -35,6 +38,7 @@ use serde_json::json;
 pub use search::{Answer, Found, Query, Weights};
 pub use switch::Coverage;
 pub use verify::Verified;
+pub use view::View;
 pub use write::Receipt;
 
 use super::document::Document;

@@ -1,5 +1,6 @@
 //! Making and opening a namespace.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -49,6 +50,7 @@ impl Namespace {
             segments: Vec::new(),
             active: embedding.map(|_| 0),
             embeddings,
+            notes: BTreeMap::new(),
         };
         manifest::swap(folder, &manifest).map_err(|failed| failed.error)
     }
@@ -102,6 +104,8 @@ impl State {
             embeddings.push(embedding);
             remade.extend(damaged);
         }
+        let notes = manifest.notes.iter();
+        let notes = notes.map(|(name, text)| (name.clone(), Arc::from(text.as_str())));
         Ok(Self {
             log: folder.at(&log_name(manifest.log)),
             next_slot: manifest.next_slot,
@@ -112,6 +116,8 @@ impl State {
             memory_bytes: 0,
             embeddings,
             active: manifest.active,
+            notes: notes.collect(),
+            revision: 0,
             columns: OnceLock::new(),
             remade,
         })

@@ -1,21 +1,19 @@
 //! Finding documents.
 
-use std::cell::RefCell;
-use std::sync::OnceLock;
-
-use roaring::RoaringBitmap;
-
 use super::Namespace;
-use super::state::State;
-use crate::dense::{Allowed, SearchArgs, SearchCost};
-use crate::filter::{Filter, Plan, PlanOptions};
-use crate::fusion::{Fusion, Ranked, Standing};
-use crate::hit::{Hit, Slot};
-use crate::store::document::{self, Document};
-use crate::store::embedding::Vectors;
-use crate::store::error::{DamagedFile, IndexError, check_limit};
+use super::view::View;
+use crate::dense::SearchCost;
+use crate::filter::Filter;
+use crate::fusion::{Fused, Fusion, Ranked, Standing, put_first};
+use crate::hit::Hit;
+use crate::store::document::Document;
+use crate::store::error::{IndexError, check_limit};
 use crate::store::limits::FOUND_MAX;
-use crate::text::{Bm25Options, TextPart, TextSearch};
+use crate::text::{Literal, LiteralKind};
+
+/// How much a list of documents that hold a quoted phrase counts at least: they come first in any
+/// case, and this orders them.
+const PHRASES_WEIGHT_MIN: f32 = 0.2;
 
 /// What is searched for, by a vector, by words, or by both.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +45,8 @@ pub struct Weights {
     pub dense: f32,
     /// The search by words.
     pub text: f32,
+    /// Documents in which codes of the query, such as part numbers, stand letter by letter.
+    pub codes: f32,
 }
 
 /// What was found, and what that took.
@@ -58,6 +58,8 @@ pub struct Answer {
     pub dense_cost: SearchCost,
     /// Entries of word lists that were read.
     pub postings_read: u64,
+    /// Texts that were read to see whether something stands there word for word.
+    pub texts_read: u64,
 }
 
 /// A document that was found.
@@ -71,6 +73,17 @@ pub struct Found {
     pub dense: Option<Standing>,
     /// Where the search by words has it.
     pub text: Option<Standing>,
+    /// Where it stands among those that hold a quoted phrase.
+    pub phrases: Option<Standing>,
+    /// Where it stands among those that hold a code.
+    pub codes: Option<Standing>,
+}
+
+impl Default for Weights {
+    /// Vectors and words alike, and codes a fifth of either.
+    fn default() -> Self {
+        Self { dense: 1.0, text: 1.0, codes: 0.2 }
+    }
 }
 
 impl Default for Query<'_> {
@@ -84,158 +97,108 @@ impl Default for Query<'_> {
             depth: 100,
             effort: None,
             fusion: Fusion::ReciprocalRank { k: 60.0 },
-            weights: Weights { dense: 1.0, text: 1.0 },
+            weights: Weights::default(),
         }
     }
 }
 
 impl Namespace {
     /// The documents that fit best, best first. Without a vector and words nothing is found.
+    ///
+    /// By a vector and words together, documents that hold a phrase which the words quote come
+    /// before all others, and those that hold a code (see [`Literal`]) are a list of their own.
     pub fn search(&self, query: &Query<'_>) -> Result<Answer, IndexError> {
         for value in [query.count, query.depth] {
             check_limit(|| "the search".to_owned(), (value, FOUND_MAX), "documents")?;
         }
-        let state = self.read()?;
-        let passing = Passing::new(&state, query.filter)?;
+        let view = self.view(query.filter)?;
         let mut answer = Answer::default();
         let is_hybrid = query.vector.is_some() && query.text.is_some();
         let depth = if is_hybrid { query.depth.max(query.count) } else { query.count };
-        let dense = state.search_vectors(query, depth, &passing, &mut answer)?;
-        let text = state.search_words(query, depth, &passing, &mut answer);
-        passing.finish()?;
-        let fused = match is_hybrid {
-            true => query.fuse(&dense, &text),
-            false => alone(if query.vector.is_some() { &dense } else { &text }),
-        };
-        for (hit, standing) in fused {
-            let Some(document) = state.document(hit.slot)? else { continue };
-            let [dense, text] = match (is_hybrid, query.vector) {
-                (true, _) => standing,
-                (false, Some(_)) => [standing[0], None],
-                (false, None) => [None, standing[0]],
+        let mut lists = Lists::default();
+        if let Some(vector) = query.vector {
+            let found = view.nearest(vector, depth, query.effort)?;
+            (answer.dense_cost, lists.dense) = (found.cost, found.hits);
+        }
+        if let Some(words) = query.text {
+            let found = view.words(words, depth)?;
+            (answer.postings_read, lists.text) = (found.postings_read, found.hits);
+        }
+        if let (true, Some(words)) = (is_hybrid, query.text) {
+            answer.texts_read = lists.find_literals(&view, words, depth)?;
+        }
+        for fused in lists.fuse(query, is_hybrid) {
+            let Some(document) = view.document(fused.hit.slot)? else { continue };
+            let [dense, text, phrases, codes] = standings(&fused);
+            let score = match is_hybrid {
+                true => fused.hit.score,
+                false => dense.or(text).map_or(0.0, |standing| standing.score),
             };
-            answer.found.push(Found { document, score: hit.score, dense, text });
+            answer.found.push(Found { document, score, dense, text, phrases, codes });
         }
         Ok(answer)
     }
 }
 
-impl Query<'_> {
-    fn fuse(&self, dense: &[Hit], text: &[Hit]) -> Vec<(Hit, [Option<Standing>; 2])> {
+/// What each retriever found, best first.
+#[derive(Default)]
+struct Lists {
+    dense: Vec<Hit>,
+    text: Vec<Hit>,
+    phrases: Vec<Hit>,
+    codes: Vec<Hit>,
+}
+
+impl Lists {
+    /// Looks for what the words want word for word, and says how many texts that read.
+    fn find_literals(
+        &mut self,
+        view: &View<'_>,
+        words: &str,
+        depth: usize,
+    ) -> Result<u64, IndexError> {
+        let (phrases, codes): (Vec<Literal>, Vec<Literal>) = Literal::all_of(words)
+            .into_iter()
+            .partition(|literal| literal.kind == LiteralKind::Phrase);
+        let mut texts_read = 0;
+        for (literals, list) in [(phrases, &mut self.phrases), (codes, &mut self.codes)] {
+            if !literals.is_empty() {
+                let found = view.holding(&literals, depth)?;
+                texts_read += found.texts_read as u64;
+                *list = found.hits;
+            }
+        }
+        Ok(texts_read)
+    }
+
+    /// The best of all, with where each stands in each list. A lone retriever keeps its order,
+    /// whatever the fusion.
+    fn fuse(&self, query: &Query<'_>, is_hybrid: bool) -> Vec<Fused> {
+        let Weights { dense, text, codes } = query.weights;
+        let ranked = |hits, weight| Ranked { hits, weight };
+        if !is_hybrid {
+            let lists = [ranked(&self.dense, 1.0), ranked(&self.text, 1.0)];
+            return Fusion::ReciprocalRank { k: 0.0 }.fuse(&lists, query.count);
+        }
+        // A list that counts nothing must not bring its documents in.
+        let codes_counting: &[Hit] = if codes > 0.0 { &self.codes } else { &[] };
         let lists = [
-            Ranked { hits: dense, weight: self.weights.dense },
-            Ranked { hits: text, weight: self.weights.text },
+            ranked(&self.dense, dense),
+            ranked(&self.text, text),
+            ranked(&self.phrases, codes.max(PHRASES_WEIGHT_MIN)),
+            ranked(codes_counting, codes),
         ];
-        let fused = self.fusion.fuse(&lists, self.count).into_iter();
-        fused.map(|one| (one.hit, [one.standings[0], one.standings[1]])).collect()
+        let mut fused = put_first(query.fusion.fuse(&lists, usize::MAX), &self.phrases);
+        fused.truncate(query.count);
+        fused
     }
 }
 
-/// The answer of a lone retriever, with its own scores.
-fn alone(hits: &[Hit]) -> Vec<(Hit, [Option<Standing>; 2])> {
-    let standing = |rank, score| [Some(Standing { rank, score }), None];
-    (1..).zip(hits).map(|(rank, hit)| (*hit, standing(rank, hit.score))).collect()
-}
-
-/// Which documents may be found.
-struct Passing<'a> {
-    state: &'a State,
-    /// All that pass, where they are known.
-    slots: Option<RoaringBitmap>,
-    /// What is asked for each document otherwise.
-    filter: Option<&'a Filter>,
-    /// What was wrong with a document that was asked for.
-    damaged: RefCell<Option<DamagedFile>>,
-}
-
-impl<'a> Passing<'a> {
-    fn new(state: &'a State, filter: Option<&'a Filter>) -> Result<Self, DamagedFile> {
-        let all = Self { state, slots: None, filter: None, damaged: RefCell::default() };
-        let Some(filter) = filter else { return Ok(all) };
-        Ok(match state.columns()?.plan(filter, PlanOptions::default()) {
-            Plan::All => all,
-            Plan::Few(slots) | Plan::Many(slots) => Self { slots: Some(slots), ..all },
-            Plan::Check(slots) => {
-                let asked = Self { filter: Some(filter), ..all };
-                let passing = slots.iter().filter(|&slot| asked.allows(Slot(slot))).collect();
-                Self { slots: Some(passing), filter: None, ..asked }
-            }
-            Plan::Ask { .. } => Self { filter: Some(filter), ..all },
-        })
+/// Where a document stands in each list; a lone retriever's has two.
+fn standings(fused: &Fused) -> [Option<Standing>; 4] {
+    let mut standings = [None; 4];
+    for (standing, found) in standings.iter_mut().zip(&fused.standings) {
+        *standing = *found;
     }
-
-    fn allows(&self, slot: Slot) -> bool {
-        if let Some(slots) = &self.slots {
-            return slots.contains(slot.0);
-        }
-        let Some(filter) = self.filter else { return self.state.live.contains(slot) };
-        match self.state.metadata(slot) {
-            Ok(metadata) => metadata.is_some_and(|metadata| filter.matches(&metadata)),
-            Err(damaged) => {
-                self.damaged.replace(Some(damaged));
-                false
-            }
-        }
-    }
-
-    /// About how many there are.
-    fn about(&self) -> Option<usize> {
-        match (&self.slots, self.filter) {
-            (Some(slots), _) => Some(slots.len() as usize),
-            (None, Some(_)) => None,
-            (None, None) => Some(self.state.live.len() as usize),
-        }
-    }
-
-    /// Whether all documents could be looked at.
-    fn finish(&self) -> Result<(), DamagedFile> {
-        self.damaged.take().map_or(Ok(()), Err)
-    }
-}
-
-impl State {
-    fn search_vectors(
-        &self,
-        query: &Query<'_>,
-        depth: usize,
-        passing: &Passing<'_>,
-        answer: &mut Answer,
-    ) -> Result<Vec<Hit>, IndexError> {
-        let Some(values) = query.vector else { return Ok(Vec::new()) };
-        let embedding = self.active().ok_or_else(|| {
-            IndexError::invalid("a search by a vector", "needs a namespace with an embedding")
-        })?;
-        let values = document::vector(&"the query", values, &embedding.spec)?;
-        let vectors = Vectors { embedding, damaged: OnceLock::new() };
-        let found = embedding.dense().search(&SearchArgs {
-            query: &values,
-            k: depth,
-            effort: query.effort,
-            allowed: Some(Allowed { test: &|slot| passing.allows(slot), about: passing.about() }),
-            originals: Some(&vectors),
-        });
-        if let Some(damaged) = vectors.damaged.into_inner() {
-            return Err(damaged.into());
-        }
-        let found = found.map_err(|error| IndexError::invalid("the search", error.to_string()))?;
-        answer.dense_cost = found.cost;
-        Ok(found.hits)
-    }
-
-    fn search_words(
-        &self,
-        query: &Query<'_>,
-        depth: usize,
-        passing: &Passing<'_>,
-        answer: &mut Answer,
-    ) -> Vec<Hit> {
-        let Some(words) = query.text else { return Vec::new() };
-        let segments = self.segments.iter().map(|segment| TextPart::Segment(&segment.text));
-        let parts: Vec<TextPart<'_>> = segments.chain([TextPart::Buffer(&self.text)]).collect();
-        let allowed = |slot: Slot| passing.allows(slot);
-        let options = Bm25Options::default();
-        let found = TextSearch { parts: &parts, options, allowed: &allowed }.best(words, depth);
-        answer.postings_read = found.postings_read;
-        found.hits
-    }
+    standings
 }

@@ -1,7 +1,7 @@
 //! What a namespace holds at a moment: what searches look at, and what a write changes as a whole.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -47,6 +47,10 @@ pub(crate) struct State {
     pub(crate) embeddings: Vec<Embedding>,
     /// The number of the embedding that searches use.
     pub(crate) active: Option<u32>,
+    /// What others keep beside the documents, by name.
+    pub(crate) notes: BTreeMap<String, Arc<str>>,
+    /// Number of records that were applied since it was opened.
+    pub(crate) revision: u64,
     /// Metadata by field and value, once a search has asked for it.
     pub(crate) columns: OnceLock<Columns>,
     /// Files that were damaged, and whose content was made again from others.
@@ -192,6 +196,7 @@ impl State {
 
     /// Makes a record that was checked true.
     pub(crate) fn apply(&mut self, record: Record, gone: &Gone) {
+        self.revision += 1;
         for slot in record.dead {
             self.kill(slot, gone);
         }

@@ -17,6 +17,8 @@ use crate::text::{Bm25Options, TextBuffer, TextPart, TextSearch};
 
 /// Values of a vector.
 const DIMENSIONS: usize = 3;
+/// The name of the one note.
+const NOTE: &str = "note";
 /// Ids come from few, so that they meet.
 const IDS: u8 = 12;
 
@@ -33,6 +35,7 @@ pub(super) enum Step {
     PutMissing(u8),
     Switch(u8),
     DropEmbedding(u8),
+    Note(Option<u8>),
     Flush,
     Compact,
 }
@@ -51,6 +54,7 @@ pub(super) struct ModelNamespace {
     documents: BTreeMap<String, ModelDocument>,
     embeddings: Vec<String>,
     active: Option<String>,
+    note: Option<u8>,
 }
 
 /// Steps on one of three namespaces.
@@ -69,6 +73,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<(u8, Step)>> {
         2 => embedding().prop_map(Step::PutMissing),
         2 => embedding().prop_map(Step::Switch),
         1 => embedding().prop_map(Step::DropEmbedding),
+        2 => prop::option::weighted(0.8, any::<u8>()).prop_map(Step::Note),
         4 => Just(Step::Flush),
         2 => Just(Step::Compact),
     ];
@@ -127,6 +132,7 @@ impl ModelNamespace {
             documents: BTreeMap::new(),
             embeddings: first.iter().cloned().collect(),
             active: first,
+            note: None,
         }
     }
 
@@ -226,6 +232,7 @@ pub(super) fn after(
                 document.vectors.remove(&name);
             });
         }
+        Step::Note(note) => model.note = *note,
         Step::Flush | Step::Compact => {}
     }
     Some(Some(model))
@@ -311,6 +318,10 @@ pub(super) fn perform(
         }
         Step::Switch(embedding) => namespace.switch_embedding(&spec(*embedding).name),
         Step::DropEmbedding(embedding) => namespace.drop_embedding(&spec(*embedding).name),
+        Step::Note(note) => {
+            let text = note.map(|note| note.to_string());
+            namespace.keep_note(NOTE, text.as_deref())
+        }
         Step::Flush => namespace.flush(),
         Step::Compact => namespace.compact(),
     }
@@ -349,6 +360,7 @@ fn read(namespace: &Namespace) -> ModelNamespace {
             documents,
             embeddings: state.embeddings.iter().map(|one| one.spec.name.clone()).collect(),
             active: state.active().map(|embedding| embedding.spec.name.clone()),
+            note: state.notes.get(NOTE).map(|text| text.parse().unwrap()),
         }
     });
     check_words(namespace, &model);

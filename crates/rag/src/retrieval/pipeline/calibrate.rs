@@ -9,14 +9,15 @@
 use std::borrow::Cow;
 
 use cotenant_eval::{Judged, Metric};
-use cotenant_index::dense::DenseError;
 use cotenant_index::{Hit, Slot};
+use serde::{Deserialize, Serialize};
 
-use super::cost::{Prices, Work};
+use super::cost::Prices;
+use super::error::RetrievalError;
 use super::forecast::Forecast;
 use super::hints::after_both;
 use super::mix::{Lists, Mix};
-use super::search::{Asked, Reached, Reranker, Search};
+use super::search::{Asked, Reached, Reranker, Search, SoFar};
 use super::source::Retrievers;
 use super::tuned::{ALWAYS, NEVER, Parts, Rule, Tuned, rounded};
 
@@ -49,6 +50,29 @@ pub struct DevQuery<'a> {
     pub without: Option<Slot>,
 }
 
+/// What was learnt, and what the queries that it was learnt from say of each stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learnt {
+    /// What is to be kept.
+    pub tuned: Tuned,
+    /// Words alone, few candidates, many candidates, full depth; empty without queries.
+    pub stages: Vec<StageBuys>,
+}
+
+/// What going to a stage buys, whatever the query.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageBuys {
+    /// The stage.
+    pub stage: Reached,
+    /// Mean nDCG@10 of the judged queries, with the mix that was learnt on them.
+    pub ndcg10: f64,
+    /// What the index spends on a query, in priced microseconds.
+    pub search_us: f64,
+    /// With the model that embeds the query.
+    pub total_us: f64,
+}
+
 /// What is calibrated.
 #[derive(Clone, Copy)]
 pub struct Calibration<'a> {
@@ -66,13 +90,12 @@ pub struct Calibration<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Stop {
     ndcg: f64,
+    search_us: f64,
     cost_us: f64,
 }
 
 /// A query after each stage.
 struct Trace {
-    after_words: Vec<f64>,
-    after_shallow: Vec<f64>,
     words: Stop,
     shallow: Stop,
     /// Many candidates after few.
@@ -80,6 +103,18 @@ struct Trace {
     /// Many candidates straight after words.
     direct: Stop,
     all: Stop,
+}
+
+/// What each stage found for a query.
+struct Looked<'a> {
+    query: &'a DevQuery<'a>,
+    after_words: Vec<f64>,
+    after_shallow: Vec<f64>,
+    words: SoFar,
+    shallow: SoFar,
+    deep: SoFar,
+    direct: SoFar,
+    all: SoFar,
 }
 
 /// nDCG@10 of an answer.
@@ -99,93 +134,125 @@ impl Calibration<'_> {
     /// Learns weights and rules. Without dev queries the result is full depth with equal weights.
     ///
     /// # Errors
-    /// If a query's vector does not fit the documents' or is not finite.
-    pub fn run(&self) -> Result<Tuned, DenseError> {
-        let mix = self.mix()?;
+    /// If what is retrieved from cannot answer, as where a query's vector does not fit.
+    pub fn run(&self) -> Result<Learnt, RetrievalError> {
         let dev = spread(self.dev, DEV_QUERIES_MAX);
+        if dev.is_empty() {
+            return Ok(Learnt { tuned: Tuned::untaught(self.prices), stages: Vec::new() });
+        }
+        let looked: Vec<Looked<'_>> =
+            dev.into_iter().map(|query| self.look(query)).collect::<Result<_, _>>()?;
+        let mix = learn_mix(&looked);
         let traces: Vec<Trace> =
-            dev.iter().map(|query| self.trace(query, &mix)).collect::<Result<_, _>>()?;
+            looked.iter().map(|one| self.trace(one, &mix)).collect::<Result<_, _>>()?;
         let losses = |stop: fn(&Trace) -> Stop| -> Vec<f64> {
             traces.iter().map(|trace| trace.all.ndcg - stop(trace).ndcg).collect()
         };
-        let hints = |of: fn(&Trace) -> &Vec<f64>| -> Vec<Vec<f64>> {
-            traces.iter().map(|trace| of(trace).clone()).collect()
-        };
         let (words, shallow) = (losses(|t| t.words), losses(|t| t.shallow));
-        let words_hints = hints(|trace| &trace.after_words);
-        let shallow_hints = hints(|trace| &trace.after_shallow);
+        let words_hints: Vec<Vec<f64>> = looked.iter().map(|one| one.after_words.clone()).collect();
+        let shallow_hints: Vec<Vec<f64>> =
+            looked.iter().map(|one| one.after_shallow.clone()).collect();
         let foretold = Foretold {
             words: Forecast::of_each_from_others(&words_hints, &words),
             shallow: Forecast::of_each_from_others(&shallow_hints, &shallow),
         };
-        let fit = |hints: &[Vec<f64>], losses: &[f64], width: usize| {
+        let fit = |hints: &[Vec<f64>], losses: &[f64]| {
             let rows: Vec<&[f64]> = hints.iter().map(Vec::as_slice).collect();
-            let nothing = vec![0.0; width];
-            match rows.is_empty() {
-                true => Forecast::fit(&[&nothing], &[0.0]),
-                false => Forecast::fit(&rows, losses),
-            }
+            Forecast::fit(&rows, losses)
         };
-        let count = traces.len().max(1) as f64;
-        let mean = |of: fn(&Trace) -> f64| traces.iter().map(of).sum::<f64>() / count;
-        Ok(Tuned::new(Parts {
+        let stages = stages(&traces);
+        let full = stages.last().expect("full depth is the last stage");
+        let tuned = Tuned::new(Parts {
             queries: traces.len(),
             mix,
             prices: self.prices,
-            after_words: fit(&words_hints, &words, super::hints::AFTER_WORDS),
-            after_shallow: fit(&shallow_hints, &shallow, super::hints::AFTER_BOTH),
+            after_words: fit(&words_hints, &words),
+            after_shallow: fit(&shallow_hints, &shallow),
             rules: rules(&traces, &foretold),
-            full_quality: mean(|trace| trace.all.ndcg),
-            full_cost_us: mean(|trace| trace.all.cost_us),
-        }))
-    }
-
-    fn mix(&self) -> Result<Mix, DenseError> {
-        let dev = spread(self.dev, MIX_QUERIES_MAX);
-        let lists = dev.iter().map(|query| -> Result<Lists, DenseError> {
-            let vector = || Some(query.vector.to_vec());
-            let asked = asked(query, &vector);
-            let mut search = Search::new(self.retrievers, &asked);
-            search.go_to(Reached::All)?;
-            Ok(search.lists)
+            full_quality: full.ndcg10,
+            full_cost_us: full.total_us,
         });
-        let lists: Vec<Lists> = lists.collect::<Result<_, _>>()?;
-        Ok(Mix::learn(&lists, DEPTH, &|at, hits| ndcg(dev[at], hits)))
+        Ok(Learnt { tuned, stages })
     }
 
     /// Every stage in turn, and full depth.
-    fn trace(&self, query: &DevQuery<'_>, mix: &Mix) -> Result<Trace, DenseError> {
-        let vector = || Some(query.vector.to_vec());
-        let asked = asked(query, &vector);
-        let mut search = Search::new(self.retrievers, &asked);
-        let stop = |search: &mut Search<'_>, reached: Reached| {
-            // What fusing and reranking took is not carried on to the next stage.
-            let before: Work = search.work;
-            let hits = search.finish(mix, self.reranker, reached);
-            let cost_us = search.work.total_us(&self.prices);
-            search.work = before;
-            Stop { ndcg: ndcg(query, &hits), cost_us }
+    fn look<'q>(&self, query: &'q DevQuery<'q>) -> Result<Looked<'q>, RetrievalError> {
+        let asked = asked(query);
+        let retrievers = self.retrievers;
+        let mut search = Search { retrievers, asked: &asked, so_far: SoFar::default() };
+        search.find_words()?;
+        let after_words = search.word_hints()?;
+        let near = |stage| search.near(stage, query.vector);
+        let (few, many) = (near(Reached::Shallow)?, near(Reached::Deep)?);
+        let every = near(Reached::All)?;
+        let words = search.so_far.clone();
+        let shallow = words.with(&few, query.without);
+        Ok(Looked {
+            query,
+            after_shallow: after_both(&after_words, &shallow.lists.words, &shallow.lists.vectors),
+            after_words,
+            deep: shallow.with(&many, query.without),
+            direct: words.with(&many, query.without),
+            all: words.with(&every, query.without),
+            words,
+            shallow,
+        })
+    }
+
+    /// What each stage would answer with this mix.
+    fn trace(&self, looked: &Looked<'_>, mix: &Mix) -> Result<Trace, RetrievalError> {
+        let asked = asked(looked.query);
+        let stop = |so_far: &SoFar, reached: Reached| -> Result<Stop, RetrievalError> {
+            let so_far = so_far.clone();
+            let mut search = Search { retrievers: self.retrievers, asked: &asked, so_far };
+            let hits = search.finish(mix, self.reranker, reached)?;
+            let work = search.so_far.work;
+            Ok(Stop {
+                ndcg: ndcg(looked.query, &hits),
+                search_us: work.search_us(&self.prices),
+                cost_us: work.total_us(&self.prices),
+            })
         };
-        search.go_to(Reached::Words)?;
-        let after_words = search.word_hints();
-        let words = stop(&mut search, Reached::Words);
-        search.go_to(Reached::Shallow)?;
-        let after_shallow = after_both(&after_words, &search.lists.words, &search.lists.vectors);
-        let shallow = stop(&mut search, Reached::Shallow);
-        search.go_to(Reached::Deep)?;
-        let deep = stop(&mut search, Reached::Deep);
-        let alone = |stage| -> Result<Stop, DenseError> {
-            let mut search = Search::new(self.retrievers, &asked);
-            search.go_to(stage)?;
-            Ok(stop(&mut search, stage))
-        };
-        let (direct, all) = (alone(Reached::Deep)?, alone(Reached::All)?);
-        Ok(Trace { after_words, after_shallow, words, shallow, deep, direct, all })
+        Ok(Trace {
+            words: stop(&looked.words, Reached::Words)?,
+            shallow: stop(&looked.shallow, Reached::Shallow)?,
+            deep: stop(&looked.deep, Reached::Deep)?,
+            direct: stop(&looked.direct, Reached::Deep)?,
+            all: stop(&looked.all, Reached::All)?,
+        })
     }
 }
 
-fn asked<'a>(query: &'a DevQuery<'_>, vector: &'a dyn Fn() -> Option<Vec<f32>>) -> Asked<'a> {
-    Asked { text: &query.text, vector, count: DEPTH, without: query.without }
+fn asked<'a>(query: &'a DevQuery<'_>) -> Asked<'a> {
+    Asked { text: &query.text, count: DEPTH, without: query.without }
+}
+
+fn learn_mix(looked: &[Looked<'_>]) -> Mix {
+    let some = spread(looked, MIX_QUERIES_MAX);
+    let lists: Vec<Lists> = some.iter().map(|one| one.all.lists.clone()).collect();
+    Mix::learn(&lists, DEPTH, &|at, hits| ndcg(some[at].query, hits))
+}
+
+/// The mean of each stage over queries, of which there are some.
+fn stages(traces: &[Trace]) -> Vec<StageBuys> {
+    let count = traces.len() as f64;
+    let of = |stage, stop: fn(&Trace) -> Stop| {
+        let mean = |of: fn(Stop) -> f64| {
+            rounded(traces.iter().map(|trace| of(stop(trace))).sum::<f64>() / count)
+        };
+        StageBuys {
+            stage,
+            ndcg10: mean(|stop| stop.ndcg),
+            search_us: mean(|stop| stop.search_us),
+            total_us: mean(|stop| stop.cost_us),
+        }
+    };
+    vec![
+        of(Reached::Words, |trace| trace.words),
+        of(Reached::Shallow, |trace| trace.shallow),
+        of(Reached::Deep, |trace| trace.direct),
+        of(Reached::All, |trace| trace.all),
+    ]
 }
 
 /// What is foretold for each query from others.
@@ -196,9 +263,6 @@ struct Foretold {
 
 /// Rules that are neither worse nor dearer than another, the best first.
 fn rules(traces: &[Trace], foretold: &Foretold) -> Vec<Rule> {
-    if traces.is_empty() {
-        return Vec::new();
-    }
     let mut tried: Vec<Rule> = Vec::new();
     for words_loss_max in thresholds(&foretold.words) {
         for shallow_loss_max in thresholds(&foretold.shallow) {

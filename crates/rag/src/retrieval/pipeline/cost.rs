@@ -21,8 +21,12 @@ pub struct Work {
     pub encoded: u64,
     /// Vectors compared by one bit a dimension.
     pub codes: u64,
-    /// Vectors compared in 8 bits a dimension.
+    /// Vectors compared in 8 bits a dimension, wherever they lie.
     pub fine: u64,
+    /// Vectors compared in 8 or 16 bits a dimension one after the other.
+    pub scanned: u64,
+    /// Vectors that a walk through a graph compared.
+    pub walked: u64,
     /// Vectors compared in f32.
     pub full: u64,
     /// Entries of lists that were fused.
@@ -47,6 +51,10 @@ pub struct Prices {
     pub code_ns: f64,
     /// Of a comparison in 8 bits a dimension, with keeping the vector among the candidates.
     pub fine_ns: f64,
+    /// Of a comparison in 8 bits a dimension with one vector after the other.
+    pub scanned_ns: f64,
+    /// Of a vector that a walk through a graph compares.
+    pub walked_ns: f64,
     /// Of a comparison in f32.
     pub full_ns: f64,
     /// Of an entry that is fused.
@@ -69,6 +77,8 @@ impl Default for Prices {
             encode_ns: 7_000_000.0,
             code_ns: 8.0,
             fine_ns: 230.0,
+            scanned_ns: 40.0,
+            walked_ns: 60.0,
             full_ns: 175.0,
             fused_ns: 105.0,
             rerank_ns: 20_000_000.0,
@@ -84,6 +94,8 @@ impl Prices {
         Self {
             code_ns: usual.code_ns * by,
             fine_ns: usual.fine_ns * by,
+            scanned_ns: usual.scanned_ns * by,
+            walked_ns: usual.walked_ns * by,
             full_ns: usual.full_ns * by,
             ..usual
         }
@@ -98,6 +110,8 @@ impl Prices {
             self.encode_ns,
             self.code_ns,
             self.fine_ns,
+            self.scanned_ns,
+            self.walked_ns,
             self.full_ns,
             self.fused_ns,
             self.rerank_ns,
@@ -108,7 +122,7 @@ impl Prices {
 
 impl Work {
     /// Each kind of work by name.
-    pub fn pieces(&self) -> [(&'static str, u64); 9] {
+    pub fn pieces(&self) -> [(&'static str, u64); 11] {
         [
             ("word_searches", self.word_searches),
             ("postings", self.postings),
@@ -116,10 +130,17 @@ impl Work {
             ("encoded", self.encoded),
             ("codes", self.codes),
             ("fine", self.fine),
+            ("scanned", self.scanned),
+            ("walked", self.walked),
             ("full", self.full),
             ("fused", self.fused),
             ("reranked", self.reranked),
         ]
+    }
+
+    /// Vectors that were compared, in whatever way.
+    pub fn vectors(&self) -> u64 {
+        self.codes + self.fine + self.scanned + self.walked + self.full
     }
 
     /// What the index did, in microseconds: all but the models' part.
@@ -130,6 +151,8 @@ impl Work {
             (self.texts, prices.text_ns),
             (self.codes, prices.code_ns),
             (self.fine, prices.fine_ns),
+            (self.scanned, prices.scanned_ns),
+            (self.walked, prices.walked_ns),
             (self.full, prices.full_ns),
             (self.fused, prices.fused_ns),
         ];
@@ -152,6 +175,8 @@ impl AddAssign for Work {
         self.encoded += other.encoded;
         self.codes += other.codes;
         self.fine += other.fine;
+        self.scanned += other.scanned;
+        self.walked += other.walked;
         self.full += other.full;
         self.fused += other.fused;
         self.reranked += other.reranked;

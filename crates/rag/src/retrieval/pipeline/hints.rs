@@ -28,7 +28,7 @@ pub(super) struct WordHints<'a> {
     /// Number of documents that hold a literal of the query, up to the number that was asked for.
     pub holding: usize,
     /// Number of documents of the collection.
-    pub documents: usize,
+    pub documents: u64,
 }
 
 impl WordHints<'_> {

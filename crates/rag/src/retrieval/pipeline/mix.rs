@@ -1,6 +1,6 @@
 //! How the answers of a tenant's retrievers become one.
 
-use cotenant_index::fusion::{Fused, Fusion, Learning, Normalisation, Ranked};
+use cotenant_index::fusion::{Fused, Fusion, Learning, Normalisation, Ranked, put_first};
 use cotenant_index::{Hit, Slot};
 use serde::{Deserialize, Serialize};
 
@@ -105,15 +105,8 @@ impl Mix {
         let ranked = ranked.iter().filter(|(hits, weight)| !hits.is_empty() && *weight > 0.0);
         let ranked: Vec<Ranked<'_>> =
             ranked.map(|&(hits, weight)| Ranked { hits, weight }).collect();
-        let all = self.way.fusion().fuse(&ranked, usize::MAX).into_iter().map(|one| one.hit);
-        let quoted = |hit: &Hit| lists.phrases.iter().any(|holds| holds.slot == hit.slot);
-        let (mut first, rest): (Vec<Hit>, Vec<Hit>) = match lists.phrases.is_empty() {
-            true => (all.collect(), Vec::new()),
-            false => all.partition(quoted),
-        };
-        first.extend(rest);
-        first.truncate(k);
-        first
+        let all = put_first(self.way.fusion().fuse(&ranked, usize::MAX), &lists.phrases);
+        all.into_iter().map(|one| one.hit).take(k).collect()
     }
 
     /// The mix that judged queries like best; `score` says how good an answer to the query at a

@@ -2,16 +2,20 @@
 //!
 //! A [`Pipeline`] answers a query by words first, which cost little, and goes on to vectors, more
 //! candidates and a reranker only as far as the query needs. Whether it does is foretold from
-//! hints (gaps between scores, rarity, agreement) by a rule that [`Calibration`] found on the tenant's judged queries and keeps as
-//! [`Tuned`]: how lists are mixed, what each stage loses and costs. [`Tuned::effort`] picks the rule
-//! for a floor of quality and the load of the server. Work is counted ([`Work`]) and priced
-//! ([`Prices`]), so that a rule does not depend on how busy the machine was.
+//! hints (gaps between scores, rarity, agreement) by a rule that [`Calibration`] found on the tenant's
+//! judged queries and keeps as [`Tuned`]: how lists are mixed, what each stage loses and costs.
+//! [`Tuned::effort`] picks the rule for a floor of quality and the load of the server. Work is
+//! counted ([`Work`]) and priced ([`Prices`]), so that a rule does not depend on how busy the
+//! machine was. What is retrieved from ([`Retrievers`]) is a [`Collection`] in memory, or a view of
+//! a namespace of the index.
 
 mod calibrate;
 mod cost;
+mod error;
 mod forecast;
 mod hints;
 mod mix;
+mod namespace;
 mod search;
 mod source;
 #[cfg(test)]
@@ -19,10 +23,12 @@ mod tests;
 mod tuned;
 
 pub(crate) use calibrate::spread;
-pub use calibrate::{Calibration, DEV_QUERIES_MAX, DevQuery};
+pub use calibrate::{Calibration, DEV_QUERIES_MAX, DevQuery, Learnt, StageBuys};
 pub use cost::{Prices, Work};
+pub use error::RetrievalError;
 pub use forecast::Forecast;
 pub use mix::{Lists, Mix, Way};
-pub use search::{Answered, Asked, Pipeline, Reached, Reranker};
-pub use source::{Collection, Probe, Retrievers};
+pub use namespace::{FULL_VECTORS_MAX, Live};
+pub use search::{Answered, Asked, Begun, Pipeline, Reached, Reranker, Underway};
+pub use source::{Collection, Near, Probe, Retrievers};
 pub use tuned::{BadTuned, Effort, Rule, Tuned};

@@ -9,30 +9,36 @@
 //!                                              ▼
 //!                               codes, many rescored ─────────────────▶ fuse ─▶ rerank
 //! ```
+//! Who makes the query's vector elsewhere begins with [`Pipeline::begin`], lets go of what is
+//! retrieved from until the vector is there, and ends with [`Pipeline::go_on`].
 
-use cotenant_index::dense::DenseError;
+use std::borrow::Cow;
+
 use cotenant_index::text::{Literal, LiteralKind};
 use cotenant_index::{Hit, Slot};
+use serde::{Deserialize, Serialize};
 
 use super::cost::Work;
+use super::error::RetrievalError;
 use super::hints::{WordHints, after_both};
 use super::mix::{Lists, Mix};
-use super::source::{Probe, Retrievers};
-use super::tuned::{Effort, NEVER, Rule, Tuned};
+use super::source::{Near, Probe, Retrievers};
+use super::tuned::{Effort, NEVER, Tuned};
 
 /// Reads a query together with documents, as a cross-encoder does.
 pub trait Reranker {
-    /// How well each document answers, more is better; one finite score for each, in order.
-    fn scores(&self, query: &str, documents: &[Slot]) -> Vec<f32>;
+    /// How well each text answers, more is better; one finite score for each, in order.
+    ///
+    /// # Errors
+    /// If there are no scores.
+    fn scores(&self, query: &str, texts: &[Cow<'_, str>]) -> Result<Vec<f32>, RetrievalError>;
 }
 
 /// What is asked.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
     /// The query as the user wrote it.
     pub text: &'a str,
-    /// Its vector, made only once a stage needs it; `None` where there is no model.
-    pub vector: &'a dyn Fn() -> Option<Vec<f32>>,
     /// Documents that are wanted.
     pub count: usize,
     /// A document that is no answer: the query itself.
@@ -40,15 +46,19 @@ pub struct Asked<'a> {
 }
 
 /// How far a query went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reached {
     /// Words alone: no vector was made.
+    #[serde(rename = "words")]
     Words,
     /// Words and a few candidates by vectors.
+    #[serde(rename = "few_candidates")]
     Shallow,
     /// Many candidates of both.
+    #[serde(rename = "many_candidates")]
     Deep,
     /// Every vector in f32.
+    #[serde(rename = "full_depth")]
     All,
 }
 
@@ -57,10 +67,30 @@ pub enum Reached {
 pub struct Answered {
     /// Best first.
     pub hits: Vec<Hit>,
+    /// What each retriever found.
+    pub lists: Lists,
     /// The work of all stages.
     pub work: Work,
     /// The last stage.
     pub reached: Reached,
+}
+
+/// A query that was begun.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Begun {
+    /// It needs no vector.
+    Answered(Answered),
+    /// It needs its vector to go on.
+    NeedsVector(Underway),
+}
+
+/// A query that waits for its vector. It holds as long as the documents stay as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Underway {
+    so_far: SoFar,
+    /// What the answers by words told, if they were looked at.
+    hints: Vec<f64>,
+    effort: Effort,
 }
 
 /// Retrieval for one tenant.
@@ -88,123 +118,205 @@ struct Width {
 }
 
 impl Reached {
-    fn width(self) -> Width {
-        let codes = |candidates| Probe::Codes { candidates };
+    /// Each, the cheapest first.
+    pub const ALL: [Reached; 4] = [Self::Words, Self::Shallow, Self::Deep, Self::All];
+
+    /// Its name in files and answers.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Words => Width { depth: 0, probe: codes(0), reranked: 10 },
-            Self::Shallow => Width { depth: 30, probe: codes(100), reranked: 20 },
-            Self::Deep => Width { depth: 50, probe: codes(300), reranked: 50 },
+            Self::Words => "words",
+            Self::Shallow => "few_candidates",
+            Self::Deep => "many_candidates",
+            Self::All => "full_depth",
+        }
+    }
+
+    fn width(self) -> Width {
+        let some = |candidates| Probe::Some { candidates };
+        match self {
+            Self::Words => Width { depth: 0, probe: some(0), reranked: 10 },
+            Self::Shallow => Width { depth: 30, probe: some(100), reranked: 20 },
+            Self::Deep => Width { depth: 50, probe: some(300), reranked: 50 },
             Self::All => Width { depth: 50, probe: Probe::All, reranked: 50 },
         }
     }
 }
 
+impl Underway {
+    /// What it took so far.
+    pub fn spent(&self) -> Work {
+        self.so_far.work
+    }
+}
+
 impl Pipeline<'_> {
-    /// Answers a query, spending what the effort allows and the query needs.
+    /// Answers a query, spending what the effort allows and the query needs. The vector is asked
+    /// for once a stage needs it; `None` where there is no model, and words are all there is.
     ///
     /// # Errors
-    /// If the query's vector does not fit the documents' or is not finite.
-    pub fn answer(&self, asked: &Asked<'_>, effort: Effort) -> Result<Answered, DenseError> {
-        let mut search = Search::new(self.retrievers, asked);
-        let reached = match effort {
-            Effort::To(stage) => search.go_to(stage)?,
-            Effort::Needed(rule) => self.descend(&mut search, rule)?,
-        };
-        let hits = search.finish(&self.tuned.mix, self.reranker, reached);
-        Ok(Answered { hits, work: search.work, reached })
+    /// If what is retrieved from cannot answer, as where the vector does not fit.
+    pub fn answer(
+        &self,
+        asked: &Asked<'_>,
+        effort: Effort,
+        vector: &dyn Fn() -> Option<Vec<f32>>,
+    ) -> Result<Answered, RetrievalError> {
+        match self.begin(asked, effort)? {
+            Begun::Answered(answered) => Ok(answered),
+            Begun::NeedsVector(underway) => self.go_on(asked, underway, vector().as_deref()),
+        }
     }
 
-    fn descend(&self, search: &mut Search<'_>, rule: Rule) -> Result<Reached, DenseError> {
-        search.go_to(Reached::Words)?;
-        let hints = search.word_hints();
-        if self.tuned.after_words.loss(&hints) <= rule.words_loss_max {
-            return Ok(Reached::Words);
+    /// Goes as far as a query gets without its vector.
+    ///
+    /// # Errors
+    /// If what is retrieved from cannot answer.
+    pub fn begin(&self, asked: &Asked<'_>, effort: Effort) -> Result<Begun, RetrievalError> {
+        let mut search = self.search(asked);
+        let mut hints = Vec::new();
+        let is_enough = match effort {
+            Effort::To(stage) => stage == Reached::Words,
+            Effort::Needed(rule) => {
+                search.find_words()?;
+                hints = search.word_hints()?;
+                self.tuned.after_words.loss(&hints) <= rule.words_loss_max
+            }
+        };
+        if is_enough {
+            return Ok(Begun::Answered(self.end(search, Reached::Words)?));
         }
-        if rule.shallow_loss_max <= NEVER {
-            return search.go_to(Reached::Deep);
-        }
-        if search.go_to(Reached::Shallow)? == Reached::Words {
-            return Ok(Reached::Words);
-        }
-        let hints = after_both(&hints, &search.lists.words, &search.lists.vectors);
-        if self.tuned.after_shallow.loss(&hints) <= rule.shallow_loss_max {
-            return Ok(Reached::Shallow);
-        }
-        search.go_to(Reached::Deep)
+        Ok(Begun::NeedsVector(Underway { so_far: search.so_far, hints, effort }))
+    }
+
+    /// Ends a query that needs its vector; without one, words are all there is.
+    ///
+    /// # Errors
+    /// As [`Pipeline::answer`].
+    pub fn go_on(
+        &self,
+        asked: &Asked<'_>,
+        underway: Underway,
+        vector: Option<&[f32]>,
+    ) -> Result<Answered, RetrievalError> {
+        let Underway { so_far, hints, effort } = underway;
+        let mut search = Search { so_far, ..self.search(asked) };
+        let Some(vector) = vector else { return self.end(search, Reached::Words) };
+        let reached = match effort {
+            Effort::To(stage) => search.go_to(stage, vector)?,
+            Effort::Needed(rule) if rule.shallow_loss_max <= NEVER => {
+                search.go_to(Reached::Deep, vector)?
+            }
+            Effort::Needed(rule) => {
+                search.go_to(Reached::Shallow, vector)?;
+                let lists = &search.so_far.lists;
+                let hints = after_both(&hints, &lists.words, &lists.vectors);
+                match self.tuned.after_shallow.loss(&hints) <= rule.shallow_loss_max {
+                    true => Reached::Shallow,
+                    false => search.go_to(Reached::Deep, vector)?,
+                }
+            }
+        };
+        self.end(search, reached)
+    }
+
+    fn search<'s>(&'s self, asked: &'s Asked<'s>) -> Search<'s> {
+        Search { retrievers: self.retrievers, asked, so_far: SoFar::default() }
+    }
+
+    fn end(&self, mut search: Search<'_>, reached: Reached) -> Result<Answered, RetrievalError> {
+        search.find_words()?;
+        let hits = search.finish(&self.tuned.mix, self.reranker, reached)?;
+        let SoFar { lists, work, .. } = search.so_far;
+        Ok(Answered { hits, lists, work, reached })
     }
 }
 
-/// One query, and what was found for it so far.
-pub(super) struct Search<'a> {
-    retrievers: &'a dyn Retrievers,
-    asked: &'a Asked<'a>,
+/// What was found for a query so far, and what that took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct SoFar {
     pub lists: Lists,
     pub work: Work,
-    /// Whether words were searched.
+    /// Whether words and literals were searched.
     has_words: bool,
-    /// What the query's vector is, once it was asked for.
-    vector: Option<Option<Vec<f32>>>,
 }
 
-impl<'a> Search<'a> {
-    /// Begins with what must stand in documents word for word.
-    pub(super) fn new(retrievers: &'a dyn Retrievers, asked: &'a Asked<'a>) -> Self {
-        let (lists, work) = (Lists::default(), Work::default());
-        let mut search = Self { retrievers, asked, lists, work, has_words: false, vector: None };
-        let depth = search.wanted(WORDS_DEPTH);
-        let literals = Literal::all_of(asked.text);
+impl SoFar {
+    /// The same, and a list by vectors in place of an earlier one, whose work stays.
+    pub(super) fn with(&self, near: &Near, without: Option<Slot>) -> Self {
+        let mut next = self.clone();
+        next.lists.vectors.clone_from(&near.hits);
+        next.work += near.work;
+        next.work.encoded = 1;
+        if let Some(slot) = without {
+            next.lists.leave_out(slot);
+        }
+        next
+    }
+}
+
+/// One query and where it is asked.
+pub(super) struct Search<'a> {
+    pub retrievers: &'a dyn Retrievers,
+    pub asked: &'a Asked<'a>,
+    pub so_far: SoFar,
+}
+
+impl Search<'_> {
+    /// Finds by words, unless that was done: what must stand in documents word for word, and BM25.
+    pub(super) fn find_words(&mut self) -> Result<(), RetrievalError> {
+        if self.so_far.has_words {
+            return Ok(());
+        }
+        let depth = self.wanted(WORDS_DEPTH);
+        let SoFar { lists, work, has_words } = &mut self.so_far;
+        let literals = Literal::all_of(self.asked.text);
         for kind in [LiteralKind::Code, LiteralKind::Phrase] {
             let of_kind = literals.iter().filter(|literal| literal.kind == kind).cloned();
             let of_kind: Vec<Literal> = of_kind.collect();
             if of_kind.is_empty() {
                 continue;
             }
-            let found = retrievers.holding(&of_kind, depth);
-            search.work.texts += found.texts_read as u64;
+            let found = self.retrievers.holding(&of_kind, depth)?;
+            work.texts += found.texts_read as u64;
             match kind {
-                LiteralKind::Code => search.lists.codes = found.hits,
-                LiteralKind::Phrase => search.lists.phrases = found.hits,
+                LiteralKind::Code => lists.codes = found.hits,
+                LiteralKind::Phrase => lists.phrases = found.hits,
             }
         }
-        search
+        let words = self.retrievers.words(self.asked.text, depth)?;
+        work.word_searches += 1;
+        work.postings += words.postings_read;
+        (lists.words, *has_words) = (words.hits, true);
+        if let Some(slot) = self.asked.without {
+            lists.leave_out(slot);
+        }
+        Ok(())
     }
 
-    /// Searches as widely as a stage does, and says how far that came: without a vector for the
-    /// query, no further than words. What an earlier stage found by vectors is replaced, its work stays.
-    pub(super) fn go_to(&mut self, stage: Reached) -> Result<Reached, DenseError> {
+    /// Searches as widely as a stage does.
+    fn go_to(&mut self, stage: Reached, vector: &[f32]) -> Result<Reached, RetrievalError> {
+        self.find_words()?;
+        let near = self.near(stage, vector)?;
+        self.so_far = self.so_far.with(&near, self.asked.without);
+        Ok(stage)
+    }
+
+    /// What a stage finds by vectors.
+    pub(super) fn near(&self, stage: Reached, vector: &[f32]) -> Result<Near, RetrievalError> {
         let Width { depth, probe, .. } = stage.width();
-        if !self.has_words {
-            let words = self.retrievers.words(self.asked.text, self.wanted(WORDS_DEPTH));
-            self.work.word_searches += 1;
-            self.work.postings += words.postings_read;
-            (self.lists.words, self.has_words) = (words.hits, true);
-        }
-        let mut reached = Reached::Words;
-        if stage != Reached::Words
-            && let Some(vector) = self.vector()
-        {
-            let near = self.retrievers.near(&vector, self.wanted(depth), probe)?;
-            self.work.codes += near.cost.coarse;
-            self.work.fine += near.cost.fine;
-            self.work.full += near.cost.full;
-            self.lists.vectors = near.hits;
-            reached = stage;
-        }
-        if let Some(slot) = self.asked.without {
-            self.lists.leave_out(slot);
-        }
-        Ok(reached)
+        self.retrievers.near(vector, self.wanted(depth), probe)
     }
 
     /// What the answers by words tell.
-    pub(super) fn word_hints(&self) -> Vec<f64> {
+    pub(super) fn word_hints(&self) -> Result<Vec<f64>, RetrievalError> {
+        let lists = &self.so_far.lists;
         let hints = WordHints {
-            terms: &self.retrievers.terms(self.asked.text),
-            hits: &self.lists.words,
-            holding: self.lists.codes.len() + self.lists.phrases.len(),
-            documents: self.retrievers.len(),
+            terms: &self.retrievers.terms(self.asked.text)?,
+            hits: &lists.words,
+            holding: lists.codes.len() + lists.phrases.len(),
+            documents: self.retrievers.documents()?,
         };
-        hints.values()
+        Ok(hints.values())
     }
 
     /// The lists become one, whose best are reranked.
@@ -213,39 +325,33 @@ impl<'a> Search<'a> {
         mix: &Mix,
         reranker: Option<&dyn Reranker>,
         reached: Reached,
-    ) -> Vec<Hit> {
-        self.work.fused += self.lists.entries() as u64;
+    ) -> Result<Vec<Hit>, RetrievalError> {
+        let SoFar { lists, work, .. } = &mut self.so_far;
+        work.fused += lists.entries() as u64;
         // Words that count nothing beside vectors are all there is without them.
         let words = match reached {
             Reached::Words if mix.words == 0.0 => 1.0,
             Reached::Words | Reached::Shallow | Reached::Deep | Reached::All => mix.words,
         };
         let mix = Mix { words, ..*mix };
-        let Some(reranker) = reranker else { return mix.fuse(&self.lists, self.asked.count) };
-        let mut hits = mix.fuse(&self.lists, reached.width().reranked.max(self.asked.count));
+        let Some(reranker) = reranker else { return Ok(mix.fuse(lists, self.asked.count)) };
+        let mut hits = mix.fuse(lists, reached.width().reranked.max(self.asked.count));
         let again = hits.len().min(reached.width().reranked);
-        let slots: Vec<Slot> = hits[..again].iter().map(|hit| hit.slot).collect();
-        let scores = reranker.scores(self.asked.text, &slots);
-        self.work.reranked += again as u64;
+        let text = |hit: &Hit| Ok(self.retrievers.text(hit.slot)?.unwrap_or_default());
+        let texts: Vec<Cow<'_, str>> =
+            hits[..again].iter().map(text).collect::<Result<_, RetrievalError>>()?;
+        let scores = reranker.scores(self.asked.text, &texts)?;
+        work.reranked += again as u64;
         for (hit, score) in hits.iter_mut().zip(scores) {
             hit.score = score;
         }
         hits[..again].sort_by(Hit::best_first);
         hits.truncate(self.asked.count);
-        hits
+        Ok(hits)
     }
 
     /// Documents of a list that are asked for: one more where one will be left out.
     fn wanted(&self, depth: usize) -> usize {
         depth.max(self.asked.count) + usize::from(self.asked.without.is_some())
-    }
-
-    fn vector(&mut self) -> Option<Vec<f32>> {
-        if self.vector.is_none() {
-            let vector = (self.asked.vector)();
-            self.work.encoded += u64::from(vector.is_some());
-            self.vector = Some(vector);
-        }
-        self.vector.clone().flatten()
     }
 }

@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 
-use cotenant_index::dense::{self, Codes, Dense, DenseError, DenseSpec, Kind, Metric, SearchArgs};
+use cotenant_index::dense::{
+    self, Codes, Dense, DenseError, DenseSpec, Kind, Metric, SearchArgs, SearchCost,
+};
 use cotenant_index::text::{
     Bm25Options, Exact, ExactFound, Literal, QueryTerm, TextBuffer, TextFound, TextPart,
     TextSearch, TextSegment,
 };
 use cotenant_index::{Bytes, Hit, Slot};
 
+use super::cost::Work;
+use super::error::RetrievalError;
 use crate::retrieval::Vectors;
 
 /// Seed of the codes' rotation: any will do, and always the same one gives always the same answer.
@@ -20,8 +24,9 @@ const LITERAL_TEXTS_MAX: usize = 200;
 /// How thoroughly vectors are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// All by one bit a dimension, then so many of them in 8 bits, then the best in f32.
-    Codes {
+    /// First in whatever way is quick, as by one bit a dimension or by a walk through a graph, and
+    /// then so many of them again.
+    Some {
         /// Vectors that are compared again.
         candidates: u32,
     },
@@ -29,30 +34,37 @@ pub enum Probe {
     All,
 }
 
+/// Documents whose vectors are near, best first, and what finding them took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Near {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// What it took.
+    pub work: Work,
+}
+
 /// The retrievers of one tenant. Hits are best first, as [`Hit::best_first`] has it.
+///
+/// Each method fails if its answer would not be right, as where a file is damaged.
 pub trait Retrievers {
     /// Number of documents.
-    fn len(&self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+    fn documents(&self) -> Result<u64, RetrievalError>;
 
     /// The `k` best documents by BM25.
-    fn words(&self, query: &str, k: usize) -> TextFound;
+    fn words(&self, query: &str, k: usize) -> Result<TextFound, RetrievalError>;
 
     /// The terms of a query that some document holds.
-    fn terms(&self, query: &str) -> Vec<QueryTerm>;
+    fn terms(&self, query: &str) -> Result<Vec<QueryTerm>, RetrievalError>;
 
     /// The `k` best documents in which one of the literals stands.
-    fn holding(&self, literals: &[Literal], k: usize) -> ExactFound;
+    fn holding(&self, literals: &[Literal], k: usize) -> Result<ExactFound, RetrievalError>;
 
-    /// The `k` documents whose vectors are nearest to the query's.
-    ///
-    /// # Errors
-    /// If the vector does not fit the documents' or is not finite.
-    fn near(&self, vector: &[f32], k: usize, probe: Probe) -> Result<dense::Found, DenseError>;
+    /// The `k` documents whose vectors are nearest to the query's; fails also if that does not fit
+    /// the documents' or is not finite.
+    fn near(&self, vector: &[f32], k: usize, probe: Probe) -> Result<Near, RetrievalError>;
+
+    /// The text of a document; `None` if it has gone.
+    fn text(&self, slot: Slot) -> Result<Option<Cow<'_, str>>, RetrievalError>;
 }
 
 /// Documents in memory that do not change; slot `i` is document `i`.
@@ -103,48 +115,53 @@ impl dense::Originals for Vectors {
 }
 
 impl Retrievers for Collection {
-    fn len(&self) -> usize {
-        self.texts.len()
+    fn documents(&self) -> Result<u64, RetrievalError> {
+        Ok(self.texts.len() as u64)
     }
 
-    fn words(&self, query: &str, k: usize) -> TextFound {
-        self.search(|search| search.best(query, k))
+    fn words(&self, query: &str, k: usize) -> Result<TextFound, RetrievalError> {
+        Ok(self.search(|search| search.best(query, k)))
     }
 
-    fn terms(&self, query: &str) -> Vec<QueryTerm> {
-        self.search(|search| search.terms(query))
+    fn terms(&self, query: &str) -> Result<Vec<QueryTerm>, RetrievalError> {
+        Ok(self.search(|search| search.terms(query)))
     }
 
-    fn holding(&self, literals: &[Literal], k: usize) -> ExactFound {
+    fn holding(&self, literals: &[Literal], k: usize) -> Result<ExactFound, RetrievalError> {
         let text_of = |slot: Slot| self.texts.get(slot.0 as usize).map(|text| text.as_str().into());
         let exact = Exact { k, texts_max: LITERAL_TEXTS_MAX, text_of: &text_of };
-        self.search(|search| search.exact(literals, exact))
+        Ok(self.search(|search| search.exact(literals, exact)))
     }
 
-    fn near(&self, vector: &[f32], k: usize, probe: Probe) -> Result<dense::Found, DenseError> {
+    fn near(&self, vector: &[f32], k: usize, probe: Probe) -> Result<Near, RetrievalError> {
         let candidates = match probe {
-            Probe::Codes { candidates } => candidates,
+            Probe::Some { candidates } => candidates,
             Probe::All => {
                 let (expected, found) = (self.vectors.width, vector.len());
                 if expected != found {
-                    return Err(DenseError::Dimensions { expected, found });
+                    return Err(DenseError::Dimensions { expected, found }.into());
                 }
                 if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
-                    return Err(DenseError::NotFinite { at });
+                    return Err(DenseError::NotFinite { at }.into());
                 }
                 let ranked = self.vectors.search(vector, k).into_iter();
                 let hits = ranked.map(|one| Hit { slot: Slot(one.document), score: one.score });
-                let full = self.vectors.len() as u64;
-                let cost = dense::SearchCost { full, ..Default::default() };
-                return Ok(dense::Found { hits: hits.collect(), cost });
+                let work = Work { full: self.vectors.len() as u64, ..Work::default() };
+                return Ok(Near { hits: hits.collect(), work });
             }
         };
-        self.codes.search(&SearchArgs {
+        let found = self.codes.search(&SearchArgs {
             query: vector,
             k,
             effort: Some(candidates),
             allowed: None,
             originals: Some(&self.vectors),
-        })
+        })?;
+        let SearchCost { full, fine, coarse } = found.cost;
+        Ok(Near { hits: found.hits, work: Work { full, fine, codes: coarse, ..Work::default() } })
+    }
+
+    fn text(&self, slot: Slot) -> Result<Option<Cow<'_, str>>, RetrievalError> {
+        Ok(self.texts.get(slot.0 as usize).map(|text| text.as_str().into()))
     }
 }

@@ -1,6 +1,7 @@
 //! Pipelines over a made-up collection: half of its queries are answered by a rare word, the other
 //! half by vectors alone.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use cotenant_index::{Hit, Slot};
@@ -68,6 +69,10 @@ fn queries(count: usize, salt: u64) -> Queries {
 }
 
 fn tuned(collection: &Collection, queries: &Queries) -> Tuned {
+    learnt(collection, queries).tuned
+}
+
+fn learnt(collection: &Collection, queries: &Queries) -> Learnt {
     let dev: Vec<DevQuery<'_>> = queries
         .texts
         .iter()
@@ -99,13 +104,13 @@ fn a_query_that_words_answer_costs_no_vector() {
             was_asked.set(was_asked.get() + 1);
             Some(fresh.vectors[at].clone())
         };
-        let asked = Asked { text, vector: &vector, count: 10, without: None };
-        let found = pipeline.answer(&asked, effort).unwrap();
+        let asked = Asked { text, count: 10, without: None };
+        let found = pipeline.answer(&asked, effort, &vector).unwrap();
         assert_eq!(u64::from(was_asked.get() > 0), found.work.encoded);
         assert!(was_asked.get() <= 1, "the vector is made once");
         assert_eq!(found.reached == Reached::Words, found.work.encoded == 0);
         encoded[at % 2] += found.work.encoded;
-        let all = pipeline.answer(&asked, Effort::To(Reached::All)).unwrap();
+        let all = pipeline.answer(&asked, Effort::To(Reached::All), &vector).unwrap();
         assert_eq!((all.reached, all.work.full), (Reached::All, DOCUMENTS as u64));
         let is_right =
             |hits: &[Hit]| hits.first().is_some_and(|hit| hit.slot.0 == fresh.answers[at]);
@@ -133,7 +138,7 @@ fn a_file_that_cannot_be_right_is_refused() {
         let error = Tuned::from_json(json.replacen(from, to, 1).as_bytes()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
-    check("\"version\": 1", "\"version\": 2", "has version 2");
+    check("\"version\": 2", "\"version\": 9", "has version 9");
     check("\"posting_ns\": ", "\"posting_ns\": -", "its prices");
     check("\"words\": ", "\"words\": -1", "its mix");
     check("\"means\": [", "\"means\": [0.5,", "its forecast after words");
@@ -175,14 +180,14 @@ fn without_judged_queries_or_vectors_there_are_still_answers() {
     assert_eq!(Tuned::from_json(tuned.to_json().as_bytes()).unwrap(), tuned);
     let pipeline = Pipeline { retrievers: &collection, tuned: &tuned, reranker: None };
     let text = format!("rare{}", letters(17));
-    let asked = Asked { text: &text, vector: &|| None, count: 3, without: None };
-    let found = pipeline.answer(&asked, Effort::To(Reached::All)).unwrap();
+    let asked = Asked { text: &text, count: 3, without: None };
+    let found = pipeline.answer(&asked, Effort::To(Reached::All), &|| None).unwrap();
     assert_eq!((found.reached, found.hits[0].slot), (Reached::Words, Slot(17)));
     let left_out = Asked { without: Some(Slot(17)), ..asked };
-    let found = pipeline.answer(&left_out, Effort::To(Reached::All)).unwrap();
+    let found = pipeline.answer(&left_out, Effort::To(Reached::All), &|| None).unwrap();
     assert!(found.hits.iter().all(|hit| hit.slot != Slot(17)));
-    let asked = Asked { vector: &|| Some(vec![f32::NAN; WIDTH]), ..asked };
-    assert!(pipeline.answer(&asked, Effort::To(Reached::All)).is_err());
+    let not_finite = || Some(vec![f32::NAN; WIDTH]);
+    assert!(pipeline.answer(&asked, Effort::To(Reached::All), &not_finite).is_err());
 }
 
 #[test]
@@ -192,18 +197,23 @@ fn what_is_quoted_comes_before_what_is_near() {
     let tuned = tuned(&collection, &none);
     let pipeline = Pipeline { retrievers: &collection, tuned: &tuned, reranker: None };
     let text = format!("commona \"rare{}\"", letters(33));
-    let asked = Asked { text: &text, vector: &|| Some(unit_vector(8)), count: 5, without: None };
-    let found = pipeline.answer(&asked, Effort::To(Reached::All)).unwrap();
+    let asked = Asked { text: &text, count: 5, without: None };
+    let vector = || Some(unit_vector(8));
+    let found = pipeline.answer(&asked, Effort::To(Reached::All), &vector).unwrap();
     assert_eq!(found.hits[0].slot, Slot(33));
     assert_eq!(found.work.texts, 1);
 }
 
-/// Likes higher slots.
+/// Likes texts whose rare word comes late.
 struct Backwards;
 
 impl Reranker for Backwards {
-    fn scores(&self, _: &str, documents: &[Slot]) -> Vec<f32> {
-        documents.iter().map(|slot| slot.0 as f32).collect()
+    fn scores(&self, _: &str, texts: &[Cow<'_, str>]) -> Result<Vec<f32>, RetrievalError> {
+        let score = |text: &Cow<'_, str>| {
+            let digits = text["rare".len()..].bytes().take(3);
+            digits.fold(0.0, |number, letter| number * 10.0 + f32::from(letter - b'k'))
+        };
+        Ok(texts.iter().map(score).collect())
     }
 }
 
@@ -213,18 +223,52 @@ fn a_reranker_has_the_last_word_on_the_best() {
     let none = Queries { texts: vec![], vectors: vec![], answers: vec![] };
     let tuned = tuned(&collection, &none);
     let pipeline = Pipeline { retrievers: &collection, tuned: &tuned, reranker: Some(&Backwards) };
-    let asked = Asked {
-        text: "commona commonb",
-        vector: &|| Some(unit_vector(8)),
-        count: 10,
-        without: None,
-    };
-    let found = pipeline.answer(&asked, Effort::To(Reached::All)).unwrap();
+    let asked = Asked { text: "commona commonb", count: 10, without: None };
+    let (all, vector) = (Effort::To(Reached::All), || Some(unit_vector(8)));
+    let found = pipeline.answer(&asked, all, &vector).unwrap();
     assert_eq!(found.work.reranked, 50);
     assert!(found.hits.is_sorted_by(|one, other| one.slot > other.slot), "{:?}", found.hits);
     let plain = Pipeline { reranker: None, ..pipeline };
     let wide = Asked { count: 50, ..asked };
-    let highest = plain.answer(&wide, Effort::To(Reached::All)).unwrap();
+    let highest = plain.answer(&wide, all, &vector).unwrap();
     let highest = highest.hits.iter().map(|hit| hit.slot).max();
     assert_eq!(highest, found.hits.first().map(|hit| hit.slot));
+}
+
+/// Who lets go of the collection between words and vectors gets the same answer.
+#[test]
+fn an_answer_in_two_steps_is_the_answer_in_one() {
+    let collection = collection();
+    let tuned = tuned(&collection, &queries(200, 1));
+    let pipeline = Pipeline { retrievers: &collection, tuned: &tuned, reranker: None };
+    let fresh = queries(60, 5);
+    let mut waited = 0;
+    for (text, vector) in fresh.texts.iter().zip(&fresh.vectors) {
+        let asked = Asked { text, count: 10, without: None };
+        let stages = Reached::ALL.map(Effort::To);
+        for effort in stages.into_iter().chain([tuned.effort(1.0, 0.99)]) {
+            let whole = pipeline.answer(&asked, effort, &|| Some(vector.clone())).unwrap();
+            let parts = match pipeline.begin(&asked, effort).unwrap() {
+                Begun::Answered(answered) => answered,
+                Begun::NeedsVector(underway) => {
+                    waited += 1;
+                    pipeline.go_on(&asked, underway, Some(vector)).unwrap()
+                }
+            };
+            assert_eq!(parts, whole, "{text} {effort:?}");
+        }
+    }
+    assert!(waited > 180, "{waited} needed their vector");
+}
+
+#[test]
+fn each_stage_says_what_it_buys() {
+    let collection = collection();
+    let learnt = learnt(&collection, &queries(200, 1));
+    let stages: Vec<Reached> = learnt.stages.iter().map(|one| one.stage).collect();
+    assert_eq!(stages, Reached::ALL);
+    assert!(learnt.stages[0].total_us < learnt.stages[1].total_us, "{:?}", learnt.stages);
+    // Words answer half of the queries, and full depth nearly all.
+    assert!(learnt.stages[0].ndcg10 < 0.6 && learnt.stages[3].ndcg10 > 0.9, "{:?}", learnt.stages);
+    assert_eq!(learnt.tuned.full_quality, learnt.stages[3].ndcg10);
 }

@@ -10,7 +10,7 @@ use super::mix::Mix;
 use super::search::Reached;
 
 /// The version that is written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Most rules of a file.
 const RULES_MAX: usize = 64;
@@ -130,12 +130,37 @@ impl Tuned {
         }
     }
 
+    /// What holds where nothing was learnt: every query goes to full depth, and words and vectors
+    /// count alike.
+    pub fn untaught(prices: Prices) -> Self {
+        let nothing = |hints: usize| Forecast::fit(&[&vec![0.0; hints]], &[0.0]);
+        Self::new(Parts {
+            queries: 0,
+            mix: Mix::default(),
+            prices,
+            after_words: nothing(AFTER_WORDS),
+            after_shallow: nothing(AFTER_BOTH),
+            rules: Vec::new(),
+            full_quality: 0.0,
+            full_cost_us: 0.0,
+        })
+    }
+
     /// Reads what [`Tuned::to_json`] wrote.
     ///
     /// # Errors
     /// If it is something else.
     pub fn from_json(json: &[u8]) -> Result<Self, BadTuned> {
         let tuned: Self = serde_json::from_slice(json).map_err(BadTuned::Json)?;
+        tuned.checked()
+    }
+
+    /// Itself, if it can be worked with: for what was read as a part of something else.
+    ///
+    /// # Errors
+    /// If another version of this program wrote it, or something else did.
+    pub fn checked(self) -> Result<Self, BadTuned> {
+        let tuned = self;
         if tuned.version != VERSION {
             return Err(BadTuned::Version { found: tuned.version });
         }

@@ -1,6 +1,7 @@
 //! The server: mounts every route of the contract.
 
 mod about;
+mod adaptive;
 mod body;
 mod documents;
 mod fault;
@@ -13,7 +14,9 @@ mod search;
 mod shared;
 mod tei;
 mod texts;
+mod tune;
 mod wire;
+mod wire_tune;
 
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
@@ -99,5 +102,8 @@ fn handler(route: Route) -> MethodRouter<Shared> {
         Route::DeleteDocuments => post(documents::delete),
         Route::EmbedDocuments => post(documents::embed),
         Route::Search => post(search::search),
+        Route::Tune => post(tune::learn),
+        Route::ShowTuned => get(tune::show),
+        Route::ForgetTuned => delete(tune::forget),
     }
 }

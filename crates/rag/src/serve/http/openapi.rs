@@ -10,6 +10,7 @@ use super::wire::{
     NamespaceView, OpenAiError, RankView, ReceiptView, RerankRequest, SearchRequest,
     SearchResponse, SimilarityRequest, TeiError, TokenView, TokenizeRequest, UnloadAdapterRequest,
 };
+use super::wire_tune::{TuneRequest, TunedView};
 
 /// What goes over the wire as a body.
 enum Content {
@@ -87,14 +88,17 @@ fn parameters(route: Route) -> Vec<Value> {
     let id = || parameter("id", "path", "the document's id, which may have slashes");
     match route {
         Route::GetDocument | Route::DeleteDocument => vec![id(), tenant()],
-        Route::ShowNamespace | Route::DropNamespace => vec![tenant()],
+        Route::ShowNamespace | Route::DropNamespace | Route::ShowTuned | Route::ForgetTuned => {
+            vec![tenant()]
+        }
         Route::Embeddings
         | Route::Embed
         | Route::Similarity
         | Route::Rerank
         | Route::AddDocuments
         | Route::EmbedDocuments
-        | Route::Search => {
+        | Route::Search
+        | Route::Tune => {
             let about = "milliseconds after which nobody waits for the answer; 30000 if not given";
             vec![parameter("x-deadline-ms", "header", about)]
         }
@@ -123,6 +127,7 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         Route::DeleteDocuments => schemas.subschema_for::<DeleteDocumentsRequest>(),
         Route::EmbedDocuments => schemas.subschema_for::<EmbedDocumentsRequest>(),
         Route::Search => schemas.subschema_for::<SearchRequest>(),
+        Route::Tune => schemas.subschema_for::<TuneRequest>(),
         Route::Health
         | Route::Info
         | Route::Metrics
@@ -131,7 +136,9 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         | Route::ShowNamespace
         | Route::DropNamespace
         | Route::GetDocument
-        | Route::DeleteDocument => return None,
+        | Route::DeleteDocument
+        | Route::ShowTuned
+        | Route::ForgetTuned => return None,
     };
     Some(schema.to_value())
 }
@@ -152,9 +159,10 @@ fn answer(route: Route, schemas: &mut SchemaGenerator) -> Content {
         Route::GetDocument => schemas.subschema_for::<DocumentView>(),
         Route::EmbedDocuments => schemas.subschema_for::<CoverageView>(),
         Route::Search => schemas.subschema_for::<SearchResponse>(),
+        Route::Tune | Route::ShowTuned => schemas.subschema_for::<TunedView>(),
         Route::OpenApi => return Content::Json(json!({ "type": "object" })),
         Route::Metrics | Route::LoadAdapter | Route::UnloadAdapter => return Content::Text,
-        Route::Health | Route::DropNamespace => return Content::Nothing,
+        Route::Health | Route::DropNamespace | Route::ForgetTuned => return Content::Nothing,
     };
     Content::Json(schema.to_value())
 }
@@ -179,7 +187,8 @@ fn failures(route: Route) -> Vec<(&'static str, &'static str)> {
             failures.push(("422", "a value cannot be used"));
         }
     }
-    if route.path().starts_with("/v1/documents") && route.method() != Method::Post {
+    let is_of_tenant = ["/v1/documents", "/v1/tune"].iter().any(|it| route.path().starts_with(it));
+    if is_of_tenant && route.method() != Method::Post {
         failures.extend([
             ("400", "a value cannot be used"),
             ("404", "there is no such document or tenant"),
@@ -197,9 +206,10 @@ fn failures(route: Route) -> Vec<(&'static str, &'static str)> {
 fn conflict(route: Route) -> Option<&'static str> {
     match route {
         Route::LoadAdapter => Some("there is an adapter of that name"),
-        Route::AddDocuments | Route::Search => {
+        Route::AddDocuments | Route::Search | Route::Tune => {
             Some("the documents' vectors are of another version of the adapter")
         }
+        Route::ShowTuned => Some("what was learnt cannot be read"),
         Route::EmbedDocuments => Some("there are too many embeddings beside each other"),
         Route::Health
         | Route::Info
@@ -216,7 +226,8 @@ fn conflict(route: Route) -> Option<&'static str> {
         | Route::DropNamespace
         | Route::GetDocument
         | Route::DeleteDocument
-        | Route::DeleteDocuments => None,
+        | Route::DeleteDocuments
+        | Route::ForgetTuned => None,
     }
 }
 

@@ -3,6 +3,9 @@
 /// The path of a tenant's documents.
 const DOCUMENTS: &str = "/v1/documents";
 
+/// The path of what was learnt about searching them.
+const TUNE: &str = "/v1/tune";
+
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -26,6 +29,9 @@ pub(super) enum Route {
     DeleteDocuments,
     EmbedDocuments,
     Search,
+    Tune,
+    ShowTuned,
+    ForgetTuned,
 }
 
 /// How a route is asked.
@@ -48,7 +54,7 @@ pub(super) enum Audience {
 }
 
 impl Route {
-    pub(super) const ALL: [Route; 20] = [
+    pub(super) const ALL: [Route; 23] = [
         Route::Health,
         Route::Info,
         Route::Metrics,
@@ -69,6 +75,9 @@ impl Route {
         Route::DeleteDocuments,
         Route::EmbedDocuments,
         Route::Search,
+        Route::Tune,
+        Route::ShowTuned,
+        Route::ForgetTuned,
     ];
 
     pub(super) fn path(self) -> &'static str {
@@ -90,6 +99,7 @@ impl Route {
             Route::DeleteDocuments => "/v1/delete_documents",
             Route::EmbedDocuments => "/v1/embed_documents",
             Route::Search => "/v1/search",
+            Route::Tune | Route::ShowTuned | Route::ForgetTuned => TUNE,
         }
     }
 
@@ -110,8 +120,9 @@ impl Route {
             | Route::OpenApi
             | Route::Models
             | Route::ShowNamespace
-            | Route::GetDocument => Method::Get,
-            Route::DropNamespace | Route::DeleteDocument => Method::Delete,
+            | Route::GetDocument
+            | Route::ShowTuned => Method::Get,
+            Route::DropNamespace | Route::DeleteDocument | Route::ForgetTuned => Method::Delete,
             Route::Embeddings
             | Route::Embed
             | Route::Similarity
@@ -122,7 +133,8 @@ impl Route {
             | Route::AddDocuments
             | Route::DeleteDocuments
             | Route::EmbedDocuments
-            | Route::Search => Method::Post,
+            | Route::Search
+            | Route::Tune => Method::Post,
         }
     }
 
@@ -146,7 +158,10 @@ impl Route {
             | Route::DeleteDocument
             | Route::DeleteDocuments
             | Route::EmbedDocuments
-            | Route::Search => Audience::Tenants,
+            | Route::Search
+            | Route::Tune
+            | Route::ShowTuned
+            | Route::ForgetTuned => Audience::Tenants,
         }
     }
 
@@ -173,7 +188,10 @@ impl Route {
             Route::EmbedDocuments => {
                 "Embed all documents by another model beside the one in use, and switch to it"
             }
-            Route::Search => "Find documents by meaning, by words, or by both",
+            Route::Search => "Find documents by meaning, by words, by both, or as a query needs",
+            Route::Tune => "Learn from judged queries how far a query must go, and keep it",
+            Route::ShowTuned => "What was learnt, and what each stage buys",
+            Route::ForgetTuned => "Forget what was learnt",
         }
     }
 }

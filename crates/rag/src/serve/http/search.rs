@@ -7,6 +7,7 @@ use cotenant_index::filter::Filter;
 use cotenant_index::fusion::{Fusion, Standing};
 use cotenant_index::{Answer, Found, Query, Weights};
 
+use super::adaptive::{self, Question};
 use super::body::Body;
 use super::documents::{blocking, of_index, of_not_done, tenant};
 use super::fault::Fault;
@@ -20,12 +21,20 @@ use crate::serve::access::Caller;
 /// Most documents of one answer.
 const LIMIT_MAX: usize = 1000;
 
+/// By what all of a search goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Both,
+    Vectors,
+    Words,
+}
+
 /// What makes a search, without its vector.
 struct Asked {
     query: String,
     limit: usize,
     depth: usize,
-    mode: SearchMode,
+    by: By,
     filter: Option<Filter>,
     fusion: Fusion,
     weights: Weights,
@@ -39,14 +48,24 @@ pub(super) async fn search(
 ) -> Result<Json<SearchResponse>, Fault> {
     let deadline = deadline(&headers)?;
     let tenant = tenant(&caller, request.tenant.clone())?;
-    let asked = asked(request)?;
+    let by = match request.mode {
+        SearchMode::Hybrid => By::Both,
+        SearchMode::Dense => By::Vectors,
+        SearchMode::Text => By::Words,
+        SearchMode::Adaptive => {
+            let question = question(request, &shared)?;
+            let space = shared.space(&caller, &tenant).await?;
+            return adaptive::search(&shared, &caller, space, (question, deadline)).await;
+        }
+    };
+    let asked = asked(request, by)?;
     let space = shared.space(&caller, &tenant).await?;
-    let maker = match asked.mode {
-        SearchMode::Text => None,
-        SearchMode::Hybrid | SearchMode::Dense => shared.maker(&space, &caller).await?,
+    let maker = match by {
+        By::Words => None,
+        By::Both | By::Vectors => shared.maker(&space, &caller).await?,
     };
     let Some((chosen, maker)) = maker else {
-        if asked.mode == SearchMode::Dense {
+        if by == By::Vectors {
             let message = "the documents have no vectors\nhint: search with mode \"text\"";
             return Err(Fault::invalid(message));
         }
@@ -68,36 +87,69 @@ pub(super) async fn search(
     Ok(Json(response(answer, Some(embedding))))
 }
 
-fn asked(request: SearchRequest) -> Result<Asked, Fault> {
+fn asked(request: SearchRequest, by: By) -> Result<Asked, Fault> {
     let default = Query::default();
-    let limit = request.limit;
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        let message = format!("limit is {limit}, and must be from 1 to {LIMIT_MAX}");
+    if request.quality_floor.is_some() {
+        let message = "quality_floor is for mode \"adaptive\" alone";
         return Err(Fault::invalid(message));
     }
-    let filter = request.filter.as_ref().map(Filter::parse).transpose();
-    let filter = filter.map_err(|error| Fault::invalid(format!("the filter: {error}")))?;
+    let (limit, filter) = (checked_limit(&request)?, filter(&request)?);
     let fusion = match request.rrf_k {
         None => default.fusion,
         Some(k) if k.is_finite() && k >= 0.0 => Fusion::ReciprocalRank { k },
         Some(k) => return Err(Fault::invalid(format!("rrf_k is {k}, and must be 0 or more"))),
     };
-    let weights = request.weights.map(|it| Weights { dense: it.dense, text: it.text });
+    let weights = request.weights.map(|it| Weights {
+        dense: it.dense,
+        text: it.text,
+        codes: it.codes.unwrap_or(default.weights.codes),
+    });
     let weights = weights.unwrap_or(default.weights);
     let is_weight = |weight: f32| weight.is_finite() && weight >= 0.0;
-    if !is_weight(weights.dense) || !is_weight(weights.text) {
+    if ![weights.dense, weights.text, weights.codes].into_iter().all(is_weight) {
         return Err(Fault::invalid("each of the weights must be 0 or more"));
     }
     let depth = request.depth.unwrap_or(default.depth);
-    let (query, mode) = (request.query, request.mode);
-    Ok(Asked { query, limit, depth, mode, filter, fusion, weights })
+    let query = request.query;
+    Ok(Asked { query, limit, depth, by, filter, fusion, weights })
+}
+
+/// What a search by need asks; how retrievers are mixed was learnt.
+fn question(request: SearchRequest, shared: &Shared) -> Result<Question, Fault> {
+    if request.depth.is_some() || request.rrf_k.is_some() || request.weights.is_some() {
+        let message = "mode \"adaptive\" takes no depth, rrf_k or weights: it uses what was learnt";
+        return Err(Fault::invalid(message));
+    }
+    let floor = request.quality_floor.unwrap_or(adaptive::FLOOR);
+    if !(0.0..=1.0).contains(&floor) {
+        let message = format!("quality_floor is {floor}, and must be from 0 to 1");
+        return Err(Fault::invalid(message));
+    }
+    let (limit, filter) = (checked_limit(&request)?, filter(&request)?);
+    let (load, width) = (shared.engine.load(), shared.model.width());
+    Ok(Question { query: request.query, limit, filter, floor, load, width })
+}
+
+fn checked_limit(request: &SearchRequest) -> Result<usize, Fault> {
+    let limit = request.limit;
+    match (1..=LIMIT_MAX).contains(&limit) {
+        true => Ok(limit),
+        false => {
+            Err(Fault::invalid(format!("limit is {limit}, and must be from 1 to {LIMIT_MAX}")))
+        }
+    }
+}
+
+fn filter(request: &SearchRequest) -> Result<Option<Filter>, Fault> {
+    let filter = request.filter.as_ref().map(Filter::parse).transpose();
+    filter.map_err(|error| Fault::invalid(format!("the filter: {error}")))
 }
 
 impl Asked {
     fn query<'a>(&'a self, vector: Option<&'a [f32]>) -> Query<'a> {
         Query {
             vector,
-            text: (self.mode != SearchMode::Dense).then_some(&*self.query),
+            text: (self.by != By::Vectors).then_some(&*self.query),
             filter: self.filter.as_ref(),
             count: self.limit,
             depth: self.depth,
@@ -109,7 +161,6 @@ impl Asked {
 }
 
 fn response(answer: Answer, embedding: Option<String>) -> SearchResponse {
-    let standing = |it: Standing| StandingView { rank: it.rank, score: it.score };
     let view = |found: Found| FoundView {
         document: DocumentView {
             id: found.document.id,
@@ -117,8 +168,10 @@ fn response(answer: Answer, embedding: Option<String>) -> SearchResponse {
             metadata: found.document.metadata,
         },
         score: found.score,
-        dense: found.dense.map(standing),
-        words: found.text.map(standing),
+        dense: found.dense.map(view_of_standing),
+        words: found.text.map(view_of_standing),
+        phrases: found.phrases.map(view_of_standing),
+        codes: found.codes.map(view_of_standing),
     };
     let cost = answer.dense_cost;
     SearchResponse {
@@ -126,5 +179,10 @@ fn response(answer: Answer, embedding: Option<String>) -> SearchResponse {
         embedding,
         vectors_compared: cost.full + cost.fine + cost.coarse,
         postings_read: answer.postings_read,
+        adaptive: None,
     }
+}
+
+pub(super) fn view_of_standing(standing: Standing) -> StandingView {
+    StandingView { rank: standing.rank, score: standing.score }
 }

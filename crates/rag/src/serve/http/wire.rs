@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::wire_tune::AdaptiveView;
+
 /// Texts, or token ids as `/tokenize` gives them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(
@@ -481,6 +483,9 @@ pub(super) struct SearchRequest {
     pub(super) rrf_k: Option<f32>,
     /// How much each retriever counts in it.
     pub(super) weights: Option<WeightsView>,
+    /// With mode `adaptive`, the part of full depth's nDCG@10 that is kept, from 0 to 1; 0.99 if not
+    /// given.
+    pub(super) quality_floor: Option<f64>,
 }
 
 fn ten() -> usize {
@@ -491,13 +496,15 @@ fn ten() -> usize {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SearchMode {
-    /// Both, fused by ranks.
+    /// Both, fused by ranks; documents that hold what the query quotes come first.
     #[default]
     Hybrid,
     /// The nearest vectors.
     Dense,
     /// The words of the query, by BM25.
     Text,
+    /// Words first, and vectors as far as the query needs them by what was learnt for the tenant.
+    Adaptive,
 }
 
 /// How much each retriever counts.
@@ -508,6 +515,9 @@ pub(super) struct WeightsView {
     pub(super) dense: f32,
     /// The search by words.
     pub(super) text: f32,
+    /// Documents that hold a code of the query, such as a part number, letter by letter; 0.2 if not
+    /// given.
+    pub(super) codes: Option<f32>,
 }
 
 /// The answer to a search.
@@ -521,6 +531,9 @@ pub(super) struct SearchResponse {
     pub(super) vectors_compared: u64,
     /// Entries of word lists that were read.
     pub(super) postings_read: u64,
+    /// With mode `adaptive`, how far the query went and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) adaptive: Option<AdaptiveView>,
 }
 
 /// A document that was found.
@@ -535,6 +548,12 @@ pub(super) struct FoundView {
     pub(super) dense: Option<StandingView>,
     /// Where the search by words has it.
     pub(super) words: Option<StandingView>,
+    /// Where it stands among those that hold a quoted phrase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) phrases: Option<StandingView>,
+    /// Where it stands among those that hold a code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) codes: Option<StandingView>,
 }
 
 /// A place in the list of one retriever.
