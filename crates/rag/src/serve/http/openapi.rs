@@ -3,6 +3,7 @@
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use super::experiments::{ExperimentView, FeedbackRequest, FeedbackView};
 use super::route::{Audience, Method, Route};
 use super::wire::{
     AddDocumentsRequest, CoverageView, DeleteDocumentsRequest, DocumentView, EmbedDocumentsRequest,
@@ -10,6 +11,7 @@ use super::wire::{
     NamespaceView, OpenAiError, RankView, ReceiptView, RerankRequest, SearchRequest,
     SearchResponse, SimilarityRequest, TeiError, TokenView, TokenizeRequest, UnloadAdapterRequest,
 };
+use crate::serve::experiments::ExperimentRequest;
 
 /// What goes over the wire as a body.
 enum Content {
@@ -87,7 +89,10 @@ fn parameters(route: Route) -> Vec<Value> {
     let id = || parameter("id", "path", "the document's id, which may have slashes");
     match route {
         Route::GetDocument | Route::DeleteDocument => vec![id(), tenant()],
-        Route::ShowNamespace | Route::DropNamespace => vec![tenant()],
+        Route::ShowNamespace
+        | Route::DropNamespace
+        | Route::ShowExperiment
+        | Route::EndExperiment => vec![tenant()],
         Route::Embeddings
         | Route::Embed
         | Route::Similarity
@@ -106,7 +111,9 @@ fn parameters(route: Route) -> Vec<Value> {
         | Route::Tokenize
         | Route::LoadAdapter
         | Route::UnloadAdapter
-        | Route::DeleteDocuments => Vec::new(),
+        | Route::DeleteDocuments
+        | Route::BeginExperiment
+        | Route::Feedback => Vec::new(),
     }
 }
 
@@ -123,6 +130,8 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         Route::DeleteDocuments => schemas.subschema_for::<DeleteDocumentsRequest>(),
         Route::EmbedDocuments => schemas.subschema_for::<EmbedDocumentsRequest>(),
         Route::Search => schemas.subschema_for::<SearchRequest>(),
+        Route::BeginExperiment => schemas.subschema_for::<ExperimentRequest>(),
+        Route::Feedback => schemas.subschema_for::<FeedbackRequest>(),
         Route::Health
         | Route::Info
         | Route::Metrics
@@ -131,7 +140,9 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         | Route::ShowNamespace
         | Route::DropNamespace
         | Route::GetDocument
-        | Route::DeleteDocument => return None,
+        | Route::DeleteDocument
+        | Route::ShowExperiment
+        | Route::EndExperiment => return None,
     };
     Some(schema.to_value())
 }
@@ -152,9 +163,11 @@ fn answer(route: Route, schemas: &mut SchemaGenerator) -> Content {
         Route::GetDocument => schemas.subschema_for::<DocumentView>(),
         Route::EmbedDocuments => schemas.subschema_for::<CoverageView>(),
         Route::Search => schemas.subschema_for::<SearchResponse>(),
+        Route::BeginExperiment | Route::ShowExperiment => schemas.subschema_for::<ExperimentView>(),
+        Route::Feedback => schemas.subschema_for::<FeedbackView>(),
         Route::OpenApi => return Content::Json(json!({ "type": "object" })),
         Route::Metrics | Route::LoadAdapter | Route::UnloadAdapter => return Content::Text,
-        Route::Health | Route::DropNamespace => return Content::Nothing,
+        Route::Health | Route::DropNamespace | Route::EndExperiment => return Content::Nothing,
     };
     Content::Json(schema.to_value())
 }
@@ -186,6 +199,16 @@ fn failures(route: Route) -> Vec<(&'static str, &'static str)> {
             ("503", "the index cannot be used now"),
         ]);
     }
+    if route.path() == "/v1/experiments" && route.method() != Method::Post {
+        failures.extend([
+            ("400", "a value cannot be used"),
+            ("404", "the tenant has no experiment"),
+            ("503", "the experiment cannot be had now"),
+        ]);
+    }
+    if route.writes() {
+        failures.push(("507", "there is no room for it; nothing was changed"));
+    }
     if let Some(about) = conflict(route) {
         failures.push(("409", about));
     }
@@ -201,6 +224,7 @@ fn conflict(route: Route) -> Option<&'static str> {
             Some("the documents' vectors are of another version of the adapter")
         }
         Route::EmbedDocuments => Some("there are too many embeddings beside each other"),
+        Route::BeginExperiment => Some("the tenant has an experiment already"),
         Route::Health
         | Route::Info
         | Route::Metrics
@@ -216,7 +240,10 @@ fn conflict(route: Route) -> Option<&'static str> {
         | Route::DropNamespace
         | Route::GetDocument
         | Route::DeleteDocument
-        | Route::DeleteDocuments => None,
+        | Route::DeleteDocuments
+        | Route::ShowExperiment
+        | Route::EndExperiment
+        | Route::Feedback => None,
     }
 }
 

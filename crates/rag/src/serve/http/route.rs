@@ -26,6 +26,10 @@ pub(super) enum Route {
     DeleteDocuments,
     EmbedDocuments,
     Search,
+    BeginExperiment,
+    ShowExperiment,
+    EndExperiment,
+    Feedback,
 }
 
 /// How a route is asked.
@@ -48,7 +52,7 @@ pub(super) enum Audience {
 }
 
 impl Route {
-    pub(super) const ALL: [Route; 20] = [
+    pub(super) const ALL: [Route; 24] = [
         Route::Health,
         Route::Info,
         Route::Metrics,
@@ -69,6 +73,10 @@ impl Route {
         Route::DeleteDocuments,
         Route::EmbedDocuments,
         Route::Search,
+        Route::BeginExperiment,
+        Route::ShowExperiment,
+        Route::EndExperiment,
+        Route::Feedback,
     ];
 
     pub(super) fn path(self) -> &'static str {
@@ -90,6 +98,10 @@ impl Route {
             Route::DeleteDocuments => "/v1/delete_documents",
             Route::EmbedDocuments => "/v1/embed_documents",
             Route::Search => "/v1/search",
+            Route::BeginExperiment | Route::ShowExperiment | Route::EndExperiment => {
+                "/v1/experiments"
+            }
+            Route::Feedback => "/v1/feedback",
         }
     }
 
@@ -110,8 +122,9 @@ impl Route {
             | Route::OpenApi
             | Route::Models
             | Route::ShowNamespace
-            | Route::GetDocument => Method::Get,
-            Route::DropNamespace | Route::DeleteDocument => Method::Delete,
+            | Route::GetDocument
+            | Route::ShowExperiment => Method::Get,
+            Route::DropNamespace | Route::DeleteDocument | Route::EndExperiment => Method::Delete,
             Route::Embeddings
             | Route::Embed
             | Route::Similarity
@@ -122,7 +135,9 @@ impl Route {
             | Route::AddDocuments
             | Route::DeleteDocuments
             | Route::EmbedDocuments
-            | Route::Search => Method::Post,
+            | Route::Search
+            | Route::BeginExperiment
+            | Route::Feedback => Method::Post,
         }
     }
 
@@ -146,7 +161,41 @@ impl Route {
             | Route::DeleteDocument
             | Route::DeleteDocuments
             | Route::EmbedDocuments
-            | Route::Search => Audience::Tenants,
+            | Route::Search
+            | Route::BeginExperiment
+            | Route::ShowExperiment
+            | Route::EndExperiment
+            | Route::Feedback => Audience::Tenants,
+        }
+    }
+
+    /// Whether it writes to the server's disk.
+    pub(super) fn writes(self) -> bool {
+        match self {
+            Route::AddDocuments
+            | Route::DropNamespace
+            | Route::DeleteDocument
+            | Route::DeleteDocuments
+            | Route::EmbedDocuments
+            | Route::BeginExperiment
+            | Route::EndExperiment
+            | Route::Feedback => true,
+            Route::Health
+            | Route::Info
+            | Route::Metrics
+            | Route::OpenApi
+            | Route::Models
+            | Route::Embeddings
+            | Route::Embed
+            | Route::Similarity
+            | Route::Rerank
+            | Route::Tokenize
+            | Route::LoadAdapter
+            | Route::UnloadAdapter
+            | Route::ShowNamespace
+            | Route::GetDocument
+            | Route::Search
+            | Route::ShowExperiment => false,
         }
     }
 
@@ -174,6 +223,10 @@ impl Route {
                 "Embed all documents by another model beside the one in use, and switch to it"
             }
             Route::Search => "Find documents by meaning, by words, or by both",
+            Route::BeginExperiment => "Compare two ways to search on a tenant's users",
+            Route::ShowExperiment => "How a tenant's experiment stands, and why it stopped",
+            Route::EndExperiment => "End a tenant's experiment and forget it",
+            Route::Feedback => "Say what came of a search that an experiment decided about",
         }
     }
 }

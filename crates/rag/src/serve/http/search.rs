@@ -1,10 +1,13 @@
 //! Searching a tenant's documents.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use cotenant_index::filter::Filter;
 use cotenant_index::fusion::{Fusion, Standing};
+use cotenant_index::limits::FOUND_MAX;
 use cotenant_index::{Answer, Found, Query, Weights};
 
 use super::body::Body;
@@ -13,7 +16,8 @@ use super::fault::Fault;
 use super::shared::{Shared, deadline};
 use super::texts::{Length, Prompt, Reading, Shape, TooLong};
 use super::wire::{
-    DocumentView, FoundView, Input, SearchMode, SearchRequest, SearchResponse, StandingView,
+    DocumentView, FoundView, Input, SearchMode, SearchRequest, SearchResponse, SearchSettings,
+    StandingView,
 };
 use crate::serve::access::Caller;
 
@@ -35,15 +39,33 @@ pub(super) async fn search(
     State(shared): State<Shared>,
     caller: Caller,
     headers: HeaderMap,
-    Body(request): Body<SearchRequest>,
+    Body(mut request): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, Fault> {
     let deadline = deadline(&headers)?;
     let tenant = tenant(&caller, request.tenant.clone())?;
-    let asked = asked(request)?;
-    let space = shared.space(&caller, &tenant).await?;
+    // What is wrong with a request is so whatever an experiment makes of it.
+    let mut asked = asked(&request)?;
+    let turn = shared.enrol(&tenant, request.user.as_deref())?;
+    if let Some(turn) = &turn {
+        request.vary(turn.settings());
+        asked = self::asked(&request)?;
+    }
+    let found = find(&shared, (&caller, &tenant), (asked, deadline)).await;
+    match turn {
+        Some(turn) => shared.conclude(turn, found).await.map(Json),
+        None => found.map(Json),
+    }
+}
+
+async fn find(
+    shared: &Shared,
+    (caller, tenant): (&Caller, &str),
+    (asked, deadline): (Asked, Instant),
+) -> Result<SearchResponse, Fault> {
+    let space = shared.space(caller, tenant).await?;
     let maker = match asked.mode {
         SearchMode::Text => None,
-        SearchMode::Hybrid | SearchMode::Dense => shared.maker(&space, &caller).await?,
+        SearchMode::Hybrid | SearchMode::Dense => shared.maker(&space, caller).await?,
     };
     let Some((chosen, maker)) = maker else {
         if asked.mode == SearchMode::Dense {
@@ -51,8 +73,8 @@ pub(super) async fn search(
             return Err(Fault::invalid(message));
         }
         let found = blocking(move || space.namespace.search(&asked.query(None))).await?;
-        let answer = found.map_err(|error| of_index(&error, &caller))?;
-        return Ok(Json(response(answer, None)));
+        let answer = found.map_err(|error| of_index(&error, caller))?;
+        return Ok(response(answer, None));
     };
     let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
     let texts = shared.read(&chosen, Input::Text(asked.query.clone()), reading).await?;
@@ -64,11 +86,24 @@ pub(super) async fn search(
         let query = asked.query(vectors.rows.first().map(Vec::as_slice));
         space.search(&query, Some(&searched))
     });
-    let answer = found.await?.map_err(|why| of_not_done(why, &caller))?;
-    Ok(Json(response(answer, Some(embedding))))
+    let answer = found.await?.map_err(|why| of_not_done(why, caller))?;
+    Ok(response(answer, Some(embedding)))
 }
 
-fn asked(request: SearchRequest) -> Result<Asked, Fault> {
+/// Checks how an experiment's searches are to be answered.
+pub(super) fn check_settings(settings: &SearchSettings) -> Result<(), Fault> {
+    let mut request = SearchRequest { limit: 1, ..SearchRequest::default() };
+    request.vary(settings);
+    asked(&request).map(drop)
+}
+
+/// Checks a request as far as that needs no documents.
+#[cfg(feature = "fuzzing")]
+pub(super) fn check(request: &SearchRequest) -> Result<(), Fault> {
+    asked(request).map(drop)
+}
+
+fn asked(request: &SearchRequest) -> Result<Asked, Fault> {
     let default = Query::default();
     let limit = request.limit;
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -89,8 +124,21 @@ fn asked(request: SearchRequest) -> Result<Asked, Fault> {
         return Err(Fault::invalid("each of the weights must be 0 or more"));
     }
     let depth = request.depth.unwrap_or(default.depth);
-    let (query, mode) = (request.query, request.mode);
+    if depth > FOUND_MAX {
+        return Err(Fault::invalid(format!("depth is {depth}, and must be at most {FOUND_MAX}")));
+    }
+    let (query, mode) = (request.query.clone(), request.mode);
     Ok(Asked { query, limit, depth, mode, filter, fusion, weights })
+}
+
+impl SearchRequest {
+    /// Answers as a variant of an experiment does.
+    fn vary(&mut self, settings: &SearchSettings) {
+        self.mode = settings.mode.unwrap_or(self.mode);
+        self.depth = settings.depth.or(self.depth);
+        self.rrf_k = settings.rrf_k.or(self.rrf_k);
+        self.weights = settings.weights.or(self.weights);
+    }
 }
 
 impl Asked {
@@ -126,5 +174,6 @@ fn response(answer: Answer, embedding: Option<String>) -> SearchResponse {
         embedding,
         vectors_compared: cost.full + cost.fine + cost.coarse,
         postings_read: answer.postings_read,
+        experiment: None,
     }
 }
