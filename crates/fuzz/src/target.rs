@@ -20,12 +20,14 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "adapter_config", run: crate::adapter_config },
     Target { name: "beir", run: crate::beir },
     Target { name: "checkpoint", run: crate::checkpoint },
+    Target { name: "experiment", run: crate::experiment },
     Target { name: "filter", run: crate::filter },
     Target { name: "html", run: crate::html },
+    Target { name: "http_body", run: crate::http_body },
     Target { name: "jsonl", run: crate::jsonl },
     Target { name: "log_record", run: crate::log_record },
     Target { name: "manifest", run: crate::manifest },

@@ -46,6 +46,7 @@ fn main() {
         precision,
         adapters: below(folder.path()).unwrap(),
         index: None,
+        experiments: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         tokens: None,
         limits: ServeLimits { threads: Some(threads), batch_tokens, ..ServeLimits::default() },

@@ -31,6 +31,9 @@ pub(crate) struct ServeArgs {
     /// Folder of an index for tenants' documents; made if it is not there
     #[arg(long, value_name = "FOLDER")]
     pub index: Option<PathBuf>,
+    /// Folder of online experiments between two ways to search; made if it is not there
+    #[arg(long, value_name = "FOLDER", requires = "index")]
+    pub experiments: Option<PathBuf>,
     /// Where to listen; an address that other machines can reach needs --tokens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,

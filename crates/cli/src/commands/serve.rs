@@ -72,6 +72,7 @@ fn config(arguments: &ServeArgs, console: &Console) -> Result<ServeConfig, Box<d
         precision: served.precision,
         adapters: served.adapters,
         index: arguments.index.clone(),
+        experiments: arguments.experiments.clone(),
         listen: arguments.listen,
         tokens: arguments.tokens.clone(),
         limits: ServeLimits {

@@ -85,6 +85,17 @@ impl Server {
         path: &str,
         (body, token): (Option<&str>, Option<&str>),
     ) -> Reply {
+        let answered = self.attempt(method, path, (body, token));
+        answered.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// The same, of a server that may be killed meanwhile.
+    pub(crate) fn attempt(
+        &self,
+        method: &str,
+        path: &str,
+        (body, token): (Option<&str>, Option<&str>),
+    ) -> Result<Reply, ureq::Error> {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
         let agent: ureq::Agent = agent.into();
         let uri = format!("{}{path}", self.address);
@@ -99,11 +110,16 @@ impl Server {
             }
             None => agent.run(request.body(()).unwrap()),
         };
-        let mut response = answered.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let mut response = answered?;
         let retry_after = response.headers().get("retry-after");
         let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
-        let text = response.body_mut().read_to_string().unwrap();
-        Reply { status: response.status().as_u16(), text, retry_after }
+        let text = response.body_mut().read_to_string()?;
+        Ok(Reply { status: response.status().as_u16(), text, retry_after })
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The vectors of texts by a model.

@@ -13,6 +13,7 @@
 mod effect;
 mod sequence;
 mod settings;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,8 @@ use std::fmt;
 use crate::random::{Draws, Stream};
 
 use effect::EffectSequence;
-pub use settings::{Settings, UNITS_MAX, UnusableSettings};
+pub use settings::{GUARDRAILS_MAX, Guardrail, Settings, UNITS_MAX, UnusableSettings};
+use share::ShareTest;
 
 /// Which of two pipelines serves a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,12 +37,12 @@ pub enum Arm {
 }
 
 /// What came of serving a unit.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// What is to be improved, in `[0, 1]`; larger is better.
     pub quality: f64,
-    /// What must not get worse, in `[0, 1]`; larger is better. Not read without a guardrail.
-    pub guardrail: f64,
+    /// What must not get worse, one number in `[0, 1]` for each guardrail; larger is better.
+    pub guardrails: Vec<f64>,
 }
 
 /// What became of an outcome.
@@ -55,11 +57,21 @@ pub enum Recorded {
     TooLate,
 }
 
-/// An outcome that is not a number in `[0, 1]`.
+/// An outcome that no unit can have.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct UnusableOutcome {
-    /// The number.
-    pub value: f64,
+pub enum UnusableOutcome {
+    /// A number is not in `[0, 1]`.
+    Value {
+        /// The number.
+        value: f64,
+    },
+    /// There is not one number for each guardrail.
+    Guardrails {
+        /// Numbers that were given.
+        given: usize,
+        /// Guardrails that there are.
+        wanted: usize,
+    },
 }
 
 /// How both arms did, and the interval of the treatment's mean less the control's.
@@ -80,7 +92,7 @@ pub struct Effect {
 }
 
 /// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// Nothing is sure yet.
     Continue,
@@ -89,15 +101,22 @@ pub enum Decision {
 }
 
 /// Why an experiment is over, with the effect at that moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
     /// The treatment is surely better.
     Better(Effect),
     /// The treatment is surely worse.
     Worse(Effect),
-    /// The treatment surely makes the guardrail worse than is tolerated; the effect is the
-    /// guardrail's.
-    GuardrailBroken(Effect),
+    /// The treatment surely makes a guardrail worse than is tolerated.
+    GuardrailBroken {
+        /// The guardrail's name.
+        name: String,
+        /// Its effect.
+        effect: Effect,
+    },
+    /// Outcomes of one arm are missing more often than those of the other, so that the arms cannot
+    /// be compared.
+    SampleMismatch(Effect),
     /// Whatever difference there is, it is surely smaller than anybody cares for.
     NoRelevantDifference(Effect),
     /// There were as many units as were allowed, and nothing is sure.
@@ -114,8 +133,10 @@ pub struct Experiment {
     assignment: Draws,
     /// Hashes of the units that have an outcome.
     seen: HashSet<u64>,
+    share: ShareTest,
     quality: EffectSequence,
-    guardrail: EffectSequence,
+    /// One for each guardrail.
+    guardrails: Vec<EffectSequence>,
     decision: Decision,
 }
 
@@ -127,14 +148,16 @@ impl Experiment {
     pub fn new(settings: Settings) -> Result<Self, UnusableSettings> {
         settings.check()?;
         let all = f64::from(settings.false_stops_per_mille) / 1000.0;
-        let alpha = if settings.guardrail_tolerance.is_some() { all / 2.0 } else { all };
-        let sequence = EffectSequence::new(settings.treatment_per_mille, alpha);
+        let count = settings.guardrails.len();
+        let alpha = if count > 0 { all / 2.0 } else { all };
+        let sequence = |alpha| EffectSequence::new(settings.treatment_per_mille, alpha);
         let salt = Draws::new(0, Stream::Assignment).bits_of(&settings.name);
         Ok(Self {
             assignment: Draws::new(salt, Stream::Assignment),
             seen: HashSet::new(),
-            quality: sequence.clone(),
-            guardrail: sequence,
+            share: ShareTest::new(settings.treatment_per_mille),
+            quality: sequence(alpha),
+            guardrails: vec![sequence(alpha / count.max(1) as f64); count],
             decision: Decision::Continue,
             settings,
         })
@@ -149,13 +172,16 @@ impl Experiment {
     /// Takes the first outcome of a unit, which had the arm that [`Self::assign`] says.
     ///
     /// # Errors
-    /// [`UnusableOutcome`] if a number is not in `[0, 1]`; nothing is changed then.
-    pub fn record(&mut self, unit: &str, outcome: Outcome) -> Result<Recorded, UnusableOutcome> {
-        let has_guardrail = self.settings.guardrail_tolerance.is_some();
-        let numbers = [Some(outcome.quality), has_guardrail.then_some(outcome.guardrail)];
-        let mut numbers = numbers.into_iter().flatten();
-        if let Some(value) = numbers.find(|value| !(0.0..=1.0).contains(value)) {
-            return Err(UnusableOutcome { value });
+    /// [`UnusableOutcome`] if a number is not in `[0, 1]`, or there is not one for each guardrail;
+    /// nothing is changed then.
+    pub fn record(&mut self, unit: &str, outcome: &Outcome) -> Result<Recorded, UnusableOutcome> {
+        let (given, wanted) = (outcome.guardrails.len(), self.guardrails.len());
+        if given != wanted {
+            return Err(UnusableOutcome::Guardrails { given, wanted });
+        }
+        let mut numbers = [&outcome.quality].into_iter().chain(&outcome.guardrails);
+        if let Some(&value) = numbers.find(|value| !(0.0..=1.0).contains(*value)) {
+            return Err(UnusableOutcome::Value { value });
         }
         if matches!(self.decision, Decision::Stop(_)) {
             return Ok(Recorded::TooLate);
@@ -165,17 +191,23 @@ impl Experiment {
             return Ok(Recorded::Repeated);
         }
         let arm = self.arm_of(bits);
+        self.share.push(arm);
         self.quality.push(arm, outcome.quality);
-        if has_guardrail {
-            self.guardrail.push(arm, outcome.guardrail);
+        for (sequence, &value) in self.guardrails.iter_mut().zip(&outcome.guardrails) {
+            sequence.push(arm, value);
         }
         self.decision = self.decide();
         Ok(Recorded::Counted)
     }
 
+    /// Whether a unit has an outcome already.
+    pub fn has_outcome(&self, unit: &str) -> bool {
+        self.seen.contains(&self.assignment.bits_of(unit))
+    }
+
     /// Whether to go on. A stop stays, whatever comes after it.
-    pub fn decision(&self) -> Decision {
-        self.decision
+    pub fn decision(&self) -> &Decision {
+        &self.decision
     }
 
     /// How both arms do so far.
@@ -183,9 +215,9 @@ impl Experiment {
         self.quality.effect()
     }
 
-    /// How the guardrail does so far, if there is one.
-    pub fn guardrail(&self) -> Option<Effect> {
-        self.settings.guardrail_tolerance.map(|_| self.guardrail.effect())
+    /// How each guardrail does so far, in the order of the settings.
+    pub fn guardrails(&self) -> impl Iterator<Item = (&Guardrail, Effect)> {
+        self.settings.guardrails.iter().zip(self.guardrails.iter().map(EffectSequence::effect))
     }
 
     fn arm_of(&self, bits: u64) -> Arm {
@@ -200,13 +232,15 @@ impl Experiment {
         let effect = self.effect();
         let relevant = self.settings.relevant_difference;
         // A broken guardrail comes first: whatever is won, it costs more than was agreed on.
-        if let (Some(tolerance), Some(guardrail)) =
-            (self.settings.guardrail_tolerance, self.guardrail())
-            && guardrail.high < -tolerance
-        {
-            return Decision::Stop(Reason::GuardrailBroken(guardrail));
+        let mut guardrails = self.guardrails();
+        let broken = guardrails.find(|(guardrail, effect)| effect.high < -guardrail.tolerance);
+        if let Some((guardrail, effect)) = broken {
+            let name = guardrail.name.clone();
+            return Decision::Stop(Reason::GuardrailBroken { name, effect });
         }
         let reason = match effect {
+            // Whatever the means say then, they are of other units than they should be.
+            _ if self.share.is_broken() => Reason::SampleMismatch(effect),
             Effect { low, .. } if low > 0.0 => Reason::Better(effect),
             Effect { high, .. } if high < 0.0 => Reason::Worse(effect),
             Effect { low, high, .. } if low > -relevant && high < relevant => {
@@ -216,6 +250,20 @@ impl Experiment {
             _ => return Decision::Continue,
         };
         Decision::Stop(reason)
+    }
+}
+
+impl Reason {
+    /// Which arm is to serve all units from then on: the treatment only where it is surely better.
+    pub fn winner(&self) -> Arm {
+        match self {
+            Self::Better(_) => Arm::Treatment,
+            Self::Worse(_)
+            | Self::GuardrailBroken { .. }
+            | Self::SampleMismatch(_)
+            | Self::NoRelevantDifference(_)
+            | Self::UnitsSpent(_) => Arm::Control,
+        }
     }
 }
 
@@ -239,10 +287,18 @@ impl fmt::Display for Reason {
         match self {
             Self::Better(effect) => write!(formatter, "the treatment is better: {effect}"),
             Self::Worse(effect) => write!(formatter, "the treatment is worse: {effect}"),
-            Self::GuardrailBroken(effect) => {
+            Self::GuardrailBroken { name, effect } => {
                 write!(
                     formatter,
-                    "the treatment makes the guardrail worse than tolerated: {effect}"
+                    "the treatment makes the guardrail {name} worse than tolerated: {effect}"
+                )
+            }
+            Self::SampleMismatch(effect) => {
+                write!(
+                    formatter,
+                    "outcomes of one variant are missing: {} units had the treatment and {} the \
+                     control, which chance does not explain",
+                    effect.treatment_units, effect.control_units
                 )
             }
             Self::NoRelevantDifference(effect) => {
@@ -257,7 +313,15 @@ impl fmt::Display for Reason {
 
 impl fmt::Display for UnusableOutcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} is no outcome\nhint: outcomes lie between 0 and 1", self.value)
+        match self {
+            Self::Value { value } => {
+                write!(formatter, "{value} is no outcome\nhint: outcomes lie between 0 and 1")
+            }
+            Self::Guardrails { given, wanted } => write!(
+                formatter,
+                "{given} numbers are no outcome of {wanted} guardrails\nhint: give one for each"
+            ),
+        }
     }
 }
 

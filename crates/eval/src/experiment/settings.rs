@@ -10,6 +10,18 @@ const TREATMENT_PER_MILLE: (u32, u32) = (10, 990);
 /// Most units that an experiment remembers, at about 16 bytes each.
 pub const UNITS_MAX: usize = 10_000_000;
 
+/// Most guardrails of an experiment: each gets its part of the chance to stop wrongly.
+pub const GUARDRAILS_MAX: usize = 8;
+
+/// Something that the treatment must not make worse.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guardrail {
+    /// What people call it.
+    pub name: String,
+    /// How much worse it may surely get, in `[0, 1]`.
+    pub tolerance: f64,
+}
+
 /// What an experiment is told before it begins; nothing of it may change while it runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -18,13 +30,13 @@ pub struct Settings {
     /// How many thousandths of the units get the treatment: 10 to 990.
     pub treatment_per_mille: u32,
     /// In how many of a thousand experiments without any difference it may stop as if there were
-    /// one: 1 to 500. With a guardrail, half of that is kept for it.
+    /// one: 1 to 500. With guardrails, half of that is kept for them, in equal parts.
     pub false_stops_per_mille: u32,
     /// The smallest difference that anybody cares for, in `[0, 1]`; once the true one is surely
     /// smaller, the experiment ends. With 0 it never ends so.
     pub relevant_difference: f64,
-    /// How much worse the guardrail may surely get, in `[0, 1]`; without one it is not looked at.
-    pub guardrail_tolerance: Option<f64>,
+    /// What must not get worse: at most [`GUARDRAILS_MAX`].
+    pub guardrails: Vec<Guardrail>,
     /// After so many units the experiment ends without an answer: 1 to [`UNITS_MAX`].
     pub units_max: usize,
 }
@@ -52,6 +64,11 @@ pub enum UnusableSettings {
         /// The number.
         units: usize,
     },
+    /// There are too many guardrails.
+    Guardrails {
+        /// Their number.
+        guardrails: usize,
+    },
 }
 
 impl Settings {
@@ -63,8 +80,11 @@ impl Settings {
         if !(1..=500).contains(&self.false_stops_per_mille) {
             return Err(UnusableSettings::FalseStops { per_mille: self.false_stops_per_mille });
         }
-        let differences = [Some(self.relevant_difference), self.guardrail_tolerance];
-        let mut differences = differences.into_iter().flatten();
+        if self.guardrails.len() > GUARDRAILS_MAX {
+            return Err(UnusableSettings::Guardrails { guardrails: self.guardrails.len() });
+        }
+        let tolerances = self.guardrails.iter().map(|guardrail| guardrail.tolerance);
+        let mut differences = [self.relevant_difference].into_iter().chain(tolerances);
         if let Some(difference) = differences.find(|value| !(0.0..=1.0).contains(value)) {
             return Err(UnusableSettings::Difference { difference });
         }
@@ -94,6 +114,10 @@ impl fmt::Display for UnusableSettings {
             Self::Units { units } => write!(
                 formatter,
                 "an experiment cannot remember {units} units\nhint: allow 1 to {UNITS_MAX}"
+            ),
+            Self::Guardrails { guardrails } => write!(
+                formatter,
+                "{guardrails} guardrails are too many\nhint: name at most {GUARDRAILS_MAX}"
             ),
         }
     }

@@ -10,9 +10,13 @@ fn settings() -> Settings {
         treatment_per_mille: 500,
         false_stops_per_mille: 50,
         relevant_difference: 0.0,
-        guardrail_tolerance: Some(0.0),
+        guardrails: guardrail(0.0),
         units_max: 2000,
     }
+}
+
+fn guardrail(tolerance: f64) -> Vec<Guardrail> {
+    vec![Guardrail { name: "latency".to_owned(), tolerance }]
 }
 
 /// Chances of an outcome of 1: of quality, and of the guardrail.
@@ -30,10 +34,11 @@ fn run(settings: Settings, stream: u64, control: Chances, treatment: Chances) ->
         };
         let drawn =
             |which: usize| f64::from(u8::from(draws.share(which as u64, place) < chances[which]));
-        let outcome = Outcome { quality: drawn(0), guardrail: drawn(1) };
-        assert_eq!(experiment.record(&unit, outcome), Ok(Recorded::Counted));
+        let guardrails = vec![drawn(1); experiment.settings.guardrails.len()];
+        let outcome = Outcome { quality: drawn(0), guardrails };
+        assert_eq!(experiment.record(&unit, &outcome), Ok(Recorded::Counted));
         if let Decision::Stop(reason) = experiment.decision() {
-            return reason;
+            return reason.clone();
         }
     }
     unreachable!("units are spent at some time")
@@ -106,9 +111,9 @@ fn differences_are_found() {
 fn a_worse_guardrail_stops_a_better_treatment() {
     let settings = Settings { units_max: 20_000, ..settings() };
     let worse = run(settings.clone(), 1, [0.5, 0.95], [0.5, 0.7]);
-    assert!(matches!(worse, Reason::GuardrailBroken(_)), "{worse}");
-    assert!(worse.to_string().contains("guardrail worse than tolerated"), "{worse}");
-    let tolerated = Settings { guardrail_tolerance: Some(0.5), ..settings.clone() };
+    assert!(matches!(worse, Reason::GuardrailBroken { .. }), "{worse}");
+    assert!(worse.to_string().contains("guardrail latency worse than tolerated"), "{worse}");
+    let tolerated = Settings { guardrails: guardrail(0.5), ..settings.clone() };
     let better = run(tolerated, 1, [0.3, 0.95], [0.6, 0.7]);
     assert!(matches!(better, Reason::Better(_)), "{better}");
     let worse = run(settings, 1, [0.6, 0.9], [0.3, 0.9]);
@@ -147,24 +152,47 @@ fn assignment_sticks_and_is_even_and_independent() {
 #[test]
 fn only_the_first_outcome_of_a_unit_counts() {
     let mut experiment = Experiment::new(Settings { units_max: 2, ..settings() }).unwrap();
-    let outcome = Outcome { quality: 1.0, guardrail: 0.5 };
-    assert_eq!(experiment.record("a", outcome), Ok(Recorded::Counted));
-    assert_eq!(experiment.record("a", outcome), Ok(Recorded::Repeated));
-    let not = Outcome { quality: f64::NAN, ..outcome };
-    assert!(experiment.record("b", not).unwrap_err().value.is_nan());
-    assert_eq!(experiment.decision(), Decision::Continue);
-    assert_eq!(experiment.record("b", outcome), Ok(Recorded::Counted));
+    let outcome = Outcome { quality: 1.0, guardrails: vec![0.5] };
+    assert!(!experiment.has_outcome("a"));
+    assert_eq!(experiment.record("a", &outcome), Ok(Recorded::Counted));
+    assert!(experiment.has_outcome("a") && !experiment.has_outcome("b"));
+    assert_eq!(experiment.record("a", &outcome), Ok(Recorded::Repeated));
+    let not = Outcome { quality: f64::NAN, ..outcome.clone() };
+    let refused = experiment.record("b", &not);
+    assert!(matches!(refused, Err(UnusableOutcome::Value { value }) if value.is_nan()));
+    let none = Outcome { guardrails: Vec::new(), ..outcome.clone() };
+    let refused = experiment.record("b", &none);
+    assert_eq!(refused, Err(UnusableOutcome::Guardrails { given: 0, wanted: 1 }));
+    assert_eq!(experiment.decision(), &Decision::Continue);
+    assert_eq!(experiment.record("b", &outcome), Ok(Recorded::Counted));
     let Decision::Stop(Reason::UnitsSpent(effect)) = experiment.decision() else {
         panic!("two units are all");
     };
-    assert_eq!(effect, experiment.effect());
+    assert_eq!(*effect, experiment.effect());
     assert_eq!(effect.control_units + effect.treatment_units, 2);
-    assert_eq!(experiment.record("c", outcome), Ok(Recorded::TooLate));
-    // Without a guardrail its number is not read.
-    let without = Settings { guardrail_tolerance: None, ..settings() };
-    let mut without = Experiment::new(without).unwrap();
-    let outcome = Outcome { guardrail: f64::NAN, ..outcome };
-    assert_eq!((without.record("a", outcome), without.guardrail()), (Ok(Recorded::Counted), None));
+    assert_eq!(experiment.record("c", &outcome), Ok(Recorded::TooLate));
+}
+
+/// Users of the treatment who are not served well leave without a word, and those who stay are glad.
+#[test]
+fn outcomes_that_are_missing_on_one_side_stop_it() {
+    let settings = Settings { guardrails: Vec::new(), units_max: 20_000, ..settings() };
+    let draws = Draws::new(SEED, Stream::Bootstrap);
+    let mut experiment = Experiment::new(settings).unwrap();
+    for place in 0.. {
+        let unit = format!("user-{place}");
+        let quality = f64::from(u8::from(draws.share(0, place) < 0.7));
+        let is_lost = draws.share(1, place) < 0.3 && experiment.assign(&unit) == Arm::Treatment;
+        if !is_lost {
+            experiment.record(&unit, &Outcome { quality, guardrails: Vec::new() }).unwrap();
+        }
+        if let Decision::Stop(reason) = experiment.decision() {
+            assert!(matches!(reason, Reason::SampleMismatch(_)), "{reason}, seed {SEED}");
+            assert!(reason.to_string().contains("are missing"), "{reason}");
+            assert_eq!(reason.winner(), Arm::Control);
+            return;
+        }
+    }
 }
 
 #[test]
@@ -177,6 +205,8 @@ fn settings_have_ranges() {
     check(Settings { treatment_per_mille: 1000, ..settings() }, "10 to 990");
     check(Settings { false_stops_per_mille: 0, ..settings() }, "0 ‰ false stops");
     check(Settings { relevant_difference: -0.1, ..settings() }, "-0.1");
-    check(Settings { guardrail_tolerance: Some(f64::NAN), ..settings() }, "NaN");
+    check(Settings { guardrails: guardrail(f64::NAN), ..settings() }, "NaN");
+    let many = vec![guardrail(0.1).remove(0); GUARDRAILS_MAX + 1];
+    check(Settings { guardrails: many, ..settings() }, "9 guardrails");
     check(Settings { units_max: UNITS_MAX + 1, ..settings() }, "10000001");
 }

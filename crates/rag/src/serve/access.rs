@@ -1,7 +1,8 @@
 //! Who asks: the administrator, a tenant by its token, or anybody where there are no tokens.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,8 +14,10 @@ use super::error::ServeError;
 const ADMIN: &str = "admin";
 /// Shortest token, in bytes: 16 random letters cannot be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
-/// Largest file of tokens.
+/// Largest file of tokens, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Most tokens: each request is compared with all of them, in about a tenth of a millisecond.
+const TOKENS_MAX: usize = 10_000;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +67,14 @@ impl Access {
             ServeError::Tokens { file, problem, hint }
         };
         let form = "a line is: TENANT = \"TOKEN\"";
-        let length = fs::metadata(file).map_or(0, |about| about.len());
-        if length > FILE_BYTES_MAX {
+        let (mut text, who) = (String::new(), "check the path and who may read it");
+        // What a file says of its length need not be so: a device has none and never ends.
+        let read = File::open(file)
+            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+        read.map_err(|error| failed(error.to_string(), who))?;
+        if text.len() as u64 > FILE_BYTES_MAX {
             return Err(failed(format!("it has more than {FILE_BYTES_MAX} bytes"), form));
         }
-        let text = fs::read_to_string(file)
-            .map_err(|error| failed(error.to_string(), "check the path and who may read it"))?;
         Self::parse(&text).map_err(|problem| failed(problem, form))
     }
 
@@ -77,7 +82,10 @@ impl Access {
         // A message of the parser would show the line, and so the token.
         let tokens: BTreeMap<String, String> = toml::from_str(text)
             .map_err(|_| "it is no TOML of names and quoted tokens".to_owned())?;
-        let mut access = Self::default();
+        if tokens.len() > TOKENS_MAX {
+            return Err(format!("it has {} tokens, more than {TOKENS_MAX}", tokens.len()));
+        }
+        let (mut access, mut taken) = (Self::default(), BTreeSet::new());
         for (name, token) in tokens {
             if token.len() < TOKEN_BYTES_MIN {
                 return Err(format!("the token of {name} has less than {TOKEN_BYTES_MIN} bytes"));
@@ -86,7 +94,7 @@ impl Access {
                 return Err(format!("{name:?} is no name of a tenant"));
             }
             let hash = hash(&token);
-            if access.0.iter().any(|(taken, _)| *taken == hash) {
+            if !taken.insert(hash) {
                 return Err(format!("the token of {name} is another one's too"));
             }
             let caller = if name == ADMIN { Caller::Admin } else { Caller::Tenant(name.into()) };
@@ -144,6 +152,9 @@ mod tests {
             let problem = Access::parse(bad).unwrap_err();
             assert!(!problem.contains("0123456789abcdef"), "{problem}");
         }
+        let many: String =
+            (0..=TOKENS_MAX).map(|at| format!("t{at} = \"0123456789-{at:08}\"\n")).collect();
+        assert!(Access::parse(&many).unwrap_err().contains("more than 10000"));
         let twice = "a = \"0123456789abcdef\"\nb = \"0123456789abcdef\"";
         assert!(Access::parse(twice).unwrap_err().contains("another one's"));
     }

@@ -8,6 +8,7 @@ use cotenant_transformer::{ModelError, UnsupportedPrecision};
 use thiserror::Error;
 
 use super::adapters::AdapterError;
+use super::experiments::ExperimentError;
 
 /// Why a server cannot start or go on.
 #[derive(Debug, Error)]
@@ -44,6 +45,9 @@ pub enum ServeError {
     /// The index cannot be opened.
     #[error("open the index")]
     Index(#[from] cotenant_index::IndexError),
+    /// The experiments cannot be read.
+    #[error("read the experiments")]
+    Experiments(#[from] ExperimentError),
     /// The file of tokens cannot be used.
     #[error("read the tokens of {}: {problem}\nhint: {hint}", file.display())]
     Tokens {

@@ -18,6 +18,7 @@ mod adapters;
 mod documents;
 mod engine;
 mod error;
+mod experiments;
 mod fair;
 mod http;
 mod meters;
@@ -37,7 +38,12 @@ use tokio::sync::{Semaphore, watch};
 
 pub use adapters::{AdapterError, AdapterSource, Keep, Prefixes};
 pub use error::ServeError;
+pub use experiments::ExperimentError;
+#[cfg(feature = "fuzzing")]
+pub use experiments::read_experiment;
 pub use http::openapi;
+#[cfg(feature = "fuzzing")]
+pub use http::read_request;
 pub use sources::{below, of_run};
 
 use crate::workspace::PrecisionChoice;
@@ -45,7 +51,8 @@ use access::Access;
 use adapters::{AdapterLimits, Adapters};
 use documents::Documents;
 use engine::{Engine, EngineLimits};
-use http::{Inner, Shared};
+use experiments::Experiments;
+use http::{BODIES_KIB_MAX, Inner, Shared};
 use meters::Meters;
 use model::Model;
 
@@ -69,6 +76,8 @@ pub struct ServeConfig {
     pub adapters: Vec<AdapterSource>,
     /// Where tenants' documents are; without one there are no documents.
     pub index: Option<PathBuf>,
+    /// Where the state of online experiments is; without it there are none.
+    pub experiments: Option<PathBuf>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// A file of tokens, `tenant = "token"` a line; without one whoever is on this machine may ask.
@@ -161,7 +170,8 @@ impl Server {
         let thread = thread.spawn(move || {
             let served = runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                http::serve(listener, shared.clone(), told).await
+                http::serve(listener, shared.clone(), told).await;
+                Ok(())
             });
             shared.engine.end();
             shared.adapters.end();
@@ -200,6 +210,9 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
     let limits = EngineLimits { threads, batch_tokens, queue_tokens };
     let engine = Engine::start(model.clone(), meters.clone(), limits)?;
     let documents = config.index.as_deref().map(Documents::open).transpose()?.map(Arc::new);
+    let experiments = config.experiments.as_deref();
+    let experiments = experiments.map(|folder| Experiments::open(folder, meters.clone()));
+    let experiments = experiments.transpose()?.map(Arc::new);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Shared::new(Inner {
         model,
@@ -208,7 +221,9 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
         meters,
         access,
         documents,
+        experiments,
         tokenizing: Semaphore::new(threads),
+        bodies: Semaphore::new(BODIES_KIB_MAX),
         batch_tokens,
         started_s: since.as_secs(),
         requests: AtomicUsize::new(0),

@@ -45,6 +45,15 @@ pub enum AdapterError {
         /// Why.
         source: Arc<ModelError>,
     },
+    /// Somebody writes its files.
+    #[error(
+        "the adapter {name:?} cannot be loaded while its files change\n\
+         hint: ask again once they are written"
+    )]
+    Changing {
+        /// The name.
+        name: String,
+    },
     /// A file that must be a plain one is something else.
     #[error("the adapter {name:?} cannot be loaded: {file} is no plain file")]
     NotAFile {

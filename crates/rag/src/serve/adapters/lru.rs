@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// Adapters that are looked at for room that nobody needs, so that looking stays cheap.
+const LOOKED_AT_MAX: usize = 64;
+
 /// Names and sizes of what is in memory; the adapters themselves are elsewhere.
 #[derive(Debug)]
 pub(super) struct Lru {
@@ -92,6 +95,26 @@ impl Lru {
             Keep::Pinned => self.pinned += bytes,
         }
         Brought::Held(gone)
+    }
+
+    /// Whether it is held.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.held.contains_key(name)
+    }
+
+    /// What would go for so many bytes if only some may, the longest unused first; `None` if that is
+    /// not enough among the first few.
+    pub(super) fn room(&self, bytes: u64, may_go: impl Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {
+        let mut free = self.bytes_max.saturating_sub(self.bytes);
+        let mut gone = Vec::new();
+        let few = self.by_use.values().take(LOOKED_AT_MAX);
+        let mut few = few.filter(|name| may_go(name));
+        while free < bytes {
+            let name = few.next()?;
+            free += self.held[name].bytes;
+            gone.push(name.clone());
+        }
+        Some(gone)
     }
 
     /// Forgets an adapter.

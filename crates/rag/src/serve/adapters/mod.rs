@@ -7,31 +7,37 @@
 //! ```
 //! Loader threads read in parallel, so that a slow folder keeps nobody else waiting. A request holds
 //! the adapter that it was given: one that is replaced or put out meanwhile still answers it, whole.
-//! Nothing is fetched ahead of a request: loading takes about a millisecond, less than guessing
-//! wrong costs.
+//! A loader that has nothing to do reads what is expected to be asked for (`foresight`), into room
+//! that nobody needs (`shelf`).
 
 mod error;
+mod foresight;
 mod load;
 mod lru;
+mod shelf;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cotenant_transformer::{Adapter, EncoderConfig};
 use tokio::sync::oneshot;
 
 use super::meters::Meters;
 pub use error::AdapterError;
+use lru::Brought;
 pub use lru::Keep;
-use lru::{Brought, Lru};
+pub(super) use shelf::Ahead;
+use shelf::Shelf;
 
 /// Most adapters that are known at a time.
 const ADAPTERS_MAX: usize = 100_000;
 /// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 96;
+/// How often a loader thread that has nothing to do looks for what is expected.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where an adapter comes from, and how its tenant's texts are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +100,8 @@ pub(super) struct Held {
     pub(super) known: usize,
     pub(super) loaded: usize,
     pub(super) bytes: u64,
+    /// What became of those that were loaded before anybody asked.
+    pub(super) ahead: Ahead,
 }
 
 /// All adapters of a server.
@@ -106,13 +114,15 @@ struct Shared {
     config: EncoderConfig,
     bytes_max: u64,
     meters: Arc<Meters>,
+    /// The origin of the shelf's time.
+    begun: Instant,
     state: Mutex<State>,
     wake: Condvar,
 }
 
 struct State {
     entries: BTreeMap<Arc<str>, Entry>,
-    lru: Lru,
+    shelf: Shelf,
     errands: VecDeque<Errand>,
     next_generation: u64,
     is_ended: bool,
@@ -120,6 +130,7 @@ struct State {
 
 struct Entry {
     source: Arc<AdapterSource>,
+    /// Another one for each time that its files are read: they may have been replaced meanwhile.
     generation: u64,
     stage: Stage,
 }
@@ -143,6 +154,8 @@ struct Errand {
 enum Why {
     /// Somebody asked for an adapter that is known.
     Asked,
+    /// Somebody is expected to.
+    Expected,
     /// It is to be known, if it can be loaded.
     Brought { place: Place, reply: Waiter },
 }
@@ -156,13 +169,13 @@ impl Adapters {
     ) -> std::io::Result<Self> {
         let state = State {
             entries: BTreeMap::new(),
-            lru: Lru::new(limits.bytes_max),
+            shelf: Shelf::new(limits.bytes_max),
             errands: VecDeque::new(),
             next_generation: 1,
             is_ended: false,
         };
-        let (state, wake) = (Mutex::new(state), Condvar::new());
-        let shared = Shared { config, bytes_max: limits.bytes_max, meters, state, wake };
+        let (state, wake, begun) = (Mutex::new(state), Condvar::new(), Instant::now());
+        let shared = Shared { config, bytes_max: limits.bytes_max, meters, begun, state, wake };
         let shared = Arc::new(shared);
         let adapters = Self { shared: shared.clone(), threads: Mutex::default() };
         for _ in 0..limits.threads {
@@ -198,8 +211,8 @@ impl Adapters {
 
     pub(super) fn held(&self) -> Held {
         let state = self.shared.lock();
-        let (known, loaded) = (state.entries.len(), state.lru.len());
-        Held { known, loaded, bytes: state.lru.bytes() }
+        let (known, loaded) = (state.entries.len(), state.shelf.len());
+        Held { known, loaded, bytes: state.shelf.bytes(), ahead: state.shelf.ahead() }
     }
 
     /// An adapter, from memory or, after a moment, from disk.
@@ -232,7 +245,7 @@ impl Adapters {
         let Some(entry) = state.entries.remove(name) else {
             return Err(AdapterError::Unknown { name: name.to_owned() });
         };
-        state.lru.remove(name);
+        state.shelf.remove(name);
         drop(state);
         if let Stage::Coming(waiters) = entry.stage {
             tell(waiters, &Err(AdapterError::Unknown { name: name.to_owned() }));
@@ -256,6 +269,10 @@ impl Shared {
         self.state.lock().expect("no thread panicked")
     }
 
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
     /// What is known at once, or where it will be told.
     fn ask(&self, name: &str) -> Result<Answer, oneshot::Receiver<Answer>> {
         let mut state = self.lock();
@@ -263,37 +280,41 @@ impl Shared {
         let Some(entry) = state.entries.get_mut(name) else {
             return Ok(Err(AdapterError::Unknown { name: name.to_owned() }));
         };
+        state.shelf.on_asked(name, self.now_ms());
         let (waiter, coming) = oneshot::channel();
         match &mut entry.stage {
-            Stage::Here(loaded) => {
-                state.lru.touch(name);
-                return Ok(Ok(loaded.clone()));
-            }
+            Stage::Here(loaded) => return Ok(Ok(loaded.clone())),
             Stage::Coming(waiters) => waiters.push(waiter),
             Stage::OnDisk => {
+                let errand = entry.send_for(&mut state.next_generation, Why::Asked);
                 entry.stage = Stage::Coming(vec![waiter]);
-                let (source, generation) = (entry.source.clone(), entry.generation);
-                state.errands.push_back(Errand { source, generation, why: Why::Asked });
+                state.errands.push_back(errand);
                 self.wake.notify_one();
             }
         }
         Err(coming)
     }
 
+    /// What the next loader thread is to do; `None` at the end.
+    fn next_errand(&self) -> Option<Errand> {
+        let mut state = self.lock();
+        loop {
+            if state.is_ended {
+                return None;
+            }
+            if let Some(errand) = state.errands.pop_front() {
+                return Some(errand);
+            }
+            if let Some(errand) = state.expected(self.now_ms()) {
+                return Some(errand);
+            }
+            state = self.wake.wait_timeout(state, LOOK).expect("no thread panicked").0;
+        }
+    }
+
     /// A loader thread.
     fn run_errands(&self) {
-        loop {
-            let mut state = self.lock();
-            let errand = loop {
-                if state.is_ended {
-                    return;
-                }
-                match state.errands.pop_front() {
-                    Some(errand) => break errand,
-                    None => state = self.wake.wait(state).expect("no thread panicked"),
-                }
-            };
-            drop(state);
+        while let Some(errand) = self.next_errand() {
             let begun = Instant::now();
             let generation = errand.generation;
             let loaded =
@@ -310,7 +331,7 @@ impl Shared {
         let name: Arc<str> = errand.source.name.as_str().into();
         let mut state = self.lock();
         let (waiters, answer) = match errand.why {
-            Why::Asked => {
+            Why::Asked | Why::Expected => {
                 let entry = state.entries.get_mut(&name);
                 let Some(entry) = entry.filter(|it| it.generation == errand.generation) else {
                     // It was unloaded or replaced meanwhile, and who waited was told so.
@@ -318,6 +339,13 @@ impl Shared {
                 };
                 let stage = std::mem::replace(&mut entry.stage, Stage::OnDisk);
                 let Stage::Coming(waiters) = stage else { return };
+                if waiters.is_empty() {
+                    // Nobody asked meanwhile, so it comes only where nobody goes for it.
+                    if let Ok(loaded) = loaded {
+                        state.hold_ahead(&name, loaded, self.now_ms());
+                    }
+                    return;
+                }
                 (waiters, loaded.and_then(|loaded| state.hold(&name, loaded, &self.meters)))
             }
             Why::Brought { place, reply } => {
@@ -360,23 +388,69 @@ impl State {
 
     /// Keeps an adapter in memory, and puts others out for it.
     fn hold(&mut self, name: &Arc<str>, loaded: Arc<Loaded>, meters: &Meters) -> Answer {
-        match self.lru.bring(name, loaded.bytes(), loaded.source.keep) {
+        match self.shelf.bring(name, loaded.bytes(), loaded.source.keep) {
             Brought::NoRoom => Err(AdapterError::NoRoom { name: name.to_string() }),
             Brought::Held(gone) => {
                 meters.on_evicted(gone.len() as u64);
-                for gone in gone {
-                    if let Some(entry) = self.entries.get_mut(&gone) {
-                        entry.stage = Stage::OnDisk;
-                    }
-                }
-                if let Some(entry) = self.entries.get_mut(name)
-                    && entry.generation == loaded.generation
-                {
-                    entry.stage = Stage::Here(loaded.clone());
-                }
+                self.put(name, &loaded, gone);
                 Ok(loaded)
             }
         }
+    }
+
+    /// Keeps an adapter that nobody asked for yet, where there is room that nobody needs.
+    fn hold_ahead(&mut self, name: &Arc<str>, loaded: Arc<Loaded>, now_ms: u64) {
+        let size = (loaded.bytes(), loaded.source.keep);
+        let entries = &self.entries;
+        let is_held = |name: &str| is_held(entries, name);
+        if let Some(gone) = self.shelf.bring_ahead(name, size, (now_ms, is_held)) {
+            self.put(name, &loaded, gone);
+        }
+    }
+
+    fn put(&mut self, name: &Arc<str>, loaded: &Arc<Loaded>, gone: Vec<Arc<str>>) {
+        for gone in gone {
+            if let Some(entry) = self.entries.get_mut(&gone) {
+                entry.stage = Stage::OnDisk;
+            }
+        }
+        if let Some(entry) = self.entries.get_mut(name)
+            && entry.generation == loaded.generation
+        {
+            entry.stage = Stage::Here(loaded.clone());
+        }
+    }
+
+    /// Sends for an adapter that is expected to be asked for, if there is room for it.
+    fn expected(&mut self, now_ms: u64) -> Option<Errand> {
+        let entries = &self.entries;
+        let name = self.shelf.next_expected(now_ms, |name| is_held(entries, name))?;
+        let entry = self.entries.get_mut(&name)?;
+        match entry.stage {
+            Stage::OnDisk => {
+                let errand = entry.send_for(&mut self.next_generation, Why::Expected);
+                entry.stage = Stage::Coming(Vec::new());
+                Some(errand)
+            }
+            Stage::Coming(_) | Stage::Here(_) => None,
+        }
+    }
+}
+
+impl Entry {
+    /// What a loader is to do for it, as a generation of its own.
+    fn send_for(&mut self, next_generation: &mut u64, why: Why) -> Errand {
+        self.generation = *next_generation;
+        *next_generation += 1;
+        Errand { source: self.source.clone(), generation: self.generation, why }
+    }
+}
+
+/// Whether a request holds an adapter.
+fn is_held(entries: &BTreeMap<Arc<str>, Entry>, name: &str) -> bool {
+    match entries.get(name).map(|entry| &entry.stage) {
+        Some(Stage::Here(loaded)) => Arc::strong_count(loaded) > 1,
+        Some(Stage::OnDisk | Stage::Coming(_)) | None => false,
     }
 }
 

@@ -12,7 +12,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use cotenant_index::filter::Filter;
 use cotenant_index::fusion::Standing;
 use cotenant_index::{Document, Hit, Slot, View};
@@ -41,10 +40,15 @@ pub(super) struct Question {
     pub(super) filter: Option<Filter>,
     /// The part of full depth's nDCG@10 that is kept.
     pub(super) floor: f64,
-    /// How loaded the server is.
-    pub(super) load: f64,
+}
+
+/// A question, and what of the server matters to it.
+struct Inquiry {
+    question: Question,
+    /// How loaded the server is, from 0 to 1.
+    load: f64,
     /// Values of a vector.
-    pub(super) width: usize,
+    width: usize,
 }
 
 /// How far a question is.
@@ -80,42 +84,43 @@ struct Found {
 
 pub(super) async fn search(
     shared: &Shared,
-    caller: &Caller,
-    space: Arc<Space>,
+    (caller, tenant): (&Caller, &str),
     (question, deadline): (Question, Instant),
-) -> Result<Json<SearchResponse>, Fault> {
-    let question = Arc::new(question);
-    let (asked, looked) = (question.clone(), space.clone());
+) -> Result<SearchResponse, Fault> {
+    let space = shared.space(caller, tenant).await?;
+    let (load, width) = (shared.engine.load(), shared.model.width());
+    let inquiry = Arc::new(Inquiry { question, load, width });
+    let (asked, looked) = (inquiry.clone(), space.clone());
     let step = blocking(move || asked.ask(&looked, None)).await?;
     let waiting = match step.map_err(|why| of_retrieval(why, caller))? {
-        Step::Answer(found) => return Ok(Json(question.response(*found))),
+        Step::Answer(found) => return Ok(inquiry.response(*found)),
         Step::Embed(waiting) => *waiting,
     };
     let Some((chosen, maker)) = shared.maker(&space, caller).await? else {
         return Err(of_not_done(NotDone::Switched, caller));
     };
     let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
-    let texts = shared.read(&chosen, Input::Text(question.query.clone()), reading).await?;
+    let texts = shared.read(&chosen, Input::Text(inquiry.question.query.clone()), reading).await?;
     let shape = Shape { length: Length::Unit, dimensions: None };
     let vectors = shared.embed(&chosen, texts, (shape, deadline)).await?;
     let vector = vectors.rows.into_iter().next().unwrap_or_default();
     let ready = Ready { waiting, vector, embedding: maker.embedding().to_owned() };
-    let asked = question.clone();
+    let asked = inquiry.clone();
     let step = blocking(move || asked.ask(&space, Some(ready))).await?;
     match step.map_err(|why| of_retrieval(why, caller))? {
-        Step::Answer(found) => Ok(Json(question.response(*found))),
+        Step::Answer(found) => Ok(inquiry.response(*found)),
         Step::Embed(_) => Err(of_not_done(NotDone::Switched, caller)),
     }
 }
 
-impl Question {
+impl Inquiry {
     /// Asks as far as the query gets, with its vector or without.
     fn ask(&self, space: &Space, ready: Option<Ready>) -> Result<Step, RetrievalError> {
-        let view = space.namespace.view(self.filter.as_ref())?;
+        let view = space.namespace.view(self.question.filter.as_ref())?;
         let known = space.known(&view);
         let untaught = Tuned::untaught(Prices::for_dimensions(self.width));
         let tuned = known.learnt().map_or(&untaught, |kept| &kept.tuned);
-        let asked = Asked { text: &self.query, count: self.limit, without: None };
+        let asked = Asked { text: &self.question.query, count: self.question.limit, without: None };
         let pipeline = Pipeline { retrievers: &view, tuned, reranker: None };
         let begin = || pipeline.begin(&asked, self.effort(&known));
         let answered = match ready {
@@ -163,7 +168,9 @@ impl Question {
     /// under one.
     fn effort(&self, known: &Known) -> Effort {
         match known.learnt() {
-            Some(kept) if self.filter.is_none() => kept.tuned.effort(self.load, self.floor),
+            Some(kept) if self.question.filter.is_none() => {
+                kept.tuned.effort(self.load, self.question.floor)
+            }
             Some(_) | None => Effort::To(Reached::All),
         }
     }
@@ -193,7 +200,7 @@ impl Question {
                 full_depth_us: known.learnt().map(|kept| kept.tuned.full_cost_us),
             },
             load: self.load,
-            quality_floor: self.floor,
+            quality_floor: self.question.floor,
             rule,
             why,
         };
@@ -203,6 +210,7 @@ impl Question {
             vectors_compared: work.vectors(),
             postings_read: work.postings,
             adaptive: Some(adaptive),
+            experiment: None,
         }
     }
 
@@ -221,7 +229,7 @@ impl Question {
             Known::Unreadable { why } => {
                 untaught(&format!("what was learnt cannot be used ({why})"))
             }
-            Known::Learnt(_) if self.filter.is_some() => {
+            Known::Learnt(_) if self.question.filter.is_some() => {
                 let why = "rules were learnt without filters, and say nothing of a search under \
                            one: it goes to full depth";
                 ("default", why.to_owned())
@@ -232,7 +240,7 @@ impl Question {
 
     fn why_learnt(&self, kept: &Kept) -> String {
         let queries = kept.tuned.queries;
-        match kept.tuned.effort(self.load, self.floor) {
+        match kept.tuned.effort(self.load, self.question.floor) {
             Effort::Needed(rule) => format!(
                 "of {queries} judged queries this rule kept at least {:.3} of full depth's nDCG@10 \
                  for {:.3} of its cost",
@@ -322,14 +330,15 @@ mod tests {
         space.namespace.add(&[document("a", "a ship"), document("bb", "a sail")]).unwrap();
         space.keep(&kept()).unwrap();
         let (query, limit, filter) = ("ship".to_owned(), 10, None);
-        let question = Question { query, limit, filter, floor: 0.99, load: 0.5, width: WIDTH };
-        let Step::Embed(waiting) = question.ask(&space, None)? else {
+        let question = Question { query, limit, filter, floor: 0.99 };
+        let inquiry = Inquiry { question, load: 0.5, width: WIDTH };
+        let Step::Embed(waiting) = inquiry.ask(&space, None)? else {
             panic!("words are never enough");
         };
         meanwhile(&space);
         let (vector, embedding) = (vec![1.0, 1.0, 0.0, 0.5], "one".to_owned());
         let ready = Ready { waiting: *waiting, vector, embedding };
-        match question.ask(&space, Some(ready))? {
+        match inquiry.ask(&space, Some(ready))? {
             Step::Answer(found) => Ok(*found),
             Step::Embed(_) => panic!("it has its vector"),
         }

@@ -42,16 +42,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             }
             _ => Fault::new(Kind::Malformed, "the body could not be read"),
         })?;
-        // A list would be read as an object's values in order, which nobody means.
-        if bytes.trim_ascii_start().first() == Some(&b'[') {
-            return Err(Fault::invalid("the body is a list, and must be an object"));
-        }
-        match serde_json::from_slice(&bytes) {
-            Ok(value) => Ok(Self(value)),
-            Err(error) if error.is_data() => Err(Fault::invalid(error)),
-            Err(error) => {
-                Err(Fault::new(Kind::Malformed, format!("the body is not JSON: {error}")))
-            }
-        }
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Reads the bytes of a body.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    // A list would be read as an object's values in order, which nobody means.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Fault::invalid("the body is a list, and must be an object"));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(value) => Ok(value),
+        Err(error) if error.is_data() => Err(Fault::invalid(error)),
+        Err(error) => Err(Fault::new(Kind::Malformed, format!("the body is not JSON: {error}"))),
     }
 }

@@ -1,5 +1,6 @@
 //! Documents of tenants: added with their vectors, shown, deleted, embedded anew.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -353,6 +354,9 @@ pub(super) fn of_index(error: &IndexError, caller: &Caller) -> Fault {
         | IndexError::EmbeddingExists { .. }
         | IndexError::EmbeddingActive { .. }
         | IndexError::NotCovered { .. } => Kind::Conflict,
+        IndexError::Disk { source, .. } if source.kind() == ErrorKind::StorageFull => {
+            return Fault::no_room();
+        }
         IndexError::Disk { .. }
         | IndexError::Damaged(_)
         | IndexError::InUse { .. }

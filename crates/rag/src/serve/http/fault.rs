@@ -10,6 +10,9 @@ use crate::serve::access::Caller;
 use crate::serve::adapters::AdapterError;
 use crate::serve::engine::{NotServed, Refused};
 
+/// Longest message, in characters; what is longer loses its end.
+const MESSAGE_CHARACTERS_MAX: usize = 1000;
+
 /// What kind of error it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -39,6 +42,8 @@ pub(super) enum Kind {
     Overloaded,
     /// The server ends, or its disk fails.
     Unavailable,
+    /// Its disk is full, or what may be kept is.
+    NoRoom,
 }
 
 /// Why a request is not answered as it wished.
@@ -51,7 +56,13 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(super) fn new(kind: Kind, message: impl ToString) -> Self {
-        Self { kind, message: message.to_string(), retry_s: None }
+        let mut message = message.to_string();
+        // A message may repeat what the client sent, of which there are megabytes.
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARACTERS_MAX) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { kind, message, retry_s: None }
     }
 
     pub(super) fn invalid(message: impl ToString) -> Self {
@@ -67,6 +78,37 @@ impl Fault {
         Self { retry_s: Some(retry_s), ..Self::new(Kind::Overloaded, message) }
     }
 
+    /// Nothing was changed, and what was there is still found.
+    pub(super) fn no_room() -> Self {
+        let message = "the server's disk is full, and nothing was changed\n\
+                       hint: searches go on; make room on the disk, and send the same again";
+        Self::new(Kind::NoRoom, message)
+    }
+
+    /// What a client reads.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the client could have asked nothing better.
+    pub(super) fn is_the_servers(&self) -> bool {
+        match self.kind {
+            Kind::Backend | Kind::Unavailable | Kind::NoRoom => true,
+            Kind::Malformed
+            | Kind::Invalid
+            | Kind::Empty
+            | Kind::TooLarge
+            | Kind::NotJson
+            | Kind::NoToken
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::NoMethod
+            | Kind::Conflict
+            | Kind::Overloaded => false,
+        }
+    }
+
     /// An adapter that cannot be had; what is on the server's disk is told to who may see it.
     pub(super) fn of_adapter(error: &AdapterError, caller: &Caller) -> Self {
         let kind = match error {
@@ -74,6 +116,7 @@ impl Fault {
             AdapterError::Taken { .. } => Kind::Conflict,
             AdapterError::Name { .. } => Kind::Invalid,
             AdapterError::Load { .. }
+            | AdapterError::Changing { .. }
             | AdapterError::NotAFile { .. }
             | AdapterError::TooLarge { .. }
             | AdapterError::NoRoom { .. }
@@ -152,10 +195,11 @@ impl Fault {
             Kind::Backend => (424, "model_failed"),
             Kind::Overloaded => (429, "overloaded"),
             Kind::Unavailable => (503, "unavailable"),
+            Kind::NoRoom => (507, "no_room"),
         };
         let kind = match self.kind {
             Kind::Overloaded => "rate_limit_error",
-            Kind::Backend | Kind::Unavailable => "server_error",
+            Kind::Backend | Kind::Unavailable | Kind::NoRoom => "server_error",
             Kind::NoToken | Kind::Forbidden => "permission_error",
             Kind::Malformed
             | Kind::Invalid
@@ -185,6 +229,7 @@ impl Fault {
             Kind::Backend => (424, "Backend"),
             Kind::Overloaded => (429, "Overloaded"),
             Kind::Unavailable => (503, "Unhealthy"),
+            Kind::NoRoom => (507, "Unhealthy"),
         };
         self.response(status, TeiError { error: self.message.clone(), error_type: kind })
     }

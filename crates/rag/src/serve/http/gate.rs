@@ -9,7 +9,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::SemaphorePermit;
 
+use super::body::BODY_BYTES_MAX;
 use super::fault::{Fault, Kind, in_words_of_route};
 use super::route::{Audience, Route};
 use super::shared::Shared;
@@ -17,6 +19,8 @@ use crate::serve::access::Caller;
 
 /// Most requests that are being answered at a time.
 pub(super) const REQUESTS_MAX: usize = 1024;
+/// Most bytes of their bodies together, in KiB.
+pub(crate) const BODIES_KIB_MAX: usize = 256 << 10;
 
 /// Whose requests are counted as nobody's: those that were turned away.
 const NOBODY: &str = "";
@@ -56,10 +60,8 @@ async fn answer(
     mut request: Request,
     next: Next,
 ) -> (Response, Option<Arc<str>>) {
-    let _counted = match Counted::new(shared) {
-        Some(counted) => counted,
-        None => return (Fault::busy(1).into_response(), None),
-    };
+    let counted = Counted::new(shared).zip(room_for(shared, &request));
+    let Some(_counted) = counted else { return (Fault::busy(1).into_response(), None) };
     if let Err(fault) = check_origin(shared, &request) {
         return (fault.into_response(), None);
     }
@@ -77,6 +79,16 @@ async fn answer(
     }
     request.extensions_mut().insert(caller);
     (next.run(request).await, tenant)
+}
+
+/// Room for a request's body until it is answered, of what all bodies may have together. One that
+/// does not say how long it is may be as long as any.
+fn room_for<'a>(shared: &'a Shared, request: &Request) -> Option<SemaphorePermit<'a>> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let is_open = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let bytes = length.unwrap_or(if is_open { BODY_BYTES_MAX } else { 0 }).min(BODY_BYTES_MAX);
+    shared.bodies.try_acquire_many(bytes.div_ceil(1 << 10) as u32).ok()
 }
 
 /// A request that is being answered.

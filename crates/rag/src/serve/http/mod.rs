@@ -3,8 +3,12 @@
 mod about;
 mod adaptive;
 mod body;
+mod connections;
 mod documents;
+mod experiments;
 mod fault;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod gate;
 mod loading;
 mod openai;
@@ -18,50 +22,25 @@ mod tune;
 mod wire;
 mod wire_tune;
 
-use std::future::{Future, IntoFuture};
-use std::time::Duration;
-
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::read_request;
+pub(super) use gate::BODIES_KIB_MAX;
 pub use openapi::openapi;
 pub(super) use shared::{BASE, Inner, Shared};
+pub(super) use wire::SearchSettings;
 
 use fault::{Fault, Kind};
 use route::Route;
 
-/// How long requests that are under way may take once the server is told to end.
-const END_WAIT: Duration = Duration::from_secs(30);
-
 /// Answers requests until it is told to end, and those under way then.
-pub(super) async fn serve(
-    listener: TcpListener,
-    shared: Shared,
-    mut ending: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let mut late = ending.clone();
-    let told = async move { drop(ending.wait_for(|ending| *ending).await) };
-    let serving = axum::serve(listener, router(shared)).with_graceful_shutdown(told).into_future();
-    let too_late = async move {
-        // A sender that is gone has told it too.
-        drop(late.wait_for(|ending| *ending).await);
-        tokio::time::sleep(END_WAIT).await;
-    };
-    first(serving, too_late).await
-}
-
-/// The result of serving, or none once that takes too long.
-async fn first(
-    serving: impl Future<Output = std::io::Result<()>>,
-    too_late: impl Future<Output = ()>,
-) -> std::io::Result<()> {
-    tokio::select! {
-        ended = serving => ended,
-        () = too_late => Ok(()),
-    }
+pub(super) async fn serve(listener: TcpListener, shared: Shared, ending: watch::Receiver<bool>) {
+    connections::serve(listener, router(shared), ending).await;
 }
 
 fn router(shared: Shared) -> Router {
@@ -105,5 +84,9 @@ fn handler(route: Route) -> MethodRouter<Shared> {
         Route::Tune => post(tune::learn),
         Route::ShowTuned => get(tune::show),
         Route::ForgetTuned => delete(tune::forget),
+        Route::BeginExperiment => post(experiments::begin),
+        Route::ShowExperiment => get(experiments::show),
+        Route::EndExperiment => delete(experiments::end),
+        Route::Feedback => post(experiments::feedback),
     }
 }

@@ -3,6 +3,7 @@
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use super::experiments::{ExperimentView, FeedbackRequest, FeedbackView};
 use super::route::{Audience, Method, Route};
 use super::wire::{
     AddDocumentsRequest, CoverageView, DeleteDocumentsRequest, DocumentView, EmbedDocumentsRequest,
@@ -11,6 +12,7 @@ use super::wire::{
     SearchResponse, SimilarityRequest, TeiError, TokenView, TokenizeRequest, UnloadAdapterRequest,
 };
 use super::wire_tune::{TuneRequest, TunedView};
+use crate::serve::experiments::ExperimentRequest;
 
 /// What goes over the wire as a body.
 enum Content {
@@ -88,9 +90,12 @@ fn parameters(route: Route) -> Vec<Value> {
     let id = || parameter("id", "path", "the document's id, which may have slashes");
     match route {
         Route::GetDocument | Route::DeleteDocument => vec![id(), tenant()],
-        Route::ShowNamespace | Route::DropNamespace | Route::ShowTuned | Route::ForgetTuned => {
-            vec![tenant()]
-        }
+        Route::ShowNamespace
+        | Route::DropNamespace
+        | Route::ShowTuned
+        | Route::ForgetTuned
+        | Route::ShowExperiment
+        | Route::EndExperiment => vec![tenant()],
         Route::Embeddings
         | Route::Embed
         | Route::Similarity
@@ -110,7 +115,9 @@ fn parameters(route: Route) -> Vec<Value> {
         | Route::Tokenize
         | Route::LoadAdapter
         | Route::UnloadAdapter
-        | Route::DeleteDocuments => Vec::new(),
+        | Route::DeleteDocuments
+        | Route::BeginExperiment
+        | Route::Feedback => Vec::new(),
     }
 }
 
@@ -128,6 +135,8 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         Route::EmbedDocuments => schemas.subschema_for::<EmbedDocumentsRequest>(),
         Route::Search => schemas.subschema_for::<SearchRequest>(),
         Route::Tune => schemas.subschema_for::<TuneRequest>(),
+        Route::BeginExperiment => schemas.subschema_for::<ExperimentRequest>(),
+        Route::Feedback => schemas.subschema_for::<FeedbackRequest>(),
         Route::Health
         | Route::Info
         | Route::Metrics
@@ -138,7 +147,9 @@ fn question(route: Route, schemas: &mut SchemaGenerator) -> Option<Value> {
         | Route::GetDocument
         | Route::DeleteDocument
         | Route::ShowTuned
-        | Route::ForgetTuned => return None,
+        | Route::ForgetTuned
+        | Route::ShowExperiment
+        | Route::EndExperiment => return None,
     };
     Some(schema.to_value())
 }
@@ -160,9 +171,13 @@ fn answer(route: Route, schemas: &mut SchemaGenerator) -> Content {
         Route::EmbedDocuments => schemas.subschema_for::<CoverageView>(),
         Route::Search => schemas.subschema_for::<SearchResponse>(),
         Route::Tune | Route::ShowTuned => schemas.subschema_for::<TunedView>(),
+        Route::BeginExperiment | Route::ShowExperiment => schemas.subschema_for::<ExperimentView>(),
+        Route::Feedback => schemas.subschema_for::<FeedbackView>(),
         Route::OpenApi => return Content::Json(json!({ "type": "object" })),
         Route::Metrics | Route::LoadAdapter | Route::UnloadAdapter => return Content::Text,
-        Route::Health | Route::DropNamespace | Route::ForgetTuned => return Content::Nothing,
+        Route::Health | Route::DropNamespace | Route::ForgetTuned | Route::EndExperiment => {
+            return Content::Nothing;
+        }
     };
     Content::Json(schema.to_value())
 }
@@ -195,6 +210,16 @@ fn failures(route: Route) -> Vec<(&'static str, &'static str)> {
             ("503", "the index cannot be used now"),
         ]);
     }
+    if route.path() == "/v1/experiments" && route.method() != Method::Post {
+        failures.extend([
+            ("400", "a value cannot be used"),
+            ("404", "the tenant has no experiment"),
+            ("503", "the experiment cannot be had now"),
+        ]);
+    }
+    if route.writes() {
+        failures.push(("507", "there is no room for it; nothing was changed"));
+    }
     if let Some(about) = conflict(route) {
         failures.push(("409", about));
     }
@@ -211,6 +236,7 @@ fn conflict(route: Route) -> Option<&'static str> {
         }
         Route::ShowTuned => Some("what was learnt cannot be read"),
         Route::EmbedDocuments => Some("there are too many embeddings beside each other"),
+        Route::BeginExperiment => Some("the tenant has an experiment already"),
         Route::Health
         | Route::Info
         | Route::Metrics
@@ -227,7 +253,10 @@ fn conflict(route: Route) -> Option<&'static str> {
         | Route::GetDocument
         | Route::DeleteDocument
         | Route::DeleteDocuments
-        | Route::ForgetTuned => None,
+        | Route::ForgetTuned
+        | Route::ShowExperiment
+        | Route::EndExperiment
+        | Route::Feedback => None,
     }
 }
 

@@ -32,6 +32,10 @@ pub(super) enum Route {
     Tune,
     ShowTuned,
     ForgetTuned,
+    BeginExperiment,
+    ShowExperiment,
+    EndExperiment,
+    Feedback,
 }
 
 /// How a route is asked.
@@ -54,7 +58,7 @@ pub(super) enum Audience {
 }
 
 impl Route {
-    pub(super) const ALL: [Route; 23] = [
+    pub(super) const ALL: [Route; 27] = [
         Route::Health,
         Route::Info,
         Route::Metrics,
@@ -78,6 +82,10 @@ impl Route {
         Route::Tune,
         Route::ShowTuned,
         Route::ForgetTuned,
+        Route::BeginExperiment,
+        Route::ShowExperiment,
+        Route::EndExperiment,
+        Route::Feedback,
     ];
 
     pub(super) fn path(self) -> &'static str {
@@ -100,6 +108,10 @@ impl Route {
             Route::EmbedDocuments => "/v1/embed_documents",
             Route::Search => "/v1/search",
             Route::Tune | Route::ShowTuned | Route::ForgetTuned => TUNE,
+            Route::BeginExperiment | Route::ShowExperiment | Route::EndExperiment => {
+                "/v1/experiments"
+            }
+            Route::Feedback => "/v1/feedback",
         }
     }
 
@@ -121,8 +133,12 @@ impl Route {
             | Route::Models
             | Route::ShowNamespace
             | Route::GetDocument
-            | Route::ShowTuned => Method::Get,
-            Route::DropNamespace | Route::DeleteDocument | Route::ForgetTuned => Method::Delete,
+            | Route::ShowTuned
+            | Route::ShowExperiment => Method::Get,
+            Route::DropNamespace
+            | Route::DeleteDocument
+            | Route::ForgetTuned
+            | Route::EndExperiment => Method::Delete,
             Route::Embeddings
             | Route::Embed
             | Route::Similarity
@@ -134,7 +150,9 @@ impl Route {
             | Route::DeleteDocuments
             | Route::EmbedDocuments
             | Route::Search
-            | Route::Tune => Method::Post,
+            | Route::Tune
+            | Route::BeginExperiment
+            | Route::Feedback => Method::Post,
         }
     }
 
@@ -161,7 +179,44 @@ impl Route {
             | Route::Search
             | Route::Tune
             | Route::ShowTuned
-            | Route::ForgetTuned => Audience::Tenants,
+            | Route::ForgetTuned
+            | Route::BeginExperiment
+            | Route::ShowExperiment
+            | Route::EndExperiment
+            | Route::Feedback => Audience::Tenants,
+        }
+    }
+
+    /// Whether it writes to the server's disk.
+    pub(super) fn writes(self) -> bool {
+        match self {
+            Route::AddDocuments
+            | Route::DropNamespace
+            | Route::DeleteDocument
+            | Route::DeleteDocuments
+            | Route::EmbedDocuments
+            | Route::BeginExperiment
+            | Route::EndExperiment
+            | Route::Feedback
+            | Route::Tune
+            | Route::ForgetTuned => true,
+            Route::Health
+            | Route::Info
+            | Route::Metrics
+            | Route::OpenApi
+            | Route::Models
+            | Route::Embeddings
+            | Route::Embed
+            | Route::Similarity
+            | Route::Rerank
+            | Route::Tokenize
+            | Route::LoadAdapter
+            | Route::UnloadAdapter
+            | Route::ShowNamespace
+            | Route::GetDocument
+            | Route::Search
+            | Route::ShowExperiment
+            | Route::ShowTuned => false,
         }
     }
 
@@ -192,6 +247,10 @@ impl Route {
             Route::Tune => "Learn from judged queries how far a query must go, and keep it",
             Route::ShowTuned => "What was learnt, and what each stage buys",
             Route::ForgetTuned => "Forget what was learnt",
+            Route::BeginExperiment => "Compare two ways to search on a tenant's users",
+            Route::ShowExperiment => "How a tenant's experiment stands, and why it stopped",
+            Route::EndExperiment => "End a tenant's experiment and forget it",
+            Route::Feedback => "Say what came of a search that an experiment decided about",
         }
     }
 }

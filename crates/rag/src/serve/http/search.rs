@@ -1,10 +1,13 @@
 //! Searching a tenant's documents.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use cotenant_index::filter::Filter;
 use cotenant_index::fusion::{Fusion, Standing};
+use cotenant_index::limits::FOUND_MAX;
 use cotenant_index::{Answer, Found, Query, Weights};
 
 use super::adaptive::{self, Question};
@@ -14,7 +17,8 @@ use super::fault::Fault;
 use super::shared::{Shared, deadline};
 use super::texts::{Length, Prompt, Reading, Shape, TooLong};
 use super::wire::{
-    DocumentView, FoundView, Input, SearchMode, SearchRequest, SearchResponse, StandingView,
+    DocumentView, FoundView, Input, SearchMode, SearchRequest, SearchResponse, SearchSettings,
+    StandingView,
 };
 use crate::serve::access::Caller;
 
@@ -40,38 +44,59 @@ struct Asked {
     weights: Weights,
 }
 
+/// How a search will go, once its request was checked.
+enum Planned {
+    /// One retriever or both, to a depth.
+    Fixed(Asked),
+    /// As far as the query needs.
+    Adaptive(Question),
+}
+
 pub(super) async fn search(
     State(shared): State<Shared>,
     caller: Caller,
     headers: HeaderMap,
-    Body(request): Body<SearchRequest>,
+    Body(mut request): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, Fault> {
     let deadline = deadline(&headers)?;
     let tenant = tenant(&caller, request.tenant.clone())?;
-    let by = match request.mode {
-        SearchMode::Hybrid => By::Both,
-        SearchMode::Dense => By::Vectors,
-        SearchMode::Text => By::Words,
-        SearchMode::Adaptive => {
-            let question = question(request, &shared)?;
-            let space = shared.space(&caller, &tenant).await?;
-            return adaptive::search(&shared, &caller, space, (question, deadline)).await;
+    // What is wrong with a request is so whatever an experiment makes of it.
+    let mut planned = planned(&request)?;
+    let turn = shared.enrol(&tenant, request.user.as_deref())?;
+    if let Some(turn) = &turn {
+        request.vary(turn.settings());
+        planned = self::planned(&request)?;
+    }
+    let found = match planned {
+        Planned::Fixed(asked) => find(&shared, (&caller, &tenant), (asked, deadline)).await,
+        Planned::Adaptive(question) => {
+            adaptive::search(&shared, (&caller, &tenant), (question, deadline)).await
         }
     };
-    let asked = asked(request, by)?;
-    let space = shared.space(&caller, &tenant).await?;
-    let maker = match by {
+    match turn {
+        Some(turn) => shared.conclude(turn, found).await.map(Json),
+        None => found.map(Json),
+    }
+}
+
+async fn find(
+    shared: &Shared,
+    (caller, tenant): (&Caller, &str),
+    (asked, deadline): (Asked, Instant),
+) -> Result<SearchResponse, Fault> {
+    let space = shared.space(caller, tenant).await?;
+    let maker = match asked.by {
         By::Words => None,
-        By::Both | By::Vectors => shared.maker(&space, &caller).await?,
+        By::Both | By::Vectors => shared.maker(&space, caller).await?,
     };
     let Some((chosen, maker)) = maker else {
-        if by == By::Vectors {
+        if asked.by == By::Vectors {
             let message = "the documents have no vectors\nhint: search with mode \"text\"";
             return Err(Fault::invalid(message));
         }
         let found = blocking(move || space.namespace.search(&asked.query(None))).await?;
-        let answer = found.map_err(|error| of_index(&error, &caller))?;
-        return Ok(Json(response(answer, None)));
+        let answer = found.map_err(|error| of_index(&error, caller))?;
+        return Ok(response(answer, None));
     };
     let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
     let texts = shared.read(&chosen, Input::Text(asked.query.clone()), reading).await?;
@@ -83,17 +108,39 @@ pub(super) async fn search(
         let query = asked.query(vectors.rows.first().map(Vec::as_slice));
         space.search(&query, Some(&searched))
     });
-    let answer = found.await?.map_err(|why| of_not_done(why, &caller))?;
-    Ok(Json(response(answer, Some(embedding))))
+    let answer = found.await?.map_err(|why| of_not_done(why, caller))?;
+    Ok(response(answer, Some(embedding)))
 }
 
-fn asked(request: SearchRequest, by: By) -> Result<Asked, Fault> {
+/// Checks how an experiment's searches are to be answered.
+pub(super) fn check_settings(settings: &SearchSettings) -> Result<(), Fault> {
+    let mut request = SearchRequest { limit: 1, ..SearchRequest::default() };
+    request.vary(settings);
+    check(&request)
+}
+
+/// Checks a request as far as that needs no documents.
+pub(super) fn check(request: &SearchRequest) -> Result<(), Fault> {
+    planned(request).map(drop)
+}
+
+fn planned(request: &SearchRequest) -> Result<Planned, Fault> {
+    let by = match request.mode {
+        SearchMode::Hybrid => By::Both,
+        SearchMode::Dense => By::Vectors,
+        SearchMode::Text => By::Words,
+        SearchMode::Adaptive => return question(request).map(Planned::Adaptive),
+    };
+    asked(request, by).map(Planned::Fixed)
+}
+
+fn asked(request: &SearchRequest, by: By) -> Result<Asked, Fault> {
     let default = Query::default();
     if request.quality_floor.is_some() {
         let message = "quality_floor is for mode \"adaptive\" alone";
         return Err(Fault::invalid(message));
     }
-    let (limit, filter) = (checked_limit(&request)?, filter(&request)?);
+    let (limit, filter) = (checked_limit(request)?, filter(request)?);
     let fusion = match request.rrf_k {
         None => default.fusion,
         Some(k) if k.is_finite() && k >= 0.0 => Fusion::ReciprocalRank { k },
@@ -110,12 +157,15 @@ fn asked(request: SearchRequest, by: By) -> Result<Asked, Fault> {
         return Err(Fault::invalid("each of the weights must be 0 or more"));
     }
     let depth = request.depth.unwrap_or(default.depth);
-    let query = request.query;
+    if depth > FOUND_MAX {
+        return Err(Fault::invalid(format!("depth is {depth}, and must be at most {FOUND_MAX}")));
+    }
+    let query = request.query.clone();
     Ok(Asked { query, limit, depth, by, filter, fusion, weights })
 }
 
 /// What a search by need asks; how retrievers are mixed was learnt.
-fn question(request: SearchRequest, shared: &Shared) -> Result<Question, Fault> {
+fn question(request: &SearchRequest) -> Result<Question, Fault> {
     if request.depth.is_some() || request.rrf_k.is_some() || request.weights.is_some() {
         let message = "mode \"adaptive\" takes no depth, rrf_k or weights: it uses what was learnt";
         return Err(Fault::invalid(message));
@@ -125,9 +175,8 @@ fn question(request: SearchRequest, shared: &Shared) -> Result<Question, Fault> 
         let message = format!("quality_floor is {floor}, and must be from 0 to 1");
         return Err(Fault::invalid(message));
     }
-    let (limit, filter) = (checked_limit(&request)?, filter(&request)?);
-    let (load, width) = (shared.engine.load(), shared.model.width());
-    Ok(Question { query: request.query, limit, filter, floor, load, width })
+    let (limit, filter) = (checked_limit(request)?, filter(request)?);
+    Ok(Question { query: request.query.clone(), limit, filter, floor })
 }
 
 fn checked_limit(request: &SearchRequest) -> Result<usize, Fault> {
@@ -143,6 +192,24 @@ fn checked_limit(request: &SearchRequest) -> Result<usize, Fault> {
 fn filter(request: &SearchRequest) -> Result<Option<Filter>, Fault> {
     let filter = request.filter.as_ref().map(Filter::parse).transpose();
     filter.map_err(|error| Fault::invalid(format!("the filter: {error}")))
+}
+
+impl SearchRequest {
+    /// Answers as a variant of an experiment does.
+    fn vary(&mut self, settings: &SearchSettings) {
+        if let Some(mode) = settings.mode {
+            // What the caller asked for belongs to the caller's mode, and another may not take it.
+            let is_other = (mode == SearchMode::Adaptive) != (self.mode == SearchMode::Adaptive);
+            if is_other {
+                (self.depth, self.rrf_k, self.weights, self.quality_floor) = Default::default();
+            }
+            self.mode = mode;
+        }
+        self.depth = settings.depth.or(self.depth);
+        self.rrf_k = settings.rrf_k.or(self.rrf_k);
+        self.weights = settings.weights.or(self.weights);
+        self.quality_floor = settings.quality_floor.or(self.quality_floor);
+    }
 }
 
 impl Asked {
@@ -180,6 +247,7 @@ fn response(answer: Answer, embedding: Option<String>) -> SearchResponse {
         vectors_compared: cost.full + cost.fine + cost.coarse,
         postings_read: answer.postings_read,
         adaptive: None,
+        experiment: None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::serve::access::{Access, Caller, owner};
 use crate::serve::adapters::{AdapterError, Adapters, Loaded};
 use crate::serve::documents::Documents;
 use crate::serve::engine::Engine;
+use crate::serve::experiments::Experiments;
 use crate::serve::meters::Meters;
 use crate::serve::model::Model;
 
@@ -37,8 +38,12 @@ pub(crate) struct Inner {
     pub(crate) access: Access,
     /// `None` where there is no index.
     pub(crate) documents: Option<Arc<Documents>>,
+    /// `None` where there are none.
+    pub(crate) experiments: Option<Arc<Experiments>>,
     /// Threads that tokenise at a time; who waits is served in turn.
     pub(crate) tokenizing: Semaphore,
+    /// Room for bodies, in KiB.
+    pub(crate) bodies: Semaphore,
     pub(crate) batch_tokens: usize,
     /// Seconds since 1970.
     pub(crate) started_s: u64,

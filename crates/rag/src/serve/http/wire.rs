@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::experiments::TrialView;
 use super::wire_tune::AdaptiveView;
 
 /// Texts, or token ids as `/tokenize` gives them.
@@ -462,7 +463,7 @@ pub(super) struct CoverageView {
 }
 
 /// `POST /v1/search`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SearchRequest {
     /// The tenant; if not given, the one whose token it is, else `default`.
@@ -486,6 +487,31 @@ pub(super) struct SearchRequest {
     /// With mode `adaptive`, the part of full depth's nDCG@10 that is kept, from 0 to 1; 0.99 if not
     /// given.
     pub(super) quality_floor: Option<f64>,
+    /// Who asks, at most 256 bytes: the tenant's experiment, where it has one, answers all searches
+    /// of a user in the same way.
+    pub(super) user: Option<String>,
+}
+
+/// What two variants of an experiment may differ in: what is named takes the place of what a
+/// search asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchSettings {
+    /// By what documents are found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mode: Option<SearchMode>,
+    /// Documents of each retriever that are looked at before their orders become one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) depth: Option<usize>,
+    /// The constant of reciprocal-rank fusion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rrf_k: Option<f32>,
+    /// How much each retriever counts in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) weights: Option<WeightsView>,
+    /// With mode `adaptive`, the part of full depth's nDCG@10 that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quality_floor: Option<f64>,
 }
 
 fn ten() -> usize {
@@ -493,7 +519,7 @@ fn ten() -> usize {
 }
 
 /// By what documents are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SearchMode {
     /// Both, fused by ranks; documents that hold what the query quotes come first.
@@ -508,7 +534,7 @@ pub(super) enum SearchMode {
 }
 
 /// How much each retriever counts.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WeightsView {
     /// The search by vectors.
@@ -534,6 +560,8 @@ pub(super) struct SearchResponse {
     /// With mode `adaptive`, how far the query went and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) adaptive: Option<AdaptiveView>,
+    /// What the tenant's experiment decided, where the search named a user and there is one.
+    pub(super) experiment: Option<TrialView>,
 }
 
 /// A document that was found.

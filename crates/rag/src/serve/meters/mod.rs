@@ -2,6 +2,7 @@
 
 mod histogram;
 mod page;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use super::adapters::Held;
 use histogram::Histogram;
 use page::{Kind, Page, Sample};
+use trials::Trials;
 
 /// Upper bounds of times, in seconds.
 const SECONDS: &[f64] =
@@ -48,6 +50,7 @@ struct Tenant {
     texts: u64,
     tokens: u64,
     latency_s: Histogram,
+    trials: Trials,
 }
 
 /// What is true now, beside what was counted.
@@ -138,6 +141,7 @@ impl Meters {
             texts: 0,
             tokens: 0,
             latency_s: Histogram::new(SECONDS),
+            trials: Trials::default(),
         };
         change(counts.tenants.entry(name.clone()).or_insert_with(new));
     }
@@ -167,6 +171,7 @@ fn write_tenants(page: &mut Page, tenants: &[(&Arc<str>, &Tenant)]) {
     let latency = tenants.iter().map(|(name, tenant)| (label(name), &tenant.latency_s));
     let about = "Time from a request's head to its answer.";
     page.histogram("cotenant_serve_request_seconds", about, latency);
+    trials::write(page, tenants.iter().map(|(name, tenant)| (&***name, &tenant.trials)));
 }
 
 fn write_whole(page: &mut Page, counts: &Counts, now: Now) {
@@ -182,6 +187,13 @@ fn write_whole(page: &mut Page, counts: &Counts, now: Now) {
     for (name, about, value) in [
         ("adapter_loads_failed_total", "Adapters that could not be read.", counts.loads_failed),
         ("adapters_evicted_total", "Adapters put out of memory for others.", counts.evicted),
+        (
+            "adapters_ahead_total",
+            "Adapters loaded before anybody asked.",
+            now.adapters.ahead.loaded,
+        ),
+        ("adapters_ahead_used_total", "Those that were used then.", now.adapters.ahead.used),
+        ("adapters_ahead_wasted_total", "Those that went unused.", now.adapters.ahead.wasted),
         ("texts_late_total", "Texts left out after their deadline.", counts.late),
         ("texts_unwanted_total", "Texts left out since the client had gone.", counts.gone),
     ] {
