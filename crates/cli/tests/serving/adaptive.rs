@@ -89,7 +89,9 @@ fn what_was_learnt_saves_the_query_s_embedding_and_outlives_a_kill() {
     // Documents that come are found by the same rule.
     add(&server, DOCUMENTS..DOCUMENTS + 1).ok();
     let new = adaptive(&server, json!({ "query": question(DOCUMENTS) }));
-    assert_eq!(new["results"][0]["id"], format!("d/{DOCUMENTS}"));
+    let results = new["results"].as_array().unwrap();
+    assert!(results.iter().any(|it| it["id"] == format!("d/{DOCUMENTS}")), "{new}");
+    assert_eq!(new["adaptive"]["stage"], "words");
 
     assert_eq!(server.send("DELETE", "/v1/tune?tenant=law", (None, None)).status, 200);
     assert_eq!(tuned(&server).status, 404);
