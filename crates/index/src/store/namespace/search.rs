@@ -15,7 +15,7 @@ use crate::store::document::{self, Document};
 use crate::store::embedding::Vectors;
 use crate::store::error::{DamagedFile, IndexError, check_limit};
 use crate::store::limits::FOUND_MAX;
-use crate::text::{Bm25Options, TextPart, TextSearch};
+use crate::text::{Bm25Options, TextSearch};
 
 /// What is searched for, by a vector, by words, or by both.
 #[derive(Clone, Copy, Debug)]
@@ -230,8 +230,7 @@ impl State {
         answer: &mut Answer,
     ) -> Vec<Hit> {
         let Some(words) = query.text else { return Vec::new() };
-        let segments = self.segments.iter().map(|segment| TextPart::Segment(&segment.text));
-        let parts: Vec<TextPart<'_>> = segments.chain([TextPart::Buffer(&self.text)]).collect();
+        let parts = self.text_parts();
         let allowed = |slot: Slot| passing.allows(slot);
         let options = Bm25Options::default();
         let found = TextSearch { parts: &parts, options, allowed: &allowed }.best(words, depth);
