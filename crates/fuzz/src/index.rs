@@ -15,7 +15,7 @@ use crate::message;
 const FOLDER: &str = "/index";
 
 /// The data of a file that is written once. The first byte says of which kind: `d` for documents,
-/// `f` and `b` for vectors of three values, `l` for live slots.
+/// `f` and `b` for vectors of three values, `c` for columns, `r` for removals, others for live slots.
 pub fn segment(bytes: &[u8]) -> Verdict {
     let (Some((kind, data)), path) = (bytes.split_first(), Path::new(FOLDER).join("segment"))
     else {
@@ -25,6 +25,8 @@ pub fn segment(bytes: &[u8]) -> Verdict {
         b'd' => fuzzing::read_documents(&path, data),
         b'f' => fuzzing::read_vectors(&path, data, Storage::F32),
         b'b' => fuzzing::read_vectors(&path, data, Storage::Bf16),
+        b'c' => fuzzing::read_columns(&path, data),
+        b'r' => fuzzing::read_removals(&path, data),
         _ => fuzzing::read_live(&path, data),
     }))
 }

@@ -96,10 +96,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         efforts,
         with_originals: settings.get("originals").is_none_or(|value| *value != "0"),
     };
-    let mut dense = Dense::new(spec)?;
-    let (seconds, result) =
-        timed(|| (0..base.len()).try_for_each(|at| dense.insert(Slot(at as u32), base.row(at))));
-    result?;
+    let (seconds, dense) = timed(|| build(spec, &base));
+    let mut dense = dense?;
     let (len, bytes) = (dense.len(), dense.stats().memory_bytes);
     report(&format!(
         r#"{{"stage":"build","kind":"{}","vectors":{len},"seconds":{seconds:.2},"bytes_per_vector":{:.1}}}"#,
@@ -109,6 +107,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     run.search(&dense, "before", &truth("before")?)?;
     run.churn(&mut dense)?;
     run.search(&dense, "after", &truth("after")?)
+}
+
+fn build(spec: DenseSpec, base: &Rows<f32>) -> Result<Dense, Box<dyn Error>> {
+    let sample: Vec<f32> = match Dense::sample_len(&spec, base.len()) {
+        0 => Vec::new(),
+        wanted => {
+            let rows = (0..base.len()).step_by(base.len().div_ceil(wanted));
+            rows.flat_map(|at| base.row(at)).copied().collect()
+        }
+    };
+    let mut dense = Dense::learnt(spec, base.len(), &sample)?;
+    (0..base.len()).try_for_each(|at| dense.insert(Slot(at as u32), base.row(at)))?;
+    Ok(dense)
 }
 
 struct Run<'a> {

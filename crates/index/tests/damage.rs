@@ -17,7 +17,8 @@ const SEED: u64 = 7_112_026;
 const FLIPS: u64 = 40;
 const CUTS: u64 = 15;
 const DIMENSIONS: usize = 8;
-const NAMESPACES: [&str; 2] = ["dense", "plain"];
+/// Of the documents of the last one many are gone.
+const NAMESPACES: [&str; 3] = ["dense", "plain", "thinned"];
 
 fn mix(values: &[u64]) -> u64 {
     values.iter().fold(0x9e37_79b9_7f4a_7c15, |state, value| {
@@ -48,8 +49,8 @@ fn spec(name: &str) -> EmbeddingSpec {
 /// An index that has every kind of file, and of most of them several.
 fn build(folder: &Path) {
     let index = Index::create(folder).unwrap();
-    for name in NAMESPACES {
-        let is_dense = name == "dense";
+    for name in &NAMESPACES[..2] {
+        let is_dense = *name == "dense";
         let embedding = is_dense.then(|| spec("one"));
         let namespace = index.create_namespace(name, embedding.as_ref()).unwrap();
         for part in 0..3 {
@@ -75,6 +76,12 @@ fn build(folder: &Path) {
         namespace.update(&[Change { id: "id-4".to_owned(), text, ..Change::default() }]).unwrap();
         namespace.add(&[document(1000, is_dense), document(1001, is_dense)]).unwrap();
     }
+    let namespace = index.create_namespace(NAMESPACES[2], None).unwrap();
+    namespace.add(&(0..200).map(|number| document(number, false)).collect::<Vec<_>>()).unwrap();
+    namespace.flush().unwrap();
+    let gone: Vec<String> = (0..45).map(|number| format!("id-{}", number * 3)).collect();
+    namespace.delete(&gone).unwrap();
+    namespace.flush().unwrap();
 }
 
 /// What an index answers, question by question; errors as their messages.

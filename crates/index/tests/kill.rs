@@ -1,4 +1,5 @@
-//! A process that writes to an index is killed at any moment, again and again.
+//! A process that writes to an index is killed at any moment, again and again, also while files are
+//! written and merged behind its writes.
 //!
 //! The process says which write it begins and which one returned. After each kill the index holds
 //! every write that returned, and of the one under way all or nothing. What a write does follows
@@ -21,6 +22,8 @@ const ROUNDS: u64 = 200;
 const WRITES_MAX: u64 = 30;
 /// Longest time from the beginning of its last write to the kill, in microseconds.
 const KILL_US_MAX: u64 = 3000;
+/// Bytes in memory from which on files are written behind, so that they are, all the time.
+const FLUSH_BYTES: usize = 40 << 10;
 /// Ids come from so many.
 const IDS: u64 = 400;
 const DIMENSIONS: usize = 16;
@@ -91,7 +94,8 @@ fn document((id, version): (u64, u64)) -> Document {
 
 /// The process that is killed.
 fn write(folder: &Path, seed: u64) {
-    let index = Index::open(folder).unwrap();
+    let mut index = Index::open(folder).unwrap();
+    index.flush_at(FLUSH_BYTES);
     let namespace = index.namespace("tenant").unwrap();
     let first: u64 = env::var(FIRST).unwrap().parse().unwrap();
     // The harness of tests writes to the standard output.

@@ -108,23 +108,6 @@ impl Flat {
         hits.sort_unstable_by(Hit::best_first);
     }
 
-    /// All slots and, `[vectors, dimensions]`, their vectors as well as they are kept.
-    pub(super) fn all(&self) -> (&[u32], Vec<f32>) {
-        let vectors = match &self.rows {
-            Rows::Bf16(rows) => {
-                let wide = |&bits: &u16| f32::from_bits(u32::from(bits) << 16);
-                rows.elements().iter().map(wide).collect()
-            }
-            Rows::Int8(rows, scales) => {
-                let scaled = |row: usize| {
-                    rows.row(row).iter().map(move |&byte| f32::from(byte) * scales[row])
-                };
-                (0..rows.rows()).flat_map(scaled).collect()
-            }
-        };
-        (&self.slot_of, vectors)
-    }
-
     fn score(&self, query: &Query<'_>, row: usize) -> f32 {
         match &self.rows {
             Rows::Bf16(rows) => kernels().dot_bf16(query.vector, rows.row(row)),

@@ -76,6 +76,41 @@ impl Dense {
         Ok(Self { spec, body })
     }
 
+    /// How many vectors [`Dense::learnt`] is best given to learn from; none where the kind learns
+    /// nothing, or so many are too few.
+    pub fn sample_len(spec: &DenseSpec, count: usize) -> usize {
+        match spec.kind {
+            Kind::IvfPq(settings) => Clusters::sample_len(settings, count),
+            Kind::ExactF32 | Kind::ExactBf16 | Kind::ExactInt8 | Kind::Codes(_) | Kind::Hnsw(_) => {
+                0
+            }
+        }
+    }
+
+    /// An empty structure that has learnt from a sample, `[vectors, dimensions]`, how `count` vectors
+    /// like these are kept best. Learning takes seconds to minutes. A kind that learns nothing, or
+    /// from so few, is as [`Dense::new`] makes it.
+    ///
+    /// # Errors
+    /// As for [`Dense::new`], and for a sample with a vector that could not be inserted.
+    pub fn learnt(spec: DenseSpec, count: usize, sample: &[f32]) -> Result<Self, DenseError> {
+        let mut dense = Self::new(spec)?;
+        if let Kind::IvfPq(settings) = spec.kind {
+            let mut prepared = Vec::with_capacity(sample.len());
+            for vector in sample.chunks(spec.dimensions) {
+                prepared.extend_from_slice(&dense.prepare(vector)?);
+            }
+            let clusters = Clusters::learnt(&spec, settings, count, &prepared);
+            dense.body = Body::Clusters(Box::new(clusters));
+        }
+        Ok(dense)
+    }
+
+    /// Whether a structure that learns anew from the vectors that there are would find more.
+    pub fn wants_learning(&self) -> bool {
+        matches!(&self.body, Body::Clusters(clusters) if clusters.wants_learning())
+    }
+
     /// What it was made for.
     pub fn spec(&self) -> &DenseSpec {
         &self.spec
@@ -158,6 +193,15 @@ impl Dense {
             0 => Ok(Found::default()),
             _ => self.originals_of_all(self.map(), &args),
         }
+    }
+
+    /// The score that a search would give a vector which is not in it; that of one that does not fit
+    /// is the lowest.
+    ///
+    /// # Errors
+    /// As for [`Dense::search`], of the query.
+    pub(crate) fn score(&self, query: &[f32], vector: &[f32]) -> Result<f32, DenseError> {
+        Ok(self.likeness(&self.prepare(query)?, vector))
     }
 
     /// Whether the slot has a vector.

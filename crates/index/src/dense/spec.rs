@@ -64,11 +64,11 @@ impl Default for Codes {
 /// Clusters, and within them product quantisation of what is left (Jégou, Douze and Schmid 2011).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IvfPq {
-    /// Clusters; 0 for four times the root of the number of vectors at training.
+    /// Clusters; 0 for four times the root of the number of vectors at learning.
     pub lists: u32,
     /// Bytes of a code. Each stands for as many dimensions as the others, so it divides them.
     pub code_bytes: u32,
-    /// Vectors with which training begins; until then all are kept, and compared, in 8 bits.
+    /// Vectors from which on it wants to learn; until it has, all are kept, and compared, in 8 bits.
     pub train_from: u32,
     /// Clusters that are looked through, unless a search says otherwise.
     pub probes: u32,

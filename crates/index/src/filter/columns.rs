@@ -12,26 +12,26 @@ use crate::Slot;
 
 /// Metadata of the live documents of a namespace, by field and value.
 ///
-/// It is made from the documents and can be made again; it is not saved.
+/// It is made from the documents and can be made again; that of a segment is saved beside it.
 #[derive(Default)]
 pub struct Columns {
-    fields: HashMap<String, Column>,
-    live: RoaringBitmap,
+    pub(super) fields: HashMap<String, Column>,
+    pub(super) live: RoaringBitmap,
 }
 
 #[derive(Default)]
-struct Column {
+pub(super) struct Column {
     /// Documents where the field is there.
-    present: RoaringBitmap,
+    pub(super) present: RoaringBitmap,
     /// Documents by the value itself.
-    scalars: BTreeMap<Key, Slots>,
+    pub(super) scalars: BTreeMap<Key, Slots>,
     /// Documents by each element of an array.
-    elements: BTreeMap<Key, Slots>,
+    pub(super) elements: BTreeMap<Key, Slots>,
 }
 
 /// The documents of one value. Many values, as times and names, are those of one document, and a
 /// bitmap would be several times as large.
-enum Slots {
+pub(super) enum Slots {
     One(u32),
     Many(RoaringBitmap),
 }
@@ -331,14 +331,14 @@ impl Slots {
         }
     }
 
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         match self {
             Self::One(_) => 1,
             Self::Many(slots) => slots.len(),
         }
     }
 
-    fn add_to(&self, selected: &mut RoaringBitmap) {
+    pub(super) fn add_to(&self, selected: &mut RoaringBitmap) {
         match self {
             Self::One(slot) => {
                 selected.insert(*slot);

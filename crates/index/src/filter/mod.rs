@@ -26,6 +26,7 @@
 mod columns;
 mod parse;
 mod plan;
+mod saved;
 mod value;
 
 use serde_json::{Map, Value};

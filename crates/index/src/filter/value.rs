@@ -29,8 +29,13 @@ impl Number {
             return Some(Self::Integer(number));
         }
         let float = number.as_f64().filter(|float| float.is_finite())?;
+        Some(Self::float(float).unwrap_or(Self::Integer(float as i128)))
+    }
+
+    /// A finite number that is no integer which the other case can hold.
+    pub(super) fn float(float: f64) -> Option<Self> {
         let is_integer = float.fract() == 0.0 && float.abs() < FLOAT_BEYOND;
-        Some(if is_integer { Self::Integer(float as i128) } else { Self::Float(float) })
+        (float.is_finite() && !is_integer).then_some(Self::Float(float))
     }
 }
 

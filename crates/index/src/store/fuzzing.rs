@@ -12,7 +12,11 @@ use super::record::Record;
 use super::sealed::{FileKind, Sealed};
 use super::spec::{EmbeddingSpec, Storage};
 use super::vectors::Run;
+use crate::bytes::Bytes;
 use crate::dense::Metric;
+use crate::filter::Columns;
+use crate::hit::Slot;
+use crate::text::{Bm25Options, TextBuffer, TextPart, TextSearch, TextSegment};
 
 /// Slots of a live set are below this.
 const SLOTS: u32 = 1 << 16;
@@ -49,6 +53,43 @@ pub fn read_live(path: &Path, data: &[u8]) -> Result<(), DamagedFile> {
     let live = LiveSet::of_file(&Sealed::of_data(path, data, FileKind::Live)?, SLOTS)?;
     assert!(live.iter().all(|slot| slot.0 < SLOTS && live.contains(slot)));
     assert_eq!(live.iter().count() as u64, live.len());
+    Ok(())
+}
+
+/// Reads bytes as the data of a file of columns, of which every third document is dead; what is
+/// read can be saved and read again.
+pub fn read_columns(path: &Path, data: &[u8]) -> Result<(), DamagedFile> {
+    let file = Sealed::of_data(path, data, FileKind::Columns)?;
+    let live = (0..SLOTS).filter(|slot| slot % 3 != 0).collect();
+    let open = |bytes: &[u8]| Columns::open(bytes, &live);
+    let damaged = |reason: &str| DamagedFile::new(path, reason);
+    let (columns, slots) = open(file.read(0, file.len())?).map_err(damaged)?;
+    assert!(columns.len() <= slots.len());
+    let (again, _) = open(&columns.save()).map_err(damaged)?;
+    assert_eq!(again.save(), columns.save(), "it changed when it was written and read");
+    Ok(())
+}
+
+/// Reads bytes as the data of a file of removals, of a full text of a few documents.
+pub fn read_removals(path: &Path, data: &[u8]) -> Result<(), DamagedFile> {
+    let file = Sealed::of_data(path, data, FileKind::Removals)?;
+    let mut buffer = TextBuffer::new(Bm25Options::default());
+    for slot in 0..100 {
+        let text = format!("some text of {slot} and {}", slot % 7);
+        buffer.add(Slot(slot), &text).expect("slots rise");
+    }
+    let text = TextSegment::open(Bytes::from_vec(buffer.freeze()));
+    let mut text = text.expect("it was written as it is read");
+    if !text.set_removals(file.read(0, file.len())?, |slot| slot.0 % 2 == 0) {
+        return Err(DamagedFile::new(path, "it is of another full text"));
+    }
+    assert!(text.len() >= 50 && text.contains(Slot(1)));
+    let bytes = text.removals();
+    assert!(text.set_removals(&bytes, |slot| slot.0 % 2 == 0));
+    assert_eq!(text.removals(), bytes, "it changed when it was written and read");
+    let parts = [TextPart::Segment(&text)];
+    let options = Bm25Options::default();
+    TextSearch { parts: &parts, options, allowed: &|_| true }.best("some text 3", 5);
     Ok(())
 }
 

@@ -5,11 +5,12 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::background::Background;
 use super::disk::{Disk, RealDisk};
 use super::document::check_name;
 use super::error::{DamagedFile, IndexError, check_limit};
 use super::folder::Folder;
-use super::limits::NAMESPACES_MAX;
+use super::limits::{FLUSH_BYTES, NAMESPACES_MAX};
 use super::manifest::{self, NAME, RootManifest};
 use super::namespace::{Namespace, Verified};
 use super::spec::EmbeddingSpec;
@@ -18,10 +19,16 @@ use super::spec::EmbeddingSpec;
 const LOCK: &str = "lock";
 
 /// An index on disk. One process has it at a time; its threads share it.
+///
+/// Two threads of its own do what writes leave behind. Dropping it waits for what they are at.
 #[derive(Debug)]
 pub struct Index {
     folder: Folder,
     root: Mutex<Root>,
+    /// Bytes in memory from which on those of a namespace become files.
+    flush_bytes: usize,
+    /// Ended before the lock is given back.
+    background: Background,
     /// Held until the index is dropped.
     _lock: Box<dyn Debug + Send + Sync>,
 }
@@ -44,15 +51,25 @@ type Opening = Mutex<Option<Arc<Namespace>>>;
 impl Index {
     /// Makes an index in a folder that does not exist, or has nothing in it.
     pub fn create(folder: &Path) -> Result<Self, IndexError> {
-        Self::create_on(Arc::new(RealDisk), folder)
+        Self::create_on(Arc::new(RealDisk), folder, Background::start())
     }
 
     /// Opens an index. Its namespaces are opened when they are asked for.
     pub fn open(folder: &Path) -> Result<Self, IndexError> {
-        Self::open_on(Arc::new(RealDisk), folder)
+        Self::open_on(Arc::new(RealDisk), folder, Background::start())
     }
 
-    pub(crate) fn create_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, IndexError> {
+    /// Lets namespaces that are opened from now on write files once they have so many bytes in
+    /// memory, instead of [`FLUSH_BYTES`]: for a process that has many of them.
+    pub fn flush_at(&mut self, bytes: usize) {
+        self.flush_bytes = bytes;
+    }
+
+    pub(crate) fn create_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        background: Background,
+    ) -> Result<Self, IndexError> {
         let folder = Folder::new(disk, path);
         folder.make()?;
         let lock = take_lock(&folder)?;
@@ -68,10 +85,14 @@ impl Index {
             let sync = IndexError::disk("sync", parent);
             folder.disk.sync_folder(parent).map_err(sync)?;
         }
-        Ok(Self::new(folder, manifest, lock))
+        Ok(Self::new(folder, manifest, background, lock))
     }
 
-    pub(crate) fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, IndexError> {
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        background: Background,
+    ) -> Result<Self, IndexError> {
         let folder = Folder::new(disk, path);
         let no_index = || IndexError::NoIndex { folder: path.to_owned() };
         let names = match folder.names() {
@@ -99,13 +120,22 @@ impl Index {
                 _ => {}
             }
         }
-        Ok(Self::new(folder, manifest, lock))
+        Ok(Self::new(folder, manifest, background, lock))
     }
 
-    fn new(folder: Folder, manifest: RootManifest, lock: Box<dyn Debug + Send + Sync>) -> Self {
+    fn new(
+        folder: Folder,
+        manifest: RootManifest,
+        background: Background,
+        lock: Box<dyn Debug + Send + Sync>,
+    ) -> Self {
         let (opened, is_stopped, in_doubt) = (BTreeMap::new(), false, None);
-        let root = Root { manifest, opened, is_stopped, in_doubt };
-        Self { folder, root: Mutex::new(root), _lock: lock }
+        let root = Mutex::new(Root { manifest, opened, is_stopped, in_doubt });
+        Self { folder, root, flush_bytes: FLUSH_BYTES, background, _lock: lock }
+    }
+
+    fn open_namespace(&self, name: &str, folder: Folder) -> Result<Arc<Namespace>, IndexError> {
+        Namespace::open(name, folder, self.background.caller(), self.flush_bytes)
     }
 
     /// Its folder.
@@ -137,10 +167,11 @@ impl Index {
         manifest.namespaces.insert(name.to_owned(), number);
         // All that can fail comes before the index names it.
         let below = self.folder.below(&folder_name(number));
-        let made = Namespace::create(&below, embedding).and_then(|()| Namespace::open(name, below));
+        let made = Namespace::create(&below, embedding);
+        let made = made.and_then(|()| self.open_namespace(name, below));
         let swapped = made.and_then(|namespace| {
             self.swap(&mut root, manifest)?;
-            Ok(Arc::new(namespace))
+            Ok(namespace)
         });
         match swapped {
             Ok(namespace) => {
@@ -175,8 +206,8 @@ impl Index {
         if let Some(namespace) = &*opening {
             return Ok(Arc::clone(namespace));
         }
-        let namespace = Namespace::open(name, self.folder.below(&folder_name(number)))?;
-        Ok(Arc::clone(opening.insert(Arc::new(namespace))))
+        let namespace = self.open_namespace(name, self.folder.below(&folder_name(number)))?;
+        Ok(Arc::clone(opening.insert(namespace)))
     }
 
     /// Drops a namespace with all that is in it: at once, however large it is. Its files go then,

@@ -27,8 +27,16 @@ pub const NOTES_MAX: usize = 16;
 /// Most documents that a search gives.
 pub const FOUND_MAX: usize = 10_000;
 
-/// What is written since the last flush is flushed once it is larger than this, in bytes.
-pub(crate) const MEMORY_BYTES_MAX: usize = 64 << 20;
+/// What is written since the last flush becomes files once it is larger than this, in bytes, unless
+/// an index is opened with another number. A write waits once there is twice as much.
+pub const FLUSH_BYTES: usize = 64 << 20;
+/// Documents that go before a flush, since each costs time when the log is read.
+pub(crate) const DEATHS_MAX: usize = 50_000;
+/// Documents of a segment that go before what its full text no longer counts is saved again; until
+/// then each is read and analysed when the segment is opened.
+pub(crate) const REMOVALS_MIN: usize = if cfg!(test) { 1 } else { 32 };
+/// Vectors that a search may have to compare beside, before a write waits.
+pub(crate) const BEHIND_VECTORS_MAX: usize = 10_000;
 /// Merged segments are no larger than this, in bytes of documents, so that a merge has a bound.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Largest record of the log, in bytes: a batch, and for each of its items what is kept beside.

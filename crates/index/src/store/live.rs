@@ -41,6 +41,16 @@ impl LiveSet {
         is_there
     }
 
+    /// Those of its slots that are below `end`.
+    pub(crate) fn below(&self, end: u32) -> Self {
+        let mut words = self.words.clone();
+        words.truncate((end as usize).div_ceil(64));
+        if let Some(last) = words.get_mut(end as usize / 64) {
+            *last &= (1 << (end % 64)) - 1;
+        }
+        Self { count: words.iter().map(|word| u64::from(word.count_ones())).sum(), words }
+    }
+
     /// Number of slots.
     pub(crate) fn len(&self) -> u64 {
         self.count
@@ -113,6 +123,11 @@ mod tests {
             prop_assert_eq!(set.len(), model.len() as u64);
             prop_assert!(set.iter().map(|slot| slot.0).eq(model.iter().copied()));
             prop_assert!((0..400).all(|slot| set.contains(Slot(slot)) == model.contains(&slot)));
+            for end in [0, 1, 63, 64, 65, 128, 200, 299, 300, 400] {
+                let below = set.below(end);
+                prop_assert!(below.iter().map(|slot| slot.0).eq(model.range(..end).copied()));
+                prop_assert_eq!(below.len(), model.range(..end).count() as u64);
+            }
         }
     }
 }

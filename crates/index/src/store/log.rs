@@ -9,6 +9,9 @@
 //! is told how long the log is; it is not synced, because it need not be there: after a power cut
 //! it may say less than the truth, never more. So what is broken behind the mark and reaches to the
 //! end of the file was never acknowledged and is cut off; what is broken before it is damage.
+//!
+//! A log whose content is being written to files has a successor, and is written to no more: the
+//! manifest that names the successor says how long it is, and all of it was acknowledged.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +22,7 @@ use super::disk::DiskFile;
 use super::error::{DamagedFile, IndexError, check_limit};
 use super::folder::Folder;
 use super::limits::RECORD_BYTES_MAX;
-use super::manifest::{log_name, mark_name};
+use super::manifest::{OlderLog, log_name, mark_name};
 use super::record::Record;
 
 const HEAD_BYTES: usize = 24;
@@ -73,6 +76,11 @@ impl Log {
         Ok((log, records))
     }
 
+    /// What the manifest says of it once it has a successor.
+    pub(crate) fn rest(&self) -> OlderLog {
+        OlderLog { number: self.number, bytes: self.bytes }
+    }
+
     /// Whether nothing was written to it.
     pub(crate) fn is_empty(&self) -> bool {
         self.next == 0
@@ -122,6 +130,17 @@ impl Log {
         // A mark that cannot be written says less than the truth, which is allowed.
         let _ = self.mark.write_at(0, &mark(self.number, bytes));
     }
+}
+
+/// The records of a log that has a successor.
+pub(crate) fn read_older(folder: &Folder, log: &OlderLog) -> Result<Vec<Record>, IndexError> {
+    let (name, path) = (log_name(log.number), folder.at(&log_name(log.number)));
+    let bytes = folder.read(&name).map_err(|error| absent(error, &path))?;
+    if bytes.len() as u64 != log.bytes {
+        let reason = format!("it has {} bytes, the manifest says {}", bytes.len(), log.bytes);
+        return Err(DamagedFile::new(&path, reason).into());
+    }
+    Ok(read(&path, &bytes, log.number, Some(log.bytes))?.0)
 }
 
 /// A log with these payloads and the right checksums, since nobody guesses these.

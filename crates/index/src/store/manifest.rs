@@ -40,8 +40,11 @@ pub(crate) struct RootManifest {
 pub(crate) struct NamespaceManifest {
     /// The number of the next file; none is used twice.
     pub(crate) next_file: u64,
-    /// The log with what came after this manifest.
+    /// The log that is written to, with what came after those before it.
     pub(crate) log: u64,
+    /// Logs before it whose content is not in other files yet, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) older_logs: Vec<OlderLog>,
     /// The first slot that is not in a segment.
     pub(crate) next_slot: u32,
     /// The number of the next embedding; none is used twice.
@@ -59,6 +62,16 @@ pub(crate) struct NamespaceManifest {
     pub(crate) notes: BTreeMap<String, String>,
 }
 
+/// A log that is no longer written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OlderLog {
+    /// Its number.
+    pub(crate) number: u64,
+    /// All its bytes.
+    pub(crate) bytes: u64,
+}
+
 /// A segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +80,20 @@ pub(crate) struct SegmentEntry {
     pub(crate) documents: FileEntry,
     /// Their full text.
     pub(crate) text: FileEntry,
+    /// Their metadata by field and value; absent where an older version wrote the segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) columns: Option<FileEntry>,
+    /// What the full text no longer counts, as it was at some moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) removals: Option<FileEntry>,
+}
+
+impl SegmentEntry {
+    /// All its files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        let others = self.columns.iter().chain(&self.removals);
+        [&self.documents, &self.text].into_iter().chain(others)
+    }
 }
 
 /// An embedding.
@@ -86,12 +113,13 @@ pub(crate) struct EmbeddingEntry {
 impl NamespaceManifest {
     /// The names of all files that it needs, the log's too.
     pub(crate) fn files(&self) -> Vec<String> {
-        let segments = self.segments.iter().flat_map(|segment| [&segment.documents, &segment.text]);
+        let segments = self.segments.iter().flat_map(SegmentEntry::files);
         let runs = self.embeddings.iter().flat_map(|embedding| &embedding.runs);
         let dense = self.embeddings.iter().flat_map(|embedding| &embedding.dense);
         let files = [&self.live].into_iter().chain(segments).chain(runs).chain(dense);
         let mut names: Vec<String> = files.map(|file| file.name.clone()).collect();
         names.extend([log_name(self.log), mark_name(self.log), NAME.to_owned()]);
+        names.extend(self.older_logs.iter().map(|log| log_name(log.number)));
         names
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::record::Stored;
 use crate::hit::Slot;
 
-/// Documents that are not in a segment yet; all of them are live.
+/// Documents that are not in a segment yet. All of them are live, until they are frozen.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     documents: BTreeMap<Slot, Stored>,
@@ -13,10 +13,6 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.documents.is_empty()
-    }
-
     /// Adds a document whose id is not in it.
     pub(crate) fn insert(&mut self, slot: Slot, document: Stored) {
         self.ids.insert(document.id.clone(), slot);
@@ -35,6 +31,11 @@ impl Memory {
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Stored> {
         self.documents.get(&slot)
+    }
+
+    /// Number of documents.
+    pub(crate) fn len(&self) -> usize {
+        self.documents.len()
     }
 
     /// All documents by rising slots.

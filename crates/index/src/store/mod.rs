@@ -10,13 +10,16 @@
 //!     live-000002               which slots of segments are live
 //!     documents-000003          a segment: ids, texts, metadata
 //!     text-000004               its full text
+//!     columns-000007            its metadata, by field and value
+//!     removals-000008           what its full text no longer counts
 //!     vectors-000005            a run: vectors of an embedding
 //!     dense-000006              what searches them, as it was at some moment
 //! ```
 //! Every file but log and mark is written once, under a new name, synced, and then named by a
 //! manifest that is swapped as a whole. What no manifest names is removed when it is opened.
 
-mod codec;
+mod background;
+pub(crate) mod codec;
 mod disk;
 mod document;
 mod documents;

@@ -41,6 +41,10 @@ pub(crate) enum FileKind {
     Text = 4,
     /// What vectors of an embedding are searched with.
     Dense = 5,
+    /// Metadata of a segment by field and value.
+    Columns = 6,
+    /// What the full text of a segment no longer counts.
+    Removals = 7,
 }
 
 /// How a manifest names a sealed file.
@@ -125,6 +129,18 @@ impl SealedWriter {
         self.block.clear();
         Ok(())
     }
+}
+
+/// Writes a file at once.
+pub(crate) fn write(
+    folder: &Folder,
+    name: &str,
+    kind: FileKind,
+    bytes: &[u8],
+) -> Result<FileEntry, IndexError> {
+    let mut file = SealedWriter::create(folder, name, kind)?;
+    file.put(bytes)?;
+    file.seal()
 }
 
 /// For what writes itself; an error is that of the disk.

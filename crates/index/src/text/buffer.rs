@@ -1,6 +1,7 @@
 //! Documents that came lately: postings in memory that grow.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use thiserror::Error;
@@ -48,39 +49,43 @@ pub enum TextError {
 /// A part of a namespace's text that takes documents. It is flushed to a segment by
 /// [`TextBuffer::freeze`].
 pub struct TextBuffer {
-    pub(super) options: Bm25Options,
+    options: Bm25Options,
     analyzer: Analyzer,
+    /// Shared with whoever freezes it; nothing is added to it meanwhile, or it is copied.
+    body: Arc<Body>,
+    pub(super) removed: Removed,
+}
+
+/// What was added, those documents too that were removed.
+#[derive(Clone, Default)]
+struct Body {
     /// Words as they stand in texts, and the number of their term.
     words: HashMap<Box<str>, u32, RandomState>,
     terms: HashMap<Box<str>, u32, RandomState>,
-    /// For each term its documents in ascending order, those too that were removed.
+    /// For each term its documents in ascending order.
     lists: Vec<Vec<Posting>>,
     /// Ascending. A document's number is its place here.
-    pub(super) slots: Vec<Slot>,
-    pub(super) lengths: Vec<u32>,
-    pub(super) removed: Removed,
+    slots: Vec<Slot>,
+    lengths: Vec<u32>,
     length_total: u64,
     postings: usize,
     /// Bytes of words and terms.
     text_bytes: usize,
 }
 
+/// What a buffer held at a moment. It costs little to make, and can be frozen on another thread
+/// while documents are removed from the buffer.
+pub(crate) struct TextMoment {
+    options: Bm25Options,
+    body: Arc<Body>,
+    removed: Removed,
+}
+
 impl TextBuffer {
     /// An empty buffer whose segments are made for a weighting.
     pub fn new(options: Bm25Options) -> Self {
-        Self {
-            options,
-            analyzer: Analyzer::new(),
-            words: HashMap::default(),
-            terms: HashMap::default(),
-            lists: Vec::new(),
-            slots: Vec::new(),
-            lengths: Vec::new(),
-            removed: Removed::default(),
-            length_total: 0,
-            postings: 0,
-            text_bytes: 0,
-        }
+        let (body, removed) = (Arc::default(), Removed::default());
+        Self { options, analyzer: Analyzer::new(), body, removed }
     }
 
     /// Adds a document.
@@ -89,17 +94,18 @@ impl TextBuffer {
     /// If the slot is not above those before, or the text has more than 2^28 terms. Nothing is
     /// added then.
     pub fn add(&mut self, slot: Slot, text: &str) -> Result<(), TextError> {
-        if let Some(&last) = self.slots.last().filter(|last| **last >= slot) {
+        if let Some(&last) = self.body.slots.last().filter(|last| **last >= slot) {
             return Err(TextError::NotAscending { slot: slot.0, last: last.0 });
         }
         // A term takes a byte or more, but for the pair beside each Chinese character of three.
         if text.len() > DOCUMENT_TERMS_MAX as usize {
             return Err(TextError::TooLong { slot: slot.0, terms_max: DOCUMENT_TERMS_MAX });
         }
-        let document = self.slots.len() as u32;
         let mut length = 0;
-        let Self { analyzer, words, terms, lists, postings, text_bytes, .. } = self;
-        analyzer.each_token(text, |stemmer, token| {
+        let body = Arc::make_mut(&mut self.body);
+        let document = body.slots.len() as u32;
+        let Body { words, terms, lists, postings, text_bytes, .. } = body;
+        self.analyzer.each_token(text, |stemmer, token| {
             let (word, known) = match token {
                 Token::Word(word) => (word, words.get(word)),
                 Token::Gram(gram) => (gram, terms.get(gram)),
@@ -129,9 +135,9 @@ impl TextBuffer {
                 }
             }
         });
-        self.slots.push(slot);
-        self.lengths.push(length);
-        self.length_total += u64::from(length);
+        body.slots.push(slot);
+        body.lengths.push(length);
+        body.length_total += u64::from(length);
         Ok(())
     }
 
@@ -140,8 +146,9 @@ impl TextBuffer {
     /// # Errors
     /// If the text is not the one that was added; nothing is removed then.
     pub fn remove(&mut self, slot: Slot, text: &str) -> Result<bool, TextError> {
-        let Ok(document) = self.slots.binary_search(&slot) else { return Ok(false) };
-        let Self { analyzer, terms, lists, lengths, .. } = self;
+        let Self { analyzer, body, .. } = self;
+        let Ok(document) = body.slots.binary_search(&slot) else { return Ok(false) };
+        let Body { terms, lists, lengths, .. } = &**body;
         let document = document as u32;
         let holds = |term: &str| {
             let term = *terms.get(term)?;
@@ -156,13 +163,13 @@ impl TextBuffer {
 
     /// Whether the slot is here, and not removed.
     pub fn contains(&self, slot: Slot) -> bool {
-        let document = self.slots.binary_search(&slot);
+        let document = self.body.slots.binary_search(&slot);
         document.is_ok_and(|document| !self.removed.contains(document as u32))
     }
 
     /// Number of documents that were not removed.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.removed.documents() as usize
+        self.body.slots.len() - self.removed.documents() as usize
     }
 
     /// Whether no document is here but removed ones.
@@ -172,23 +179,59 @@ impl TextBuffer {
 
     /// About how much memory it takes, for deciding when to flush it.
     pub fn memory_bytes(&self) -> usize {
+        let body = &*self.body;
         // A map keeps up to an eighth free and doubles; so does a vector.
-        let entries = self.words.capacity() + self.terms.capacity();
-        let lists = self.lists.capacity() * size_of::<Vec<Posting>>();
-        self.text_bytes
+        let entries = body.words.capacity() + body.terms.capacity();
+        let lists = body.lists.capacity() * size_of::<Vec<Posting>>();
+        body.text_bytes
             + entries * (size_of::<(Box<str>, u32)>() + 1)
             + lists
-            + self.postings * size_of::<Posting>() * 3 / 2
-            + self.slots.capacity() * 8
+            + body.postings * size_of::<Posting>() * 3 / 2
+            + body.slots.capacity() * 8
             + self.removed.memory_bytes()
     }
 
     /// The bytes of a segment with the documents that were not removed, to be opened by
     /// [`super::TextSegment::open`].
     pub fn freeze(&self) -> Vec<u8> {
-        let mut numbers = Vec::with_capacity(self.slots.len());
+        self.moment().freeze()
+    }
+
+    /// What it holds now, to be frozen later.
+    pub(crate) fn moment(&self) -> TextMoment {
+        let (options, body) = (self.options, Arc::clone(&self.body));
+        TextMoment { options, body, removed: self.removed.clone() }
+    }
+
+    /// Terms of all documents that were not removed, with repetition.
+    pub(super) fn length_total(&self) -> u64 {
+        self.body.length_total - self.removed.length()
+    }
+
+    /// A term's number and documents, removed ones too.
+    pub(super) fn list(&self, term: &str) -> Option<(u32, &[Posting])> {
+        let number = *self.body.terms.get(term)?;
+        Some((number, &self.body.lists[number as usize]))
+    }
+
+    /// The slots of all documents, removed ones too.
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.body.slots
+    }
+
+    /// Their terms, with repetition.
+    pub(super) fn lengths(&self) -> &[u32] {
+        &self.body.lengths
+    }
+}
+
+impl TextMoment {
+    /// The bytes of a segment, as [`TextBuffer::freeze`] gives them.
+    pub(crate) fn freeze(&self) -> Vec<u8> {
+        let body = &*self.body;
+        let mut numbers = Vec::with_capacity(body.slots.len());
         let (mut slots, mut lengths) = (Vec::new(), Vec::new());
-        for (document, (&slot, &length)) in self.slots.iter().zip(&self.lengths).enumerate() {
+        for (document, (&slot, &length)) in body.slots.iter().zip(&body.lengths).enumerate() {
             numbers.push(slots.len() as u32);
             if !self.removed.contains(document as u32) {
                 slots.push(slot);
@@ -196,12 +239,12 @@ impl TextBuffer {
             }
         }
         let mut terms: Vec<(&str, u32)> =
-            self.terms.iter().map(|(term, &number)| (&**term, number)).collect();
+            body.terms.iter().map(|(term, &number)| (&**term, number)).collect();
         terms.sort_unstable();
         let mut writer = SegmentWriter::new(self.options, slots, lengths);
         let mut kept = Vec::new();
         for (term, number) in terms {
-            let list = &self.lists[number as usize];
+            let list = &body.lists[number as usize];
             if self.removed.documents() == 0 {
                 writer.add(term, list);
                 continue;
@@ -216,17 +259,6 @@ impl TextBuffer {
             writer.add(term, &kept);
         }
         writer.finish()
-    }
-
-    /// Terms of all documents that were not removed, with repetition.
-    pub(super) fn length_total(&self) -> u64 {
-        self.length_total - self.removed.length()
-    }
-
-    /// A term's number and documents, removed ones too.
-    pub(super) fn list(&self, term: &str) -> Option<(u32, &[Posting])> {
-        let number = *self.terms.get(term)?;
-        Some((number, &self.lists[number as usize]))
     }
 }
 

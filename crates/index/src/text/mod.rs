@@ -18,6 +18,7 @@ mod segment;
 mod statistics;
 mod writer;
 
+pub(crate) use buffer::TextMoment;
 pub use buffer::{TextBuffer, TextError};
 pub use exact::{Exact, ExactFound, LITERAL_BYTES_MAX, LITERALS_MAX, Literal, LiteralKind};
 pub use options::{BadBm25Options, Bm25Options};

@@ -67,7 +67,7 @@ pub struct QueryTerm {
 impl<'a> TextPart<'a> {
     fn documents(self) -> u32 {
         match self {
-            Self::Buffer(buffer) => buffer.slots.len() as u32,
+            Self::Buffer(buffer) => buffer.slots().len() as u32,
             Self::Segment(segment) => segment.documents(),
         }
     }
@@ -88,7 +88,7 @@ impl<'a> TextPart<'a> {
 
     pub(super) fn slot(self, document: u32) -> Slot {
         match self {
-            Self::Buffer(buffer) => buffer.slots[document as usize],
+            Self::Buffer(buffer) => buffer.slots()[document as usize],
             Self::Segment(segment) => segment.slot(document),
         }
     }
@@ -102,7 +102,7 @@ impl<'a> TextPart<'a> {
 
     fn lengths(self) -> Lengths<'a> {
         match self {
-            Self::Buffer(buffer) => Lengths::Plain(&buffer.lengths),
+            Self::Buffer(buffer) => Lengths::Plain(buffer.lengths()),
             Self::Segment(segment) => segment.lengths(),
         }
     }

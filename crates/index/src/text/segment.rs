@@ -58,7 +58,8 @@ struct Layout {
 
 /// A part of a namespace's text over bytes that do not change, as [`super::TextBuffer::freeze`]
 /// and [`TextSegment::merge`] write them. Which documents were removed is kept in memory only:
-/// whoever opens a segment removes them again.
+/// whoever opens a segment removes them again. A clone shares the bytes, and removes for itself.
+#[derive(Clone)]
 pub struct TextSegment {
     bytes: Bytes,
     layout: Layout,
@@ -113,6 +114,28 @@ impl TextSegment {
         let length = super::cursor::Lengths::Bytes(self.lengths_bytes()).of(document);
         let gone = gone.filter(|gone| gone.length == length);
         self.removed.take(document, gone.ok_or(TextError::OtherText { slot: slot.0 })?)
+    }
+
+    /// What [`TextSegment::set_removals`] takes: which documents were removed, and what that takes
+    /// from its numbers.
+    pub(crate) fn removals(&self) -> Vec<u8> {
+        self.removed.save()
+    }
+
+    /// Removes what was removed before, without any text. False, and without effect, where the bytes
+    /// are not those of a segment like this, or have removed a slot for which `is_gone` is false.
+    pub(crate) fn set_removals(&mut self, bytes: &[u8], is_gone: impl Fn(Slot) -> bool) -> bool {
+        let Layout { documents, terms, length_total, .. } = self.layout;
+        let removed = Removed::read(bytes, documents, terms);
+        let Some(removed) = removed.filter(|removed| removed.length() <= length_total) else {
+            return false;
+        };
+        let mut gone = (0..documents).filter(|&document| removed.contains(document));
+        if !gone.all(|document| is_gone(self.slot(document))) {
+            return false;
+        }
+        self.removed = removed;
+        true
     }
 
     /// Whether the slot is here, and not removed.

@@ -1,12 +1,13 @@
 //! What removed documents no longer count for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::analyzer::Analyzer;
 use super::buffer::TextError;
+use crate::store::codec::{Reader, u64_at};
 
 /// The documents of a part that were removed, and what that takes from its numbers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Removed {
     /// A bit for each document, as far as one was removed.
     bits: Vec<u64>,
@@ -78,6 +79,45 @@ impl Removed {
     /// Removed documents that hold a term.
     pub(super) fn with_term(&self, term: u32) -> u32 {
         self.of_term.get(&term).copied().unwrap_or(0)
+    }
+
+    /// The bytes that [`Removed::read`] reads: documents, words of bits and length; the words; terms
+    /// by rising numbers, with how many documents of each are gone.
+    pub(super) fn save(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(self.documents.to_le_bytes());
+        out.extend((self.bits.len() as u32).to_le_bytes());
+        out.extend(self.length.to_le_bytes());
+        out.extend(self.bits.iter().flat_map(|bits| bits.to_le_bytes()));
+        let of_term: BTreeMap<u32, u32> =
+            self.of_term.iter().map(|(&term, &documents)| (term, documents)).collect();
+        for (term, documents) in of_term {
+            out.extend(term.to_le_bytes());
+            out.extend(documents.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads what was saved of a part with so many documents and terms; `None` where it cannot be.
+    pub(super) fn read(bytes: &[u8], documents_max: u32, terms_max: u32) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let (documents, words, length) = (reader.u32()?, reader.u32()?, reader.u64()?);
+        let words = reader.take((words as usize).checked_mul(8)?)?;
+        let bits: Vec<u64> = (0..words.len() / 8).map(|at| u64_at(words, at)).collect();
+        let count: u32 = bits.iter().map(|bits| bits.count_ones()).sum();
+        let last = bits.iter().rposition(|bits| *bits != 0);
+        let end = last.map_or(0, |last| last as u32 * 64 + 64 - bits[last].leading_zeros());
+        let mut removed = Self { bits, documents, length, of_term: HashMap::new() };
+        let mut before = None;
+        while !reader.is_empty() {
+            let (term, of_term) = (reader.u32()?, reader.u32()?);
+            let is_new = before.replace(term).is_none_or(|before| before < term);
+            if !is_new || term >= terms_max || of_term > documents {
+                return None;
+            }
+            removed.of_term.insert(term, of_term);
+        }
+        (count == documents && end <= documents_max).then_some(removed)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

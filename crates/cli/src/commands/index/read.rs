@@ -43,6 +43,7 @@ pub(super) fn stats(folder: &Path, console: &Console) -> Ended {
             "name": name, "documents": stats.documents, "dead": stats.dead,
             "segments": stats.segments, "disk_bytes": stats.disk_bytes,
             "unflushed_bytes": stats.memory_bytes, "embeddings": embeddings,
+            "failure": stats.failure,
         }));
     }
     let header = ["namespace", "documents", "dead", "vectors", "kind", "disk MiB", "unflushed MiB"];

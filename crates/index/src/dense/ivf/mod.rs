@@ -1,12 +1,15 @@
 //! Clusters of vectors, and within them product-quantised codes (Jégou, Douze and Schmid 2011).
 //!
 //! ```text
-//! waits (8-bit vectors, all compared) --as many vectors as training takes--> trained (codes)
+//! waits (8-bit vectors, all compared)      trained (codes) <---- another one, learnt from a sample
+//!   |                                         |                                ^
+//!   +-- as many vectors as training takes ----+-- many more, or far ones ------+
 //! ```
 //!
-//! Training is a function of the seed and of the vectors that were there. It happens once: what
-//! comes later is put among the clusters that there are.
+//! Learning is a function of the seed and of a sample of the vectors. It takes long, so whoever has
+//! the originals makes another structure and puts them into it; nothing is learnt in passing.
 
+mod drift;
 mod kmeans;
 mod trained;
 
@@ -20,9 +23,12 @@ use super::search::{Found, SearchArgs, SearchCost};
 use super::slots::SlotMap;
 use super::spec::{DenseSpec, IvfPq};
 
+/// What a saved form begins with; 1 was a trained one that did not say how far vectors lie.
+const WAITS: u32 = 0;
+const TRAINED: u32 = 2;
+
 /// The vectors, before and after training.
 pub(super) struct Clusters {
-    spec: DenseSpec,
     settings: IvfPq,
     stage: Stage,
 }
@@ -35,7 +41,34 @@ enum Stage {
 impl Clusters {
     pub(super) fn new(spec: &DenseSpec, settings: IvfPq) -> Self {
         let stage = Stage::Waits(Flat::new(spec.dimensions, Precision::Int8));
-        Self { spec: *spec, settings, stage }
+        Self { settings, stage }
+    }
+
+    /// How many vectors learning from `count` looks at.
+    pub(super) fn sample_len(settings: IvfPq, count: usize) -> usize {
+        match count < settings.train_from as usize {
+            true => 0,
+            false => Trained::sample_len(settings, count),
+        }
+    }
+
+    /// One that has learnt from a sample, `[vectors, dimensions]`, of so many vectors; one that
+    /// waits where these are too few.
+    pub(super) fn learnt(spec: &DenseSpec, settings: IvfPq, count: usize, sample: &[f32]) -> Self {
+        let mut clusters = Self::new(spec, settings);
+        if sample.len() / spec.dimensions >= IvfPq::CENTROIDS {
+            let trained = Trained::learn(spec, settings, count, sample);
+            clusters.stage = Stage::Trained(Box::new(trained));
+        }
+        clusters
+    }
+
+    /// Whether another one that learns anew would find more.
+    pub(super) fn wants_learning(&self) -> bool {
+        match &self.stage {
+            Stage::Waits(flat) => flat.map().len() >= self.settings.train_from as usize,
+            Stage::Trained(trained) => trained.is_due(),
+        }
     }
 
     pub(super) fn map(&self) -> &SlotMap {
@@ -58,18 +91,7 @@ impl Clusters {
 
     pub(super) fn insert(&mut self, slot: u32, vector: Vec<f32>) {
         match &mut self.stage {
-            Stage::Waits(flat) => {
-                flat.insert(slot, &vector);
-                if flat.map().len() >= self.settings.train_from as usize {
-                    let (slots, vectors) = flat.all();
-                    let mut trained = Trained::learn(&self.spec, self.settings, &vectors);
-                    let rows = vectors.chunks_exact(self.spec.dimensions);
-                    for (&slot, row) in slots.iter().zip(rows) {
-                        trained.insert(slot, row.to_vec());
-                    }
-                    self.stage = Stage::Trained(Box::new(trained));
-                }
-            }
+            Stage::Waits(flat) => flat.insert(slot, &vector),
             Stage::Trained(trained) => trained.insert(slot, vector),
         }
     }
@@ -96,7 +118,7 @@ impl Clusters {
     }
 
     pub(super) fn save(&self, out: &mut Writer<'_>) -> io::Result<()> {
-        out.number(u32::from(self.is_trained()))?;
+        out.number(if self.is_trained() { TRAINED } else { WAITS })?;
         match &self.stage {
             Stage::Waits(flat) => flat.save(out),
             Stage::Trained(trained) => trained.save(out),
@@ -109,10 +131,10 @@ impl Clusters {
         settings: IvfPq,
     ) -> Result<Self, DamagedError> {
         let stage = match bytes.number::<u32>()? {
-            0 => Stage::Waits(Flat::open(bytes, spec.dimensions, Precision::Int8)?),
-            1 => Stage::Trained(Box::new(Trained::open(bytes, spec, settings)?)),
+            WAITS => Stage::Waits(Flat::open(bytes, spec.dimensions, Precision::Int8)?),
+            TRAINED => Stage::Trained(Box::new(Trained::open(bytes, spec, settings)?)),
             _ => return Err(DamagedError { reason: "it is neither trained nor not" }),
         };
-        Ok(Self { spec: *spec, settings, stage })
+        Ok(Self { settings, stage })
     }
 }

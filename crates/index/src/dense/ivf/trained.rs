@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::drift::Drift;
 use super::kmeans::{Centroids, cluster};
 use crate::dense::error::DamagedError;
 use crate::dense::random::mix;
@@ -22,6 +23,26 @@ pub(super) struct Trained {
     lists: Vec<List>,
     /// Which list a slot is in.
     map: SlotMap,
+    drift: Drift,
+}
+
+/// Longest distance that is counted: the sum over a part of the vectors stays finite.
+const DISTANCE_MAX: f32 = 1e25;
+
+/// Where a vector goes.
+struct Encoded {
+    list: usize,
+    code: Vec<u8>,
+    /// The squared distance of the vector to what its code stands for.
+    distance: f32,
+}
+
+/// Clusters that are made of so many vectors.
+fn lists_of(settings: IvfPq, count: usize) -> usize {
+    match settings.lists {
+        0 => (4 * count.isqrt()).max(1),
+        lists => lists as usize,
+    }
 }
 
 /// The vectors of a cluster.
@@ -33,15 +54,15 @@ struct List {
 }
 
 impl Trained {
-    /// Learns from vectors, `[vectors, dimensions]`; none of them is in it yet.
-    pub(super) fn learn(spec: &DenseSpec, settings: IvfPq, vectors: &[f32]) -> Self {
+    /// How many vectors learning from `count` looks at.
+    pub(super) fn sample_len(settings: IvfPq, count: usize) -> usize {
+        count.min(POINTS_PER_CENTROID * lists_of(settings, count).max(IvfPq::CENTROIDS))
+    }
+
+    /// Learns from a sample, `[vectors, dimensions]`, of so many vectors; none of them is in it yet.
+    pub(super) fn learn(spec: &DenseSpec, settings: IvfPq, count: usize, vectors: &[f32]) -> Self {
         let dimensions = spec.dimensions;
-        let count = vectors.len() / dimensions;
-        let wanted = match settings.lists {
-            0 => 4 * count.isqrt(),
-            lists => lists as usize,
-        };
-        let lists = wanted.clamp(1, count);
+        let lists = lists_of(settings, count).min(vectors.len() / dimensions);
         let sample = sample(vectors, dimensions, POINTS_PER_CENTROID * lists, spec.seed);
         let clusters = cluster(&sample, dimensions, lists, mix(spec.seed, 0));
         let points = POINTS_PER_CENTROID * IvfPq::CENTROIDS;
@@ -60,24 +81,40 @@ impl Trained {
         };
         let codebooks = (0..settings.code_bytes as usize).map(codebook).collect();
         let lists = (0..lists).map(|_| List::default()).collect();
-        Self { clusters, codebooks, lists, map: SlotMap::default() }
+        Self { clusters, codebooks, lists, map: SlotMap::default(), drift: Drift::new(count) }
+    }
+
+    /// Whether another one would find more.
+    pub(super) fn is_due(&self) -> bool {
+        self.drift.is_due(self.map.len())
     }
 
     pub(super) fn map(&self) -> &SlotMap {
         &self.map
     }
 
-    pub(super) fn insert(&mut self, slot: u32, mut vector: Vec<f32>) {
+    pub(super) fn insert(&mut self, slot: u32, vector: Vec<f32>) {
+        let Encoded { list, code, distance } = self.encode(vector);
+        self.lists[list].slots.push(slot);
+        self.lists[list].codes.extend(code);
+        self.map.insert(slot, list as u32);
+        self.drift.on_vector(distance, self.map.len());
+    }
+
+    fn encode(&self, mut vector: Vec<f32>) -> Encoded {
         let mut products = Vec::new();
-        let nearest = self.clusters.nearest(&vector, &mut products);
-        subtract(&mut vector, self.clusters.row(nearest));
-        let list = &mut self.lists[nearest];
-        list.slots.push(slot);
+        let list = self.clusters.nearest(&vector, &mut products);
+        subtract(&mut vector, self.clusters.row(list));
         let part = vector.len() / self.codebooks.len();
-        for (rest, codebook) in vector.chunks_exact(part).zip(&self.codebooks) {
-            list.codes.push(codebook.nearest(rest, &mut products) as u8);
+        let mut code = Vec::with_capacity(self.codebooks.len());
+        for (rest, codebook) in vector.chunks_exact_mut(part).zip(&self.codebooks) {
+            let byte = codebook.nearest(rest, &mut products);
+            subtract(rest, codebook.row(byte));
+            code.push(byte as u8);
         }
-        self.map.insert(slot, nearest as u32);
+        let distance = vector.iter().map(|value| value * value).sum::<f32>();
+        // What is far beyond all others is as far as can be counted.
+        Encoded { list, code, distance: distance.min(DISTANCE_MAX) }
     }
 
     pub(super) fn remove(&mut self, slot: u32) -> bool {
@@ -154,7 +191,7 @@ impl Trained {
             out.counted(&list.slots)?;
             out.counted(&list.codes)?;
         }
-        Ok(())
+        self.drift.save(out)
     }
 
     pub(super) fn open(
@@ -193,7 +230,8 @@ impl Trained {
             }
             lists.push(list);
         }
-        Ok(Self { clusters, codebooks, lists, map })
+        let drift = Drift::open(bytes)?;
+        Ok(Self { clusters, codebooks, lists, map, drift })
     }
 }
 

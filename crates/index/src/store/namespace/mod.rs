@@ -7,23 +7,29 @@
 //!              v                                      v
 //!   log (synced) -> state in memory  <----------------+
 //!              |
-//!              |  flush: 64 MiB are there
+//!              |  flush, behind: 64 MiB are there; another log begins
 //!              v
-//!   files of documents and vectors -> manifest (swapped) -> new log
+//!   files of documents and vectors -> manifest (swapped)
 //!              |
-//!              |  merge: four of a size, or half of one is dead
+//!              |  merge, behind: four of a size, or a quarter of one is dead
 //!              v
 //!   fewer files -> manifest (swapped)
 //! ```
+//! Locks are taken in this order: flushing or tidying, installing, writer, state. What takes
+//! long happens under the first two alone, for which no write and no search waits.
 
+mod duties;
 mod flush;
+mod locks;
 mod merge;
 mod notes;
 mod open;
 mod passing;
 mod search;
+mod segment_files;
 mod state;
 mod switch;
+mod tidy;
 mod verify;
 mod view;
 mod write;
@@ -31,9 +37,17 @@ mod write;
 use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use parking_lot::{Mutex, RwLockReadGuard};
 use serde_json::json;
+
+/// What happens behind writes, stage by stage, for tests that let other things happen in between.
+#[cfg(test)]
+pub(crate) mod work {
+    pub(crate) use super::flush::{Flushed, Flushing};
+    pub(crate) use super::merge::{MergedRuns, MergedSegments, what_can_be, what_is_due};
+    pub(crate) use super::tidy::SavedDense;
+}
 
 pub use search::{Answer, Found, Query, Weights};
 pub use switch::Coverage;
@@ -41,23 +55,37 @@ pub use verify::Verified;
 pub use view::View;
 pub use write::Receipt;
 
+use super::background::Duty;
 use super::document::Document;
 use super::error::IndexError;
 use super::folder::Folder;
 use super::log::Log;
 use super::manifest::NamespaceManifest;
+use super::new_files::Numbers;
 use super::spec::EmbeddingSpec;
+use duties::Duties;
+use locks::{Changing, StateLock, Writing};
 use state::State;
 
 /// Documents of one tenant, with their vectors and texts.
 ///
 /// Searches run in parallel; writes wait for each other. A write returns once it is durable, and
-/// the next search sees all of it.
+/// the next search sees all of it. Files are written, merged and fitted behind, by threads of the
+/// index; a write waits for them only where they cannot keep up.
 pub struct Namespace {
     name: String,
     folder: Folder,
     writer: Mutex<Writer>,
-    state: RwLock<State>,
+    state: StateLock,
+    numbers: Numbers,
+    /// Held by whoever writes what is frozen to files.
+    flushing: Mutex<()>,
+    /// Held by whoever merges files, or fits and saves searches of vectors.
+    tidying: Mutex<()>,
+    /// Held from the moment at which live slots are saved until a manifest names them: the segments
+    /// of the manifest stay those that they are of.
+    installing: Mutex<()>,
+    duties: Duties,
     is_dropped: AtomicBool,
 }
 
@@ -66,6 +94,7 @@ pub struct Namespace {
 struct Writer {
     /// What is on disk.
     manifest: NamespaceManifest,
+    /// The log that is written to.
     log: Log,
     /// Whether nobody knows which manifest the disk keeps.
     is_stopped: bool,
@@ -86,6 +115,9 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Each embedding.
     pub embeddings: Vec<EmbeddingStats>,
+    /// Why the work behind writes failed when it was tried last; `None` if it did not. It is tried
+    /// again after the next write.
+    pub failure: Option<String>,
 }
 
 /// How far an embedding is.
@@ -133,25 +165,31 @@ impl Namespace {
         let state = self.read()?;
         let runs = state.embeddings.iter().flat_map(|embedding| &embedding.runs);
         let run_bytes: u64 = runs.map(|run| run.file().entry().bytes).sum();
+        let columns = |segment: &state::Segment| {
+            segment.columns.as_ref().map_or(0, |columns| columns.entry().bytes)
+        };
         let files = state.segments.iter().map(|segment| {
-            segment.documents.file().entry().bytes + segment.text.bytes_len() as u64
+            let documents = segment.documents.file().entry().bytes;
+            documents + segment.text.bytes_len() as u64 + columns(segment)
         });
         let rows: usize = state.segments.iter().map(|segment| segment.documents.len()).sum();
-        let in_memory = state.memory.iter().count();
+        let frozen = state.frozen.as_ref();
+        let in_memory = state.memory.len() + frozen.map_or(0, |frozen| frozen.documents.len());
         let embedding = |embedding: &super::embedding::Embedding| EmbeddingStats {
             spec: embedding.spec.clone(),
             is_active: state.active == Some(embedding.number),
             vectors: embedding.covered().len(),
             kind: embedding.dense().spec().kind.name(),
-            memory_bytes: embedding.dense().stats().memory_bytes,
+            memory_bytes: embedding.dense().memory_bytes(),
         };
         Ok(Stats {
             documents: state.live.len(),
             dead: (rows + in_memory) as u64 - state.live.len(),
             segments: state.segments.len(),
             disk_bytes: run_bytes + files.sum::<u64>(),
-            memory_bytes: state.memory_bytes as u64,
+            memory_bytes: (state.memory_bytes + frozen.map_or(0, |frozen| frozen.bytes)) as u64,
             embeddings: state.embeddings.iter().map(embedding).collect(),
+            failure: self.duties.failure(),
         })
     }
 
@@ -195,7 +233,7 @@ impl Namespace {
 
     fn read(&self) -> Result<RwLockReadGuard<'_, State>, IndexError> {
         self.check_there()?;
-        Ok(self.state.read().expect("no write panicked"))
+        Ok(self.state.read())
     }
 
     fn check_there(&self) -> Result<(), IndexError> {
@@ -207,16 +245,16 @@ impl Namespace {
         }
     }
 
-    fn change(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().expect("no write panicked")
+    fn change(&self) -> Changing<'_> {
+        self.state.change()
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().expect("no write panicked")
+    fn writer(&self) -> Writing<'_> {
+        Writing::new(&self.writer)
     }
 
     /// The one writer, unless it must not write.
-    fn writing(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
+    fn writing(&self) -> Result<Writing<'_>, IndexError> {
         let writer = self.writer();
         self.check_there()?;
         // Not even a write that would change nothing is acknowledged: whether it would change

@@ -3,26 +3,27 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, Weak};
 
-use super::flush::open_text;
+use parking_lot::Mutex;
+
+use super::duties::Duties;
+use super::locks::StateLock;
 use super::state::{Segment, State};
 use super::{Namespace, Writer};
-use crate::bytes::Bytes;
+use crate::store::background::Caller;
 use crate::store::document::check_spec;
-use crate::store::documents::Documents;
 use crate::store::embedding::Embedding;
 use crate::store::error::{DamagedFile, IndexError};
 use crate::store::folder::Folder;
 use crate::store::live::LiveSet;
-use crate::store::log::Log;
-use crate::store::manifest::{
-    self, EmbeddingEntry, NAME, NamespaceManifest, SegmentEntry, log_name,
-};
+use crate::store::log::{self, Log};
+use crate::store::manifest::{self, EmbeddingEntry, NAME, NamespaceManifest, log_name};
 use crate::store::memory::Memory;
+use crate::store::new_files::Numbers;
 use crate::store::record::Record;
 use crate::store::spec::EmbeddingSpec;
-use crate::text::{Bm25Options, TextBuffer, TextSegment};
+use crate::text::{Bm25Options, TextBuffer};
 
 impl Namespace {
     /// Makes the folder of a new namespace; it is not there until the index names it.
@@ -44,6 +45,7 @@ impl Namespace {
         let manifest = NamespaceManifest {
             next_file: 2,
             log: 1,
+            older_logs: Vec::new(),
             next_slot: 0,
             next_embedding: embeddings.len() as u32,
             live,
@@ -55,25 +57,44 @@ impl Namespace {
         manifest::swap(folder, &manifest).map_err(|failed| failed.error)
     }
 
-    /// Opens a namespace: reads its manifest and tables, and what its log has.
-    pub(crate) fn open(name: &str, folder: Folder) -> Result<Self, IndexError> {
+    /// Opens a namespace: reads its manifest and tables, and what its logs have.
+    pub(crate) fn open(
+        name: &str,
+        folder: Folder,
+        caller: Caller,
+        flush_bytes: usize,
+    ) -> Result<Arc<Self>, IndexError> {
         let manifest: NamespaceManifest = manifest::read(&folder)?.ok_or_else(|| {
             DamagedFile::new(&folder.at(NAME), "the index names it, and it is not there")
         })?;
         remove_leftovers(&folder, &manifest)?;
-        let (log, records) = Log::open(&folder, manifest.log)?;
         let mut state = State::open(&folder, &manifest)?;
-        for record in records {
-            state.replay(record)?;
+        for older in &manifest.older_logs {
+            let records = log::read_older(&folder, older)?;
+            state.replay(&folder.at(&log_name(older.number)), records)?;
         }
+        let (log, records) = Log::open(&folder, manifest.log)?;
+        state.replay(&folder.at(&log_name(manifest.log)), records)?;
+        for embedding in &mut state.embeddings {
+            embedding.reconcile()?;
+        }
+        let numbers = Numbers::new(manifest.next_file);
         let writer = Writer { manifest, log, is_stopped: false };
-        Ok(Self {
+        let namespace = Arc::new_cyclic(|namespace| Self {
             name: name.to_owned(),
             folder,
             writer: Mutex::new(writer),
-            state: RwLock::new(state),
+            state: StateLock::new(state),
+            numbers,
+            flushing: Mutex::default(),
+            tidying: Mutex::default(),
+            installing: Mutex::default(),
+            duties: Duties::new(caller, Weak::clone(namespace), flush_bytes),
             is_dropped: AtomicBool::new(false),
-        })
+        });
+        // The process before may have ended with much to do.
+        namespace.call_if_due()?;
+        Ok(namespace)
     }
 }
 
@@ -91,7 +112,7 @@ impl State {
         let mut remade = Vec::new();
         let mut segments = Vec::new();
         for entry in &manifest.segments {
-            let (segment, damaged) = Segment::open(folder, entry, &live)?;
+            let (segment, damaged) = Segment::open(folder, entry, &|slot| live.contains(slot))?;
             segments.push(segment);
             remade.extend(damaged);
         }
@@ -111,9 +132,11 @@ impl State {
             next_slot: manifest.next_slot,
             live,
             segments,
+            frozen: None,
             memory: Memory::default(),
             text: TextBuffer::new(Bm25Options::default()),
             memory_bytes: 0,
+            deaths: 0,
             embeddings,
             active: manifest.active,
             notes: notes.collect(),
@@ -123,66 +146,17 @@ impl State {
         })
     }
 
-    fn replay(&mut self, record: Record) -> Result<(), DamagedFile> {
-        self.check(&record).map_err(|reason| DamagedFile::new(&self.log, reason))?;
-        let gone = self.gone(&record)?;
-        let dead = record.dead.clone();
-        self.apply(record, &gone);
-        self.clean_up(&dead);
-        Ok(())
-    }
-}
-
-impl Segment {
-    /// Opens a segment. Its full text can be made again from its documents; that it had to be is
-    /// returned beside.
-    fn open(
-        folder: &Folder,
-        entry: &SegmentEntry,
-        live: &LiveSet,
-    ) -> Result<(Self, Option<DamagedFile>), IndexError> {
-        let documents = Arc::new(Documents::open(folder, &entry.documents)?);
-        match open_text(folder, &entry.text) {
-            Ok((text, file)) => {
-                let mut segment = Self { documents, text, text_file: Some(file) };
-                segment.remove_dead(live)?;
-                Ok((segment, None))
-            }
-            Err(IndexError::Damaged(damaged)) => {
-                let text = remake_text(&documents, live)?;
-                Ok((Self { documents, text, text_file: None }, Some(damaged)))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn remove_dead(&mut self, live: &LiveSet) -> Result<(), DamagedFile> {
-        let documents = Arc::clone(&self.documents);
-        for row in 0..documents.len() {
-            let slot = documents.slot(row);
-            if !live.contains(slot) {
-                let removed = self.text.remove(slot, documents.get(row)?.text);
-                let path = self.text_file.as_ref().map_or(Path::new(""), |file| file.path());
-                removed.map_err(|error| DamagedFile::new(path, error.to_string()))?;
-            }
+    /// Makes the records of a log true.
+    fn replay(&mut self, log: &Path, records: Vec<Record>) -> Result<(), DamagedFile> {
+        for record in records {
+            self.check(&record).map_err(|reason| DamagedFile::new(log, reason))?;
+            let gone = self.gone(&record)?;
+            let dead = record.dead.clone();
+            self.apply(record, &gone);
+            self.clean_up(&dead);
         }
         Ok(())
     }
-}
-
-/// The full text of the live documents of a segment, in memory.
-fn remake_text(documents: &Documents, live: &LiveSet) -> Result<TextSegment, DamagedFile> {
-    let damaged = |reason: String| DamagedFile::new(documents.file().path(), reason);
-    let mut buffer = TextBuffer::new(Bm25Options::default());
-    for row in 0..documents.len() {
-        let slot = documents.slot(row);
-        if live.contains(slot) {
-            let added = buffer.add(slot, documents.get(row)?.text);
-            added.map_err(|error| damaged(error.to_string()))?;
-        }
-    }
-    let text = TextSegment::open(Bytes::from_vec(buffer.freeze()));
-    text.map_err(|error| damaged(error.to_string()))
 }
 
 /// Checks that slots rise from segment to segment, and that each live one is in one.

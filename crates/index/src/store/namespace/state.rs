@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use roaring::RoaringBitmap;
 use serde_json::{Map, Value};
 
 use crate::filter::Columns;
@@ -17,7 +18,7 @@ use crate::store::live::LiveSet;
 use crate::store::memory::Memory;
 use crate::store::record::{Record, SlotVector, Stored};
 use crate::store::sealed::Sealed;
-use crate::text::{TextBuffer, TextSegment};
+use crate::text::{Bm25Options, TextBuffer, TextPart, TextSegment};
 
 /// An immutable part of the documents.
 pub(crate) struct Segment {
@@ -26,6 +27,28 @@ pub(crate) struct Segment {
     pub(crate) text: TextSegment,
     /// The file of the full text; `None` where it was damaged and made again.
     pub(crate) text_file: Option<Sealed>,
+    /// Metadata by field and value; `None` where that was damaged, or an older version wrote none.
+    pub(crate) columns: Option<Arc<Sealed>>,
+    /// Whether something of it was damaged and made again.
+    pub(crate) is_remade: bool,
+    /// Documents that the full text no longer counted when that was saved last.
+    pub(crate) removals_saved: usize,
+}
+
+/// What is being written to files, while writes go on.
+pub(crate) struct Frozen {
+    /// Its documents, with those that died since.
+    pub(crate) documents: Arc<Memory>,
+    /// Their full text, without what died.
+    pub(crate) text: TextBuffer,
+    /// Bytes of its documents and vectors.
+    pub(crate) bytes: usize,
+    /// The first slot that was not given when it was frozen.
+    pub(crate) end: u32,
+    /// The number of the log with what came since.
+    pub(crate) next_log: u64,
+    /// The path of the log before that one.
+    pub(crate) log: PathBuf,
 }
 
 /// What a namespace holds.
@@ -38,12 +61,16 @@ pub(crate) struct State {
     pub(crate) live: LiveSet,
     /// By rising slots.
     pub(crate) segments: Vec<Segment>,
-    /// What came since the last flush,
+    /// What is being written to a segment, if anything is.
+    pub(crate) frozen: Option<Frozen>,
+    /// What came since then or since the last flush,
     pub(crate) memory: Memory,
     /// and its full text.
     pub(crate) text: TextBuffer,
     /// Bytes of documents and vectors that came since then, those that went again too.
     pub(crate) memory_bytes: usize,
+    /// Documents that went since then.
+    pub(crate) deaths: usize,
     pub(crate) embeddings: Vec<Embedding>,
     /// The number of the embedding that searches use.
     pub(crate) active: Option<u32>,
@@ -78,6 +105,11 @@ impl State {
     }
 
     /// The embedding of that number; it may have been dropped.
+    pub(crate) fn with_number(&self, number: u32) -> Option<&Embedding> {
+        self.embeddings.iter().find(|embedding| embedding.number == number)
+    }
+
+    /// The same, to be changed.
     pub(crate) fn numbered(&mut self, number: u32) -> Option<&mut Embedding> {
         self.embeddings.iter_mut().find(|embedding| embedding.number == number)
     }
@@ -85,6 +117,10 @@ impl State {
     /// The slot of a document that is there.
     pub(crate) fn find(&self, id: &str) -> Result<Option<Slot>, DamagedFile> {
         if let Some(slot) = self.memory.find(id) {
+            return Ok(Some(slot));
+        }
+        let frozen = self.frozen.as_ref().and_then(|frozen| frozen.documents.find(id));
+        if let Some(slot) = frozen.filter(|&slot| self.live.contains(slot)) {
             return Ok(Some(slot));
         }
         for segment in self.segments.iter().rev() {
@@ -104,6 +140,11 @@ impl State {
         }
         if let Some(document) = self.memory.get(slot) {
             return Ok(Some((document.as_ref(), &self.log)));
+        }
+        if let Some(frozen) = &self.frozen
+            && let Some(document) = frozen.documents.get(slot)
+        {
+            return Ok(Some((document.as_ref(), &frozen.log)));
         }
         let Some((at, row)) = self.place(slot) else { return Ok(None) };
         let documents = &self.segments[at].documents;
@@ -135,19 +176,46 @@ impl State {
         metadata(stored.metadata, path).map(Some)
     }
 
-    /// Metadata by field and value. The first search with a filter reads all documents for it; who
-    /// never filters never pays.
+    /// Metadata by field and value. The first search with a filter makes it of what each segment has;
+    /// who never filters never pays.
     pub(crate) fn columns(&self) -> Result<&Columns, DamagedFile> {
         if let Some(columns) = self.columns.get() {
             return Ok(columns);
         }
         let mut columns = Columns::new();
-        for slot in self.live.iter() {
-            if let Some(metadata) = self.metadata(slot)? {
-                columns.insert(slot, &metadata);
+        for segment in &self.segments {
+            columns = segment.add_columns(columns, &self.live)?;
+        }
+        let frozen = self.frozen.iter().flat_map(|frozen| frozen.documents.iter());
+        for (slot, document) in frozen.chain(self.memory.iter()) {
+            if self.live.contains(slot) {
+                columns.insert(slot, &known_metadata(&document.metadata));
             }
         }
         Ok(self.columns.get_or_init(|| columns))
+    }
+
+    /// The full text, part by part.
+    pub(crate) fn text_parts(&self) -> Vec<TextPart<'_>> {
+        let segments = self.segments.iter().map(|segment| TextPart::Segment(&segment.text));
+        let frozen = self.frozen.iter().map(|frozen| TextPart::Buffer(&frozen.text));
+        segments.chain(frozen).chain([TextPart::Buffer(&self.text)]).collect()
+    }
+
+    /// Lets what is in memory rest, so that it can be written to files; what comes from now on is in
+    /// another log.
+    pub(crate) fn freeze(&mut self, next_log: u64, log: PathBuf) {
+        debug_assert!(self.frozen.is_none(), "two things are frozen");
+        self.frozen = Some(Frozen {
+            documents: Arc::new(std::mem::take(&mut self.memory)),
+            text: std::mem::replace(&mut self.text, TextBuffer::new(Bm25Options::default())),
+            bytes: std::mem::take(&mut self.memory_bytes),
+            end: self.next_slot,
+            next_log,
+            log: std::mem::replace(&mut self.log, log),
+        });
+        self.deaths = 0;
+        self.embeddings.iter_mut().for_each(Embedding::freeze);
     }
 
     /// What is wrong with a record that is to be applied, if anything is.
@@ -233,11 +301,16 @@ impl State {
         if !self.live.remove(slot) {
             return;
         }
+        self.deaths += 1;
         let fresh = self.memory.remove(slot);
-        let Some(document) = fresh.as_ref().or(gone.get(&slot)) else { return };
-        let removed = match self.place(slot).filter(|_| fresh.is_none()) {
-            Some((at, _)) => self.segments[at].text.remove(slot, &document.text),
-            None => self.text.remove(slot, &document.text),
+        let frozen = self.frozen.as_ref().map(|frozen| Arc::clone(&frozen.documents));
+        let frozen = frozen.as_ref().and_then(|documents| documents.get(slot));
+        let Some(document) = fresh.as_ref().or(frozen).or(gone.get(&slot)) else { return };
+        let place = self.place(slot).map(|(at, _)| at);
+        let removed = match (&fresh, place, &mut self.frozen) {
+            (Some(_), ..) | (None, None, None) => self.text.remove(slot, &document.text),
+            (None, Some(at), _) => self.segments[at].text.remove(slot, &document.text),
+            (None, None, Some(frozen)) => frozen.text.remove(slot, &document.text),
         };
         // The text is the one that was added, by its checksum. Were it not, it would be counted
         // where words are weighed, and not be found.
@@ -257,6 +330,43 @@ fn known_metadata(json: &str) -> Map<String, Value> {
 }
 
 impl Segment {
+    /// Columns with those of its live documents beside.
+    fn add_columns(&self, mut columns: Columns, live: &LiveSet) -> Result<Columns, DamagedFile> {
+        let slots = self.live_rows(live).map(|row| self.documents.slot(row).0);
+        let passing: RoaringBitmap = slots.collect();
+        if let Some(file) = &self.columns
+            && let Ok(bytes) = file.read(0, file.len())
+        {
+            // What is wrong with it costs time, and is found by verifying.
+            let saved = Columns::open(bytes, &passing).map(|(saved, _)| saved);
+            if let Ok(saved) = saved
+                && saved.len() == passing.len()
+            {
+                columns.join(saved);
+                return Ok(columns);
+            }
+        }
+        for row in self.live_rows(live) {
+            let metadata =
+                metadata(self.documents.get(row)?.metadata, self.documents.file().path())?;
+            columns.insert(self.documents.slot(row), &metadata);
+        }
+        Ok(columns)
+    }
+
+    /// Whether its columns are those of its documents, as far as slots tell.
+    pub(crate) fn check_columns(&self) -> Result<(), DamagedFile> {
+        let Some(file) = &self.columns else { return Ok(()) };
+        let damaged = |reason: &str| DamagedFile::new(file.path(), reason);
+        let slots = (0..self.documents.len()).map(|row| self.documents.slot(row).0);
+        let all: RoaringBitmap = slots.collect();
+        let (_, found) = Columns::open(file.read(0, file.len())?, &all).map_err(damaged)?;
+        match found == all {
+            true => Ok(()),
+            false => Err(damaged("it is of other documents")),
+        }
+    }
+
     /// Its last slot; a segment is never empty.
     pub(crate) fn last(&self) -> Slot {
         self.documents.slot(self.documents.len().saturating_sub(1))

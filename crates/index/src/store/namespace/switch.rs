@@ -118,9 +118,8 @@ impl Namespace {
 }
 
 impl NamespaceManifest {
-    /// The files of an embedding that it has.
-    pub(super) fn entry_of(&mut self, number: u32) -> &mut EmbeddingEntry {
-        let entry = self.embeddings.iter_mut().find(|entry| entry.number == number);
-        entry.expect("state and manifest have the same embeddings")
+    /// The files of an embedding; it may have been dropped.
+    pub(super) fn entry_of(&mut self, number: u32) -> Option<&mut EmbeddingEntry> {
+        self.embeddings.iter_mut().find(|entry| entry.number == number)
     }
 }

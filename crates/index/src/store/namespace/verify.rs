@@ -8,6 +8,7 @@ use super::{Namespace, Writer};
 use crate::store::document::metadata;
 use crate::store::embedding::Embedding;
 use crate::store::error::{DamagedFile, IndexError};
+use crate::store::log;
 use crate::store::manifest::{self, NAME, NamespaceManifest};
 use crate::store::sealed::{FileKind, Sealed};
 
@@ -33,6 +34,11 @@ impl Namespace {
         let mut verified = Verified { documents: state.live.len(), ..Verified::default() };
         verified.note(self.verify_manifest(&writer))?;
         verified.note(writer.log.verify(&self.folder))?;
+        for older in &writer.manifest.older_logs {
+            verified.note(log::read_older(&self.folder, older).map(|_| ()))?;
+            verified.bytes += older.bytes;
+            verified.files += 1;
+        }
         let live = writer.manifest.live.clone();
         let end = writer.manifest.next_slot;
         verified.note(crate::store::live::LiveSet::load(&self.folder, &live, end).map(|_| ()))?;
@@ -44,9 +50,17 @@ impl Namespace {
             verified.files += 1;
             verified.note(file.verify().map_err(IndexError::from))?;
         }
-        let saved = writer.manifest.embeddings.iter().flat_map(|embedding| &embedding.dense);
-        for entry in saved {
-            let file = Sealed::open(&self.folder, entry, FileKind::Dense);
+        let columns = state.segments.iter().flat_map(|segment| &segment.columns);
+        for file in columns {
+            verified.bytes += file.entry().bytes;
+            verified.files += 1;
+            verified.note(file.verify().map_err(IndexError::from))?;
+        }
+        let dense = writer.manifest.embeddings.iter().flat_map(|embedding| &embedding.dense);
+        let removals = writer.manifest.segments.iter().flat_map(|segment| &segment.removals);
+        let dense = dense.map(|entry| (entry, FileKind::Dense));
+        for (entry, kind) in dense.chain(removals.map(|entry| (entry, FileKind::Removals))) {
+            let file = Sealed::open(&self.folder, entry, kind);
             verified.note(file.and_then(|file| Ok(file.verify()?)))?;
             verified.bytes += entry.bytes;
             verified.files += 1;
@@ -115,6 +129,7 @@ impl State {
                 return Err(DamagedFile::new(path, reason));
             }
         }
+        self.segments.iter().try_for_each(Segment::check_columns)?;
         let of_segment = |segment: &Segment| {
             segment.live_rows(&self.live).count() == segment.text.len()
                 && segment
@@ -134,7 +149,9 @@ impl State {
     fn verify_vectors(&self, embedding: &Embedding) -> Result<(), DamagedFile> {
         for slot in embedding.covered().iter() {
             let runs = embedding.runs.iter().filter(|run| run.row_of(slot).is_some());
-            let copies = runs.count() + usize::from(embedding.memory.contains_key(&slot));
+            let in_memory = [&embedding.memory, &*embedding.frozen];
+            let in_memory = in_memory.iter().filter(|vectors| vectors.contains_key(&slot));
+            let copies = runs.count() + in_memory.count();
             let is_finite = embedding
                 .vector(slot)?
                 .is_some_and(|vector| vector.iter().all(|value| value.is_finite()));

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::{Arc, OnceLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLockReadGuard;
 
 use super::Namespace;
 use super::passing::Passing;
@@ -11,13 +13,11 @@ use crate::dense::{self, Allowed, Kind, SearchArgs};
 use crate::filter::Filter;
 use crate::hit::Slot;
 use crate::store::document::{self, Document};
-use crate::store::embedding::Vectors;
+use crate::store::embedding::{Searched, Vectors};
 use crate::store::error::{DamagedFile, IndexError, check_limit};
 use crate::store::limits::FOUND_MAX;
 use crate::store::spec::EmbeddingSpec;
-use crate::text::{
-    Bm25Options, Exact, ExactFound, Literal, QueryTerm, TextFound, TextPart, TextSearch,
-};
+use crate::text::{Bm25Options, Exact, ExactFound, Literal, QueryTerm, TextFound, TextSearch};
 
 /// Most texts that are read to find one literal.
 const LITERAL_TEXTS_MAX: usize = 200;
@@ -146,10 +146,7 @@ impl View<'_> {
     }
 
     fn text<T>(&self, with: impl FnOnce(&TextSearch<'_>) -> T) -> T {
-        let segments = self.state.segments.iter();
-        let segments = segments.map(|segment| TextPart::Segment(&segment.text));
-        let buffer = TextPart::Buffer(&self.state.text);
-        let parts: Vec<TextPart<'_>> = segments.chain([buffer]).collect();
+        let parts = self.state.text_parts();
         let allowed = |slot: Slot| self.allows(slot);
         with(&TextSearch { parts: &parts, options: Bm25Options::default(), allowed: &allowed })
     }
@@ -158,7 +155,7 @@ impl View<'_> {
         &self,
         vector: &[f32],
         k: usize,
-        search: impl FnOnce(&dense::Dense, &SearchArgs<'_>) -> Result<dense::Found, dense::DenseError>,
+        search: impl FnOnce(Searched<'_>, &SearchArgs<'_>) -> Result<dense::Found, dense::DenseError>,
     ) -> Result<dense::Found, IndexError> {
         check_count(k)?;
         let embedding = self.state.active().ok_or_else(|| {

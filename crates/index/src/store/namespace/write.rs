@@ -6,9 +6,9 @@ use super::state::State;
 use super::{Namespace, Writer};
 use crate::hit::Slot;
 use crate::store::document::{Change, Document, check_id, stored, vector};
-use crate::store::embedding::{Embedding, Leisure};
+use crate::store::embedding::Embedding;
 use crate::store::error::{IndexError, check_limit};
-use crate::store::limits::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, MEMORY_BYTES_MAX};
+use crate::store::limits::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX};
 use crate::store::record::{Record, SlotVector, Stored};
 
 /// What a write did.
@@ -31,8 +31,7 @@ impl Namespace {
     /// batch the last one counts. The batch happens as a whole or not at all.
     pub fn add(&self, documents: &[Document]) -> Result<Receipt, IndexError> {
         check_items(documents.len())?;
-        let mut writer = self.writing()?;
-        self.make_room(&mut writer)?;
+        let mut writer = self.writing_with_room()?;
         let state = self.read()?;
         let mut draft = Draft::new(&state);
         let mut last = HashMap::new();
@@ -61,8 +60,7 @@ impl Namespace {
     /// Removes documents by their ids; an unknown id is no error.
     pub fn delete<I: AsRef<str>>(&self, ids: &[I]) -> Result<Receipt, IndexError> {
         check_items(ids.len())?;
-        let mut writer = self.writing()?;
-        self.make_room(&mut writer)?;
+        let mut writer = self.writing_with_room()?;
         let state = self.read()?;
         let mut record = Record::default();
         let mut seen = HashSet::new();
@@ -82,8 +80,7 @@ impl Namespace {
     /// Changes documents that are there, all or none. Vectors stay with a text that stays.
     pub fn update(&self, changes: &[Change]) -> Result<Receipt, IndexError> {
         check_items(changes.len())?;
-        let mut writer = self.writing()?;
-        self.make_room(&mut writer)?;
+        let mut writer = self.writing_with_room()?;
         let state = self.read()?;
         let mut draft = Draft::new(&state);
         let mut seen = HashSet::new();
@@ -110,8 +107,7 @@ impl Namespace {
         vectors: &[(I, Vec<f32>)],
     ) -> Result<Receipt, IndexError> {
         check_items(vectors.len())?;
-        let mut writer = self.writing()?;
-        self.make_room(&mut writer)?;
+        let mut writer = self.writing_with_room()?;
         let state = self.read()?;
         let embedding = state.embedding(embedding)?;
         let mut draft = Draft::new(&state);
@@ -130,17 +126,6 @@ impl Namespace {
         self.commit(&mut writer, record)?;
         let unchanged = vectors.len() as u64 - count;
         Ok(Receipt { vectors: count, unchanged, ..Receipt::default() })
-    }
-
-    /// Makes what is in memory durable as files, if it has grown large. It stands in front of a
-    /// write, so that its errors are errors of a write that did not happen.
-    fn make_room(&self, writer: &mut Writer) -> Result<(), IndexError> {
-        self.refit(Leisure::None)?;
-        if self.read()?.memory_bytes < MEMORY_BYTES_MAX {
-            return Ok(());
-        }
-        self.flush_with(writer)?;
-        self.merge_with(writer)
     }
 
     /// Makes a record durable, then true.
@@ -162,12 +147,12 @@ impl Namespace {
         for dead in dead.chunks(VECTORS_AT_A_TIME) {
             self.change().clean_up(dead);
         }
-        Ok(())
+        self.call_if_due()
     }
 }
 
 /// Vectors that are joined or taken out while searches wait.
-const VECTORS_AT_A_TIME: usize = 16;
+const VECTORS_AT_A_TIME: usize = 4;
 
 /// A batch that is being put together.
 struct Draft<'a> {

@@ -1,5 +1,6 @@
 //! The store on a disk that fails at any operation, beside a plain model.
 //!
+//! What happens behind writes is done in stages, at moments that are drawn as the writes are.
 //! A namespace has what was acknowledged; of a write that was under way when the disk failed it has
 //! all or nothing. What is there is compared after each step that failed, and after the machine was
 //! started again.
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::Index as Choice;
 
+use super::behind::Jobs;
 use super::faulty::{Fault, FaultyDisk};
 use super::model::{ModelNamespace, Step, after, found, name, perform, steps};
+use crate::store::background::Background;
 use crate::store::disk::Disk;
 use crate::store::error::IndexError;
 use crate::store::index::Index;
@@ -24,6 +27,8 @@ struct World {
     disk: FaultyDisk,
     index: Option<Index>,
     namespaces: BTreeMap<u8, Alternatives>,
+    /// What was begun behind the writes of each.
+    jobs: BTreeMap<u8, Jobs>,
 }
 
 fn folder() -> &'static Path {
@@ -35,9 +40,9 @@ impl World {
         let disk = FaultyDisk::default();
         disk.create_folder(Path::new("disk")).unwrap();
         disk.sync_folder(Path::new("")).unwrap();
-        let index = Index::create_on(Arc::new(disk.clone()), folder()).unwrap();
+        let index = Index::create_on(Arc::new(disk.clone()), folder(), Background::idle()).unwrap();
         let namespaces = (0..3).map(|namespace| (namespace, vec![None])).collect();
-        Self { disk, index: Some(index), namespaces }
+        Self { disk, index: Some(index), namespaces, jobs: BTreeMap::new() }
     }
 
     /// Does a step, and returns whether the index is to be opened again.
@@ -46,7 +51,22 @@ impl World {
         let alternatives = self.namespaces.get_mut(&namespace).unwrap();
         let now = alternatives[0].clone();
         let next = after(now.as_ref(), step);
-        match (perform(index, namespace, step, now.as_ref()), next) {
+        let jobs = self.jobs.entry(namespace).or_default();
+        let done = match step {
+            Step::Behind(behind) => {
+                index.namespace(&name(namespace)).and_then(|there| jobs.advance(&there, *behind))
+            }
+            step => {
+                // These wait for what is under way, or end it.
+                if matches!(step, Step::Drop | Step::Flush | Step::Compact) {
+                    *jobs = Jobs::default();
+                }
+                perform(index, namespace, step, now.as_ref())
+            }
+        };
+        match (done, next) {
+            // What is behind writes changes nothing, nor does it tell which of them the disk kept.
+            (Ok(()), Some(_)) if matches!(step, Step::Behind(_)) => {}
             (Ok(()), Some(next)) => *alternatives = vec![next],
             (Ok(()), None) => panic!("{step:?} should have been refused in {now:?}"),
             (Err(IndexError::Stopped { .. }), _) => {}
@@ -68,12 +88,14 @@ impl World {
 
     /// Ends the process, and the machine with it if it is down; opens the index again.
     fn reopen(&mut self, seed: u64) {
+        self.jobs.clear();
         self.index = None;
         if self.disk.is_down() {
             self.disk.restart(seed);
         }
         self.disk.heal();
-        let index = Index::open_on(Arc::new(self.disk.clone()), folder()).unwrap();
+        let index =
+            Index::open_on(Arc::new(self.disk.clone()), folder(), Background::idle()).unwrap();
         for (namespace, alternatives) in &mut self.namespaces {
             let found = found(&index, &name(*namespace)).expect("it was just opened");
             let is_allowed = alternatives.contains(&found);
@@ -87,10 +109,12 @@ impl World {
 
     /// Power goes while the index is being opened.
     fn crash_in_recovery(&mut self, operation: u64, seed: u64) {
+        self.jobs.clear();
         self.index = None;
         self.disk.heal();
         self.disk.fail_at(operation, Fault::Crash);
-        if let Ok(index) = Index::open_on(Arc::new(self.disk.clone()), folder()) {
+        let disk = Arc::new(self.disk.clone());
+        if let Ok(index) = Index::open_on(disk, folder(), Background::idle()) {
             for namespace in self.namespaces.keys() {
                 // It fails where the disk does; what counts is what is there afterwards.
                 let _ = index.namespace(&name(*namespace));
@@ -131,6 +155,7 @@ proptest! {
                     }
                 }
                 if world.disk.is_down() {
+                    world.jobs.clear();
                     world.disk.restart(*seed);
                     world.crash_in_recovery(recovery, seed.rotate_left(17));
                 }

@@ -25,7 +25,9 @@ const IDS: u8 = 12;
 /// Something that is done to a namespace.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Create { is_dense: bool },
+    Create {
+        is_dense: bool,
+    },
     Drop,
     Add(Vec<(u8, u8)>),
     Delete(Vec<u8>),
@@ -38,6 +40,23 @@ pub(super) enum Step {
     Note(Option<u8>),
     Flush,
     Compact,
+    /// Something that happens behind writes gets one stage further.
+    Behind(Behind),
+}
+
+/// What happens behind writes, in stages that other steps come between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Freezes, writes, installs.
+    Flush,
+    /// Writes merged segments, installs them.
+    Segments,
+    /// The same with runs of an embedding.
+    Runs,
+    /// The same with what searches vectors.
+    Dense,
+    /// Holds what searches vectors as whoever saves it does, lets go of it.
+    Hold,
 }
 
 /// A document beside its vectors by the names of embeddings.
@@ -76,14 +95,25 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<(u8, Step)>> {
         2 => prop::option::weighted(0.8, any::<u8>()).prop_map(Step::Note),
         4 => Just(Step::Flush),
         2 => Just(Step::Compact),
+        9 => behind().prop_map(Step::Behind),
     ];
     // Most happens to the first, so that something happens to it.
     let step = (prop_oneof![6 => Just(0u8), 1 => 1u8..3], step);
     let create = (0, Step::Create { is_dense: true });
-    prop::collection::vec(step, 1..30).prop_map(move |mut steps| {
+    prop::collection::vec(step, 1..40).prop_map(move |mut steps| {
         steps.insert(0, create.clone());
         steps
     })
+}
+
+fn behind() -> impl Strategy<Value = Behind> {
+    prop_oneof![
+        4 => Just(Behind::Flush),
+        2 => Just(Behind::Segments),
+        1 => Just(Behind::Runs),
+        1 => Just(Behind::Dense),
+        1 => Just(Behind::Hold),
+    ]
 }
 
 pub(super) fn name(namespace: u8) -> String {
@@ -233,7 +263,7 @@ pub(super) fn after(
             });
         }
         Step::Note(note) => model.note = *note,
-        Step::Flush | Step::Compact => {}
+        Step::Flush | Step::Compact | Step::Behind(_) => {}
     }
     Some(Some(model))
 }
@@ -284,7 +314,7 @@ pub(super) fn perform(
         (id, text.unwrap_or_default())
     };
     match step {
-        Step::Create { .. } | Step::Drop => Ok(()),
+        Step::Create { .. } | Step::Drop | Step::Behind(_) => Ok(()),
         Step::Add(documents) => {
             namespace.add(&documents.iter().map(document).collect::<Vec<_>>()).map(|_| ())
         }
