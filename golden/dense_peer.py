@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Times faiss, hnswlib and usearch on what `crates/index/examples/dense_speed.rs` is timed on.
 
-make  FOLDER EMBEDDINGS.npy... --base N [--new N] [--queries N]
+make  FOLDER EMBEDDINGS.npy... --base N [--new N] [--queries N] [--replaced-one-of N]
       writes base.fvecs, new.fvecs and queries.fvecs, and the true neighbours, truth-before.ivecs and truth-after.ivecs,
-      where after is when a fifth of the vectors has been replaced. The first rows of the embeddings are the queries, real and never
+      where after is when a fifth of the vectors, or another part, has been replaced. The first rows of the embeddings are the queries, real and never
       in the base. Where more vectors are wanted than there are, each is two real ones mixed (the second, the likest of
       eight drawn ones, with weight 0.1 to 0.5) with noise of length 0.2, made of unit length again.
 time  FOLDER LIBRARY...
@@ -76,13 +76,13 @@ def make(args):
     living = numpy.arange(args.base)
     write_rows(f"{args.folder}/truth-before.ivecs", exact(rows, living, queries))
     living = list(living)
-    for at in range(replaced(args.base, args.new)):
+    for at in range(replaced(args.base, args.new, args.replaced_one_of)):
         replace(living, at, args.base)
     write_rows(f"{args.folder}/truth-after.ivecs", exact(rows, numpy.array(living), queries))
 
 
-def replaced(base, new):
-    return min(base // REPLACED_ONE_OF, new)
+def replaced(base, new, one_of=REPLACED_ONE_OF):
+    return min(base // one_of, new)
 
 
 def replace(living, at, base):
@@ -271,6 +271,7 @@ def main():
     command.add_argument("--base", type=int, required=True)
     command.add_argument("--new", type=int, default=0)
     command.add_argument("--queries", type=int, default=1000)
+    command.add_argument("--replaced-one-of", type=int, default=REPLACED_ONE_OF)
     command.add_argument("--seed", type=int, default=7)
     command.set_defaults(run=make)
     command = commands.add_parser("time")

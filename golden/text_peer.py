@@ -1,6 +1,8 @@
 """Times bm25s and tantivy on the passages and queries that the example text_speed wrote.
 
-python text_peer.py FOLDER [bm25s] [bm25s-numba] [tantivy] prints one JSON line for each contender.
+python text_peer.py FOLDER [bm25s] [bm25s-numba] [tantivy] [tantivy-ingest] prints one JSON line for each contender.
+tantivy-ingest keeps ids and texts as well and commits each hundred documents, as the example ingest_speed
+writes them; documents per second are of the clock.
 One thread. CPU seconds are those of this process and all its threads. Needs bm25s, PyStemmer, numba
 and tantivy.
 """
@@ -110,11 +112,39 @@ def tantivy_peer(texts, queries):
         report(name, texts, queries, build, *run(words, search), size)
 
 
+def tantivy_ingest(texts, batch=100):
+    import tantivy
+
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("id", stored=True, tokenizer_name="raw")
+    builder.add_text_field("text", stored=True, tokenizer_name="en_stem", index_option="freq")
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        index = tantivy.Index(builder.build(), path=folder)
+        writer = index.writer(heap_size=1_000_000_000, num_threads=1)
+        times, start, before = [], time.time(), cpu()
+        for first in range(0, len(texts), batch):
+            begun = time.time()
+            for at, text in enumerate(texts[first : first + batch], first):
+                writer.add_document(tantivy.Document(id=f"document-{at}", text=text))
+            writer.commit()
+            times.append(time.time() - begun)
+        seconds, used = time.time() - start, cpu() - before
+        writer.wait_merging_threads()
+    times.sort()
+    line = {"contender": "tantivy-ingest", "documents": len(texts), "batch": batch}
+    line["documents_per_s"] = round(len(texts) / seconds, 1)
+    line["documents_per_cpu_s"] = round(len(texts) / used, 1)
+    line["write_ms"] = {"p50": 1e3 * times[len(times) // 2], "p99": 1e3 * times[len(times) * 99 // 100], "most": 1e3 * times[-1]}
+    print(json.dumps(line), flush=True)
+
+
 def main():
     folder, contenders = sys.argv[1], sys.argv[2:] or ["bm25s", "bm25s-numba", "tantivy"]
     texts, queries = read(folder, "passages.txt"), read(folder, "queries.txt")
     for contender in contenders:
-        if contender == "tantivy":
+        if contender == "tantivy-ingest":
+            tantivy_ingest(texts)
+        elif contender == "tantivy":
             tantivy_peer(texts, queries)
         else:
             bm25s_peer(texts, queries, "numba" if contender.endswith("numba") else "numpy")

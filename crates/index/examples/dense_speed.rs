@@ -11,7 +11,9 @@
 //! ```
 //!
 //! KIND is a name as `Kind::name` has it, and NAME one of links, construction, candidates, probes,
-//! lists, code-bytes, efforts (several, with commas between), originals (0 or 1). Standard output has
+//! lists, code-bytes, efforts (several, with commas between), originals (0 or 1), and replaced-one-of,
+//! if another part than a fifth is replaced. A kind that wants to learn anew afterwards does, and is
+//! searched once more. Standard output has
 //! a line of JSON for each effort and stage; times are of one thread, CPU seconds.
 
 use std::borrow::Cow;
@@ -26,7 +28,7 @@ use cotenant_index::dense::{
 
 /// Neighbours that are searched for.
 const K: usize = 10;
-/// One of as many vectors is replaced.
+/// One of as many vectors is replaced, unless said otherwise.
 const REPLACED_ONE_OF: usize = 5;
 /// After as many replacements there is one search.
 const SEARCHED_ONE_OF: usize = 10;
@@ -66,11 +68,17 @@ impl<T> Rows<T> {
 /// All vectors by slot: those of the first file, then those of the second.
 struct All<'a>(&'a Rows<f32>, &'a Rows<f32>);
 
-impl Originals for All<'_> {
-    fn vector(&self, slot: Slot) -> Option<Cow<'_, [f32]>> {
+impl All<'_> {
+    fn row(&self, slot: Slot) -> &[f32] {
         let at = slot.0 as usize;
         let Self(base, new) = self;
-        Some(Cow::Borrowed(if at < base.len() { base.row(at) } else { new.row(at - base.len()) }))
+        if at < base.len() { base.row(at) } else { new.row(at - base.len()) }
+    }
+}
+
+impl Originals for All<'_> {
+    fn vector(&self, slot: Slot) -> Option<Cow<'_, [f32]>> {
+        Some(Cow::Borrowed(self.row(slot)))
     }
 }
 
@@ -96,7 +104,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         efforts,
         with_originals: settings.get("originals").is_none_or(|value| *value != "0"),
     };
-    let (seconds, dense) = timed(|| build(spec, &base));
+    let slots = (0..base.len() as u32).map(Slot);
+    let rows: Vec<(Slot, &[f32])> = slots.map(|slot| (slot, all.row(slot))).collect();
+    let (seconds, dense) = timed(|| build(spec, &rows));
     let mut dense = dense?;
     let (len, bytes) = (dense.len(), dense.stats().memory_bytes);
     report(&format!(
@@ -105,20 +115,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         bytes as f64 / len as f64
     ))?;
     run.search(&dense, "before", &truth("before")?)?;
-    run.churn(&mut dense)?;
-    run.search(&dense, "after", &truth("after")?)
+    let one_of = settings.get("replaced-one-of").map_or(Ok(REPLACED_ONE_OF), |n| n.parse())?;
+    run.churn(&mut dense, one_of)?;
+    run.search(&dense, "after", &truth("after")?)?;
+    if dense.wants_learning() {
+        let slots: Vec<Slot> = dense.slots().collect();
+        let rows: Vec<(Slot, &[f32])> = slots.iter().map(|&slot| (slot, all.row(slot))).collect();
+        let (seconds, learnt) = timed(|| build(spec, &rows));
+        report(&format!(r#"{{"stage":"learning","seconds":{seconds:.2}}}"#))?;
+        run.search(&learnt?, "learnt", &truth("after")?)?;
+    }
+    Ok(())
 }
 
-fn build(spec: DenseSpec, base: &Rows<f32>) -> Result<Dense, Box<dyn Error>> {
-    let sample: Vec<f32> = match Dense::sample_len(&spec, base.len()) {
+fn build(spec: DenseSpec, rows: &[(Slot, &[f32])]) -> Result<Dense, Box<dyn Error>> {
+    let sample: Vec<f32> = match Dense::sample_len(&spec, rows.len()) {
         0 => Vec::new(),
         wanted => {
-            let rows = (0..base.len()).step_by(base.len().div_ceil(wanted));
-            rows.flat_map(|at| base.row(at)).copied().collect()
+            let step = rows.len().div_ceil(wanted);
+            rows.iter().step_by(step).flat_map(|(_, row)| *row).copied().collect()
         }
     };
-    let mut dense = Dense::learnt(spec, base.len(), &sample)?;
-    (0..base.len()).try_for_each(|at| dense.insert(Slot(at as u32), base.row(at)))?;
+    let mut dense = Dense::learnt(spec, rows.len(), &sample)?;
+    rows.iter().try_for_each(|(slot, row)| dense.insert(*slot, row))?;
     Ok(dense)
 }
 
@@ -173,9 +192,9 @@ impl Run<'_> {
 
     /// Replaces vectors of the first file in no order, with searches in between. Times each of the
     /// three: a hundred removals, as many insertions, ten searches.
-    fn churn(&self, dense: &mut Dense) -> Result<(), Box<dyn Error>> {
+    fn churn(&self, dense: &mut Dense, one_of: usize) -> Result<(), Box<dyn Error>> {
         let All(base, new) = self.all;
-        let count = (base.len() / REPLACED_ONE_OF).min(new.len());
+        let count = (base.len() / one_of).min(new.len());
         let effort = self.efforts.first().copied();
         let (mut removing, mut inserting, mut searching) = (0.0, 0.0, 0.0);
         /// Changes between two looks at the clock.

@@ -107,17 +107,14 @@ impl Embedding {
         Ok(())
     }
 
-    /// Gives what searches the vectors the slots that it lacks, and takes those that died.
-    pub(crate) fn reconcile(&mut self) -> Result<(), DamagedFile> {
-        let dead: Vec<Slot> =
-            self.dense.slots().filter(|&slot| !self.covered.contains(slot)).collect();
-        dead.into_iter().for_each(|slot| self.unsearch(slot));
-        let new: Vec<Slot> =
-            self.covered.iter().filter(|&slot| !self.dense.contains(slot)).collect();
-        for slot in new {
-            if let Some(vector) = self.vector(slot)?.map(Cow::into_owned) {
-                self.search_for(slot, &vector);
-            }
+    /// Gives what searches the vectors the slots that it lacks, and takes those that died; all but
+    /// those of a graph, which takes a while and can be caught up with. Whoever opens it keeps it
+    /// held until then.
+    pub(crate) fn reconcile(&mut self, held: Arc<Dense>) -> Result<(), DamagedFile> {
+        self.behind = self.differs_by(&held);
+        drop(held);
+        if !matches!(self.dense.spec().kind, Kind::Hnsw(_)) {
+            self.catch_up(usize::MAX)?;
         }
         Ok(())
     }

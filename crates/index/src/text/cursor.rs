@@ -255,14 +255,17 @@ impl<'a> Cursor<'a> {
             }
             self.pass_documents(start);
             let documents = &self.block.documents[self.at..self.block.len];
-            for (&document, &weight) in documents.iter().zip(&self.weights[self.at..]) {
-                if document >= end {
-                    return;
-                }
+            // Counted first, so that the loop has nothing to decide and nothing else to store.
+            let count = documents.partition_point(|&document| document < end);
+            for (&document, &weight) in documents[..count].iter().zip(&self.weights[self.at..]) {
                 let within = document.wrapping_sub(start) as usize % WINDOW;
                 sums[within] = sums[within].wrapping_add(weight);
                 touched[within / GROUP] = 1;
-                self.at += 1;
+            }
+            let is_whole = count == documents.len();
+            self.at += count;
+            if !is_whole {
+                return;
             }
             self.pass_blocks(end.min(self.last().saturating_add(1)));
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::segment_files::SegmentWriter;
 use super::state::Segment;
 use super::{Duty, Namespace};
+use crate::hit::Slot;
 use crate::store::documents::Documents;
 use crate::store::embedding::Leisure;
 use crate::store::error::IndexError;
@@ -37,13 +38,24 @@ pub(crate) struct MergedSegments {
     files: NewFiles,
 }
 
-/// Runs of an embedding that become one.
-pub(crate) struct Runs {
+/// Runs of an embedding, as they are at a moment.
+struct Runs {
     number: u32,
     spec: EmbeddingSpec,
-    range: Range<usize>,
     runs: Vec<Arc<Run>>,
     covered: LiveSet,
+}
+
+impl Runs {
+    fn sizes(&self) -> Vec<Size> {
+        let size = |run: &Arc<Run>| {
+            let is_live = |slot: &&Slot| self.covered.contains(**slot);
+            let live = run.slots().iter().filter(is_live).count() as u64;
+            let bytes = run.slots().len() as u64 * run.row_bytes();
+            Size { bytes, live_bytes: live * run.row_bytes() }
+        };
+        self.runs.iter().map(size).collect()
+    }
 }
 
 /// What takes their place.
@@ -62,7 +74,8 @@ pub(crate) fn what_is_due(sizes: &[Size]) -> Option<Range<usize>> {
     tiers::next(sizes, SEGMENT_BYTES_MAX)
 }
 
-/// The last of those that are more than need be.
+/// The last of those that are more than need be, for tests.
+#[cfg(test)]
 pub(crate) fn what_can_be(sizes: &[Size]) -> Option<Range<usize>> {
     tiers::all(sizes, SEGMENT_BYTES_MAX).pop()
 }
@@ -73,8 +86,18 @@ impl Namespace {
         self.flush()?;
         let _tidying = self.tidying.lock();
         self.refit(Leisure::Compaction)?;
-        // What died since the flush is dead in memory alone, and is left out as well.
-        self.merge_all(what_can_be)?;
+        // From behind, so that the places of what is still to come stay; and once, since documents
+        // may die faster than files are written. What died since the flush is left out as well.
+        for range in tiers::all(&self.segment_sizes()?, SEGMENT_BYTES_MAX).into_iter().rev() {
+            let merged = self.write_segments(&self.segments_at(range)?)?;
+            self.install_segments(merged)?;
+        }
+        for number in self.embedding_numbers()? {
+            let Some(runs) = self.runs_of(number)? else { continue };
+            for range in tiers::all(&runs.sizes(), SEGMENT_BYTES_MAX).into_iter().rev() {
+                self.install_runs(self.write_runs(&runs, range)?)?;
+            }
+        }
         self.save_dense(Leisure::Compaction)?;
         self.duties.on_ended(Duty::Tidy, Ok(()));
         Ok(())
@@ -82,17 +105,12 @@ impl Namespace {
 
     /// Merges what has become too many or too dead.
     pub(super) fn merge(&self) -> Result<(), IndexError> {
-        self.merge_all(what_is_due)
-    }
-
-    fn merge_all(&self, choose: Choose) -> Result<(), IndexError> {
-        while let Some(segments) = self.segments_to_merge(choose)? {
+        while let Some(segments) = self.segments_to_merge(what_is_due)? {
             let merged = self.write_segments(&segments)?;
             self.install_segments(merged)?;
         }
         for number in self.embedding_numbers()? {
-            while let Some(runs) = self.runs_to_merge(number, choose)? {
-                let merged = self.write_runs(&runs)?;
+            while let Some(merged) = self.merged_runs(number, what_is_due)? {
                 self.install_runs(merged)?;
             }
         }
@@ -101,6 +119,10 @@ impl Namespace {
 
     /// The segments that are to become one now.
     pub(crate) fn segments_to_merge(&self, choose: Choose) -> Result<Option<Segments>, IndexError> {
+        choose(&self.segment_sizes()?).map(|range| self.segments_at(range)).transpose()
+    }
+
+    fn segment_sizes(&self) -> Result<Vec<Size>, IndexError> {
         let state = self.read()?;
         let live = state.live.clone();
         let part = |one: &Segment| Part {
@@ -110,14 +132,17 @@ impl Namespace {
         };
         let parts: Vec<Part> = state.segments.iter().map(part).collect();
         drop(state);
-        let sizes: Vec<Size> = parts.iter().map(|part| part.size(&live)).collect();
-        let Some(range) = choose(&sizes) else { return Ok(None) };
+        Ok(parts.iter().map(|part| part.size(&live)).collect())
+    }
+
+    /// Segments as they are now. Only those who hold `tidying` change the places of segments; a
+    /// flush adds others behind them.
+    fn segments_at(&self, range: Range<usize>) -> Result<Segments, IndexError> {
         let state = self.read()?;
-        // Only those who hold `tidying` change the segments that are there; a flush adds others.
         let segments = &state.segments[range.clone()];
         let documents = segments.iter().map(|segment| Arc::clone(&segment.documents)).collect();
         let texts = segments.iter().map(|segment| segment.text.clone()).collect();
-        Ok(Some(Segments { range, documents, texts, live: state.live.clone() }))
+        Ok(Segments { range, documents, texts, live: state.live.clone() })
     }
 
     /// Writes one segment of several.
@@ -165,36 +190,38 @@ impl Namespace {
         Ok(())
     }
 
-    /// The runs of an embedding that are to become one now. They need not be neighbours in slots.
-    fn runs_to_merge(&self, number: u32, choose: Choose) -> Result<Option<Runs>, IndexError> {
+    /// The runs of an embedding as they are now; `None` if it was dropped.
+    fn runs_of(&self, number: u32) -> Result<Option<Runs>, IndexError> {
         let state = self.read()?;
-        let Some(embedding) = state.with_number(number) else { return Ok(None) };
-        let (spec, covered) = (embedding.spec.clone(), embedding.covered().clone());
-        let mut runs = embedding.runs.clone();
-        drop(state);
-        let size = |run: &Arc<Run>| {
-            let live = run.slots().iter().filter(|slot| covered.contains(**slot)).count() as u64;
-            let bytes = run.slots().len() as u64 * run.row_bytes();
-            Size { bytes, live_bytes: live * run.row_bytes() }
-        };
-        let sizes: Vec<Size> = runs.iter().map(size).collect();
-        let Some(range) = choose(&sizes) else { return Ok(None) };
-        let runs = runs.drain(range.clone()).collect();
-        Ok(Some(Runs { number, spec, range, runs, covered }))
+        let embedding = state.with_number(number);
+        Ok(embedding.map(|embedding| Runs {
+            number,
+            spec: embedding.spec.clone(),
+            runs: embedding.runs.clone(),
+            covered: embedding.covered().clone(),
+        }))
     }
 
-    fn write_runs(&self, from: &Runs) -> Result<MergedRuns, IndexError> {
+    /// One run of those of an embedding that are to become one now, if any are.
+    fn merged_runs(&self, number: u32, choose: Choose) -> Result<Option<MergedRuns>, IndexError> {
+        let Some(runs) = self.runs_of(number)? else { return Ok(None) };
+        choose(&runs.sizes()).map(|range| self.write_runs(&runs, range)).transpose()
+    }
+
+    /// Writes one run of several, which need not be neighbours in slots.
+    fn write_runs(&self, from: &Runs, range: Range<usize>) -> Result<MergedRuns, IndexError> {
         let mut files = NewFiles::new(&self.folder);
         let name = files.name(&self.numbers, "vectors");
+        let runs = &from.runs[range.clone()];
         let rows_of = |run: usize| {
-            let slots = (0..).zip(from.runs[run].slots()).map(move |(row, &slot)| (slot, run, row));
+            let slots = (0..).zip(runs[run].slots()).map(move |(row, &slot)| (slot, run, row));
             slots.filter(|(slot, ..)| from.covered.contains(*slot))
         };
-        let mut rows: Vec<_> = (0..from.runs.len()).flat_map(rows_of).collect();
+        let mut rows: Vec<_> = (0..runs.len()).flat_map(rows_of).collect();
         rows.sort_unstable();
         let mut writer = RunWriter::create(&self.folder, &name, &from.spec)?;
         for (slot, run, row) in rows {
-            writer.put(slot, &from.runs[run].get(row)?)?;
+            writer.put(slot, &runs[run].get(row)?)?;
         }
         let run = match writer.is_empty() {
             true => {
@@ -207,7 +234,7 @@ impl Namespace {
                 Some((entry, Arc::new(run)))
             }
         };
-        Ok(MergedRuns { number: from.number, range: from.range.clone(), run, files })
+        Ok(MergedRuns { number: from.number, range, run, files })
     }
 
     pub(crate) fn install_runs(&self, merged: MergedRuns) -> Result<(), IndexError> {
@@ -232,8 +259,8 @@ impl Namespace {
     #[cfg(test)]
     pub(crate) fn some_runs(&self, choose: Choose) -> Result<Option<MergedRuns>, IndexError> {
         for number in self.embedding_numbers()? {
-            if let Some(runs) = self.runs_to_merge(number, choose)? {
-                return self.write_runs(&runs).map(Some);
+            if let Some(merged) = self.merged_runs(number, choose)? {
+                return Ok(Some(merged));
             }
         }
         Ok(None)

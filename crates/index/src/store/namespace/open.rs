@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use super::duties::Duties;
 use super::locks::StateLock;
 use super::state::{Segment, State};
-use super::{Namespace, Writer};
+use super::{Duty, Namespace, Writer};
+use crate::dense::Dense;
 use crate::store::background::Caller;
 use crate::store::document::check_spec;
 use crate::store::embedding::Embedding;
@@ -69,14 +70,16 @@ impl Namespace {
         })?;
         remove_leftovers(&folder, &manifest)?;
         let mut state = State::open(&folder, &manifest)?;
+        // What the logs have is compared one by one until somebody has time to join it.
+        let held: Vec<Arc<Dense>> = state.embeddings.iter().map(Embedding::hold).collect();
         for older in &manifest.older_logs {
             let records = log::read_older(&folder, older)?;
             state.replay(&folder.at(&log_name(older.number)), records)?;
         }
         let (log, records) = Log::open(&folder, manifest.log)?;
         state.replay(&folder.at(&log_name(manifest.log)), records)?;
-        for embedding in &mut state.embeddings {
-            embedding.reconcile()?;
+        for (embedding, held) in state.embeddings.iter_mut().zip(held) {
+            embedding.reconcile(held)?;
         }
         let numbers = Numbers::new(manifest.next_file);
         let writer = Writer { manifest, log, is_stopped: false };
@@ -94,6 +97,9 @@ impl Namespace {
         });
         // The process before may have ended with much to do.
         namespace.call_if_due()?;
+        if namespace.read()?.embeddings.iter().any(|embedding| embedding.behind() > 0) {
+            namespace.duties.call(Duty::Tidy);
+        }
         Ok(namespace)
     }
 }

@@ -13,7 +13,7 @@ use crate::store::sealed::{FileEntry, FileKind, SealedWriter};
 /// Vectors that are copied, or joined to a graph, while a write waits.
 const VECTORS_AT_A_TIME: usize = 64;
 /// Vectors that are joined while searches wait.
-const JOINED_AT_A_TIME: usize = 4;
+const JOINED_AT_A_TIME: usize = 16;
 
 /// Times that what came meanwhile is joined before it takes the place of the old one.
 const ROUNDS: usize = 4;
