@@ -89,6 +89,11 @@ impl Collection {
         Ok(Self { texts, words, codes, vectors })
     }
 
+    /// The text of a document, if there is such a one.
+    pub fn text(&self, slot: Slot) -> Option<&str> {
+        self.texts.get(slot.0 as usize).map(String::as_str)
+    }
+
     fn search<T>(&self, with: impl FnOnce(&TextSearch<'_>) -> T) -> T {
         let parts = &[TextPart::Segment(&self.words)];
         with(&TextSearch { parts, options: Bm25Options::default(), allowed: &|_| true })
@@ -116,7 +121,7 @@ impl Retrievers for Collection {
     }
 
     fn holding(&self, literals: &[Literal], k: usize) -> ExactFound {
-        let text_of = |slot: Slot| self.texts.get(slot.0 as usize).map(|text| text.as_str().into());
+        let text_of = |slot: Slot| self.text(slot).map(Into::into);
         let exact = Exact { k, texts_max: LITERAL_TEXTS_MAX, text_of: &text_of };
         self.search(|search| search.exact(literals, exact))
     }
