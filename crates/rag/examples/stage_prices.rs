@@ -19,14 +19,15 @@ use cotenant_index::{Document, EmbeddingSpec, Index, KindName, Slot, Storage};
 use cotenant_rag::data::{ReadOptions, read};
 use cotenant_rag::job::BaseModel;
 use cotenant_rag::models::Store;
-use cotenant_rag::retrieval::Vectors;
 use cotenant_rag::retrieval::pipeline::{Collection, Lists, Mix, Probe, Retrievers, Work};
-use cotenant_rag::workspace::PrecisionChoice;
+use cotenant_rag::retrieval::{CrossEncoder, Embedder, Vectors};
+use cotenant_rag::workspace::{PrecisionChoice, TenantConfig};
 use cotenant_transformer::random::{mix, unit};
-use cotenant_transformer::{Forward, Packed, Scratch, Start};
+use cotenant_transformer::{Adapter, AdapterLayout, Forward, Packed, Scratch, Start};
 
 const WIDTH: usize = 384;
 const QUERIES_MAX: usize = 100;
+const RERANKED_QUERIES_MAX: usize = 10;
 const ROUNDS: usize = 5;
 const MODEL: &str = "all-MiniLM-L6-v2";
 
@@ -117,6 +118,38 @@ fn main() -> Result<(), Box<dyn Error>> {
         tokens.len() as u64
     });
     println!("a query's vector: {:.0} ns for {:.0} tokens", encoded.0, encoded.1);
+    rerank(&base, &collection, &queries)
+}
+
+/// The price of a document that is read again, by an adapter and a head that nothing was trained
+/// into: what they cost does not depend on their values.
+fn rerank(
+    base: &BaseModel,
+    collection: &Collection,
+    queries: &[&str],
+) -> Result<(), Box<dyn Error>> {
+    let spec = TenantConfig::new("prices".parse()?).adapter.spec();
+    let config = base.folder.config();
+    let layout = AdapterLayout::from_spec(&spec, config)?.with_head(config);
+    let adapter = Adapter::initial(layout.into(), 1);
+    let embedder = Embedder { encoder: base.encoder.clone(), threads: 1, chunk_tokens: 256 };
+    let cross = CrossEncoder {
+        embedder: &embedder,
+        tokenizer: &base.tokenizer,
+        adapter: &adapter,
+        query_prefix: "",
+        document_prefix: "",
+        tokens_max: base.folder.tokens_max(),
+    };
+    let text_of = |hit: &cotenant_index::Hit| collection.text(hit.slot).expect("it is in memory");
+    let reranked = time(queries.len().min(RERANKED_QUERIES_MAX), |at| {
+        let hits = collection.words(queries[at], 10).expect("it is in memory").hits;
+        let texts: Vec<_> = hits.iter().filter_map(text_of).collect();
+        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let scores = cross.scores(queries[at], &texts).expect("texts have tokens");
+        black_box(scores).len() as u64
+    });
+    println!("a document that is reranked: {:.0} ns", reranked.0 / reranked.1);
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub struct Miner<'a> {
 impl Miner<'_> {
     /// The examples, pairs with `per_example` mined negatives beside those they had. Only what
     /// training knows is used: judgements of held-out queries are never looked at. `None` if stopped.
-    pub fn mine(&self, config: &NegativesConfig) -> Option<Vec<Example>> {
+    pub fn mine(&self, config: &NegativesConfig, per_example: usize) -> Option<Vec<Example>> {
         let positives = self.dataset.train_positives();
         let mut known: Option<(u32, Vec<u32>)> = None;
         let mut examples = self.dataset.train.clone();
@@ -37,7 +37,7 @@ impl Miner<'_> {
                 return None;
             }
             let Example::Pair { query, positive, negatives } = example else { continue };
-            if config.per_example == 0 {
+            if per_example == 0 {
                 continue;
             }
             let candidates = match &known {
@@ -52,7 +52,7 @@ impl Miner<'_> {
                     && !negatives.contains(document)
                     && self.cosine(*query, *document) <= limit
             });
-            let chosen: Vec<u32> = chosen.take(config.per_example).collect();
+            let chosen: Vec<u32> = chosen.take(per_example).collect();
             negatives.extend(chosen);
         }
         Some(examples)
@@ -94,7 +94,7 @@ mod tests {
     use crate::data::{Document, Query};
 
     /// Four documents on a circle, the first relevant, the second a twin of it.
-    fn check(config: &NegativesConfig, expected: &[u32]) {
+    fn check((per_example, config): (usize, NegativesConfig), expected: &[u32]) {
         let texts = ["red apple pie", "red apple tart", "green apple", "blue sky"];
         let documents = texts.iter().map(|text| Document {
             id: (*text).into(),
@@ -113,22 +113,23 @@ mod tests {
         let stop = AtomicBool::new(false);
         let (documents, queries) = (&documents, &queries);
         let miner = Miner { dataset: &dataset, bm25: &bm25, documents, queries, stop: &stop };
-        let mined = miner.mine(config).expect("nobody stops it");
+        let mined = miner.mine(&config, per_example).expect("nobody stops it");
         let Example::Pair { negatives, .. } = &mined[0] else { panic!("a pair stays a pair") };
         assert_eq!(negatives, expected, "{config:?}");
         stop.store(true, Ordering::Relaxed);
-        assert_eq!(miner.mine(config), None, "asked to stop");
+        assert_eq!(miner.mine(&config, per_example), None, "asked to stop");
     }
 
     #[test]
     fn near_misses_are_taken_and_twins_of_the_answer_are_not() {
-        let config =
-            |per_example, source, margin| NegativesConfig { per_example, source, margin, depth: 4 };
-        check(&config(0, NegativesSource::Both, 0.95), &[]);
-        check(&config(1, NegativesSource::Base, 0.95), &[3]);
-        check(&config(2, NegativesSource::Base, 0.95), &[3, 2]);
-        check(&config(2, NegativesSource::Base, 1.0), &[1, 3]);
-        check(&config(9, NegativesSource::Bm25, 0.95), &[2]);
-        check(&config(9, NegativesSource::Both, 0.95), &[2, 3]);
+        let config = |per_example, source, margin| {
+            (per_example, NegativesConfig { per_example: None, source, margin, depth: 4 })
+        };
+        check(config(0, NegativesSource::Both, 0.95), &[]);
+        check(config(1, NegativesSource::Base, 0.95), &[3]);
+        check(config(2, NegativesSource::Base, 0.95), &[3, 2]);
+        check(config(2, NegativesSource::Base, 1.0), &[1, 3]);
+        check(config(9, NegativesSource::Bm25, 0.95), &[2]);
+        check(config(9, NegativesSource::Both, 0.95), &[2, 3]);
     }
 }

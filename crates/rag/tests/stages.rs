@@ -78,6 +78,7 @@ fn measured() -> Result<Vec<(&'static Published, StagesQuality)>, String> {
         let mut config = TenantConfig::new(set.name.parse().unwrap());
         config.data = vec![sets.join(set.name)];
         let question = StagesQuestion {
+            reranker: None,
             base: &base,
             adapter: None,
             config: &config,

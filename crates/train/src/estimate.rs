@@ -199,5 +199,6 @@ fn negatives(example: &Example) -> usize {
     match example {
         Example::Pair { negatives, .. } => negatives.len(),
         Example::Scored { .. } => 0,
+        Example::Choice { wrong, .. } => wrong.len(),
     }
 }

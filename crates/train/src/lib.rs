@@ -37,5 +37,5 @@ pub use optimizer::{AdamW, Schedule, clip};
 pub use plan::steps_per_epoch;
 pub use prefix::PrefixCounters;
 pub use spec::{Decay, Evaluation, Example, Length, Limits, LimitsError, Loss, PrefixLimits};
-pub use spec::{Settings, SettingsError, TenantSpec, TextError, Texts};
+pub use spec::{Settings, SettingsError, TenantSpec, TextError, Texts, Tokens};
 pub use trainer::{Base, ScoreError, Trainer};

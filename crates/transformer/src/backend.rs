@@ -4,6 +4,8 @@
 //! of packed rows: `[tokens, width]`, row-major, no padding. The encoder decides what is computed;
 //! a backend only how.
 
+use std::ops::Range;
+
 use crate::adapter::{Adapter, Entry, Module, Site};
 use crate::encoder::Pooling;
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
@@ -92,6 +94,35 @@ impl<'a> Pairs<'a> {
     pub fn is_empty(self) -> bool {
         self.iter().next().is_none()
     }
+}
+
+/// How the texts of a batch become one row each.
+#[derive(Clone, Copy, Debug)]
+pub struct Pools<'a> {
+    /// The texts.
+    pub batch: &'a Packed,
+    /// The adapters that segments index.
+    pub adapters: &'a [&'a Adapter],
+    /// How the model pools a text that is embedded.
+    pub pooling: Pooling,
+}
+
+impl<'a> Pools<'a> {
+    /// The tokens of each text, and how they are pooled: where the adapter has a head, by the first
+    /// row, which is what the head reads.
+    pub fn iter(self) -> impl Iterator<Item = (Range<usize>, Pooling)> {
+        let offsets = self.batch.offsets();
+        self.batch.segments().iter().flat_map(move |segment| {
+            let is_scored = reads_head(segment, self.adapters);
+            let pooling = if is_scored { Pooling::Cls } else { self.pooling };
+            segment.texts.clone().map(move |at| (offsets[at]..offsets[at + 1], pooling))
+        })
+    }
+}
+
+/// Whether a segment's rows are read by its adapter's head, and not as embeddings.
+pub(crate) fn reads_head(segment: &Segment, adapters: &[&Adapter]) -> bool {
+    segment.adapter.is_some_and(|at| adapters[at].layout.head().is_some())
 }
 
 /// What a product does with what its target holds.
@@ -223,9 +254,9 @@ pub trait Backend: Send + Sync {
     fn gelu_backward(&self, x: &Self::Floats, dy: &mut Self::Floats);
 
     /// `out: [texts, hidden]`, one pooled row a text.
-    fn pool(&self, batch: &Packed, pooling: Pooling, x: &Self::Floats, out: &mut [f32]);
+    fn pool(&self, pools: Pools<'_>, x: &Self::Floats, out: &mut [f32]);
     /// `dx: [tokens, hidden]` from `d_out: [texts, hidden]`.
-    fn pool_backward(&self, batch: &Packed, pooling: Pooling, d_out: &[f32], dx: &mut Self::Floats);
+    fn pool_backward(&self, pools: Pools<'_>, d_out: &[f32], dx: &mut Self::Floats);
 }
 
 /// The buffers of [`Backend::adapt_backward`].

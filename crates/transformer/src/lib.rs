@@ -22,14 +22,17 @@ mod model;
 mod packed;
 pub mod random;
 
-pub use adapter::{Adapter, AdapterLayout, Entry, LayerChoice, LoraSpec, Module, Site, SpecError};
+pub use adapter::{
+    Adapter, AdapterLayout, Entry, Head, HeadNames, HeadSlopes, HeadTape, LayerChoice, LoraSpec,
+    Module, Site, SpecError,
+};
 pub use backend::{
-    AdaptSlopes, Attention, Backend, Group, NormTape, Pair, Pairs, Precision, Target,
+    AdaptSlopes, Attention, Backend, Group, NormTape, Pair, Pairs, Pools, Precision, Target,
 };
 pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
 pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode, scale_to_unit};
 pub use model::{
     Digest, EncoderConfig, EncoderWeights, LayerWeights, Linear, ModelError, ModelFolder, Norm,
-    Tokenizer, export_merged,
+    TextIds, Tokenizer, export_merged,
 };
-pub use packed::{Dropout, Packed, Segment};
+pub use packed::{Dropout, Packed, Segment, Text};

@@ -2,6 +2,22 @@
 
 use std::ops::Range;
 
+/// A text as the encoder reads it: alone, or as two that are read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// Token ids, special ones included.
+    pub tokens: &'a [u32],
+    /// Tokens of type 0, which come first; those after them, the second of two texts, have type 1.
+    pub first: usize,
+}
+
+impl<'a> From<&'a [u32]> for Text<'a> {
+    /// A text alone: all its tokens have type 0.
+    fn from(tokens: &'a [u32]) -> Self {
+        Self { tokens, first: tokens.len() }
+    }
+}
+
 /// Texts laid end to end in one flat token buffer, grouped into segments by adapter.
 ///
 /// Text `i` owns the tokens `offsets[i]..offsets[i + 1]`, and the segments cover the texts in order.
@@ -9,6 +25,8 @@ use std::ops::Range;
 pub struct Packed {
     tokens: Vec<u32>,
     offsets: Vec<usize>,
+    /// Tokens of type 0 of each text.
+    firsts: Vec<usize>,
     segments: Vec<Segment>,
 }
 
@@ -39,14 +57,15 @@ impl Packed {
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.offsets.clear();
+        self.firsts.clear();
         self.segments.clear();
     }
 
-    /// Appends a segment of texts, each a list of token ids; an empty text is refused by assertion,
-    /// since every tokenizer we load writes at least its two special tokens.
-    pub fn push<'a>(
+    /// Appends a segment of texts, each a list of token ids or a [`Text`]; an empty text is refused
+    /// by assertion, since every tokenizer we load writes at least its two special tokens.
+    pub fn push<'a, T: Into<Text<'a>>>(
         &mut self,
-        texts: impl IntoIterator<Item = &'a [u32]>,
+        texts: impl IntoIterator<Item = T>,
         adapter: Option<usize>,
         dropout: Option<Dropout>,
     ) {
@@ -55,9 +74,12 @@ impl Packed {
         }
         let first = self.texts();
         for text in texts {
-            assert!(!text.is_empty(), "a text has at least one token");
-            self.tokens.extend_from_slice(text);
+            let Text { tokens, first } = text.into();
+            assert!(!tokens.is_empty(), "a text has at least one token");
+            assert!(first <= tokens.len(), "no more tokens of type 0 than tokens");
+            self.tokens.extend_from_slice(tokens);
             self.offsets.push(self.tokens.len());
+            self.firsts.push(first);
         }
         let texts = first..self.texts();
         if let Some(dropout) = &dropout {
@@ -69,6 +91,17 @@ impl Packed {
     /// Number of texts.
     pub fn texts(&self) -> usize {
         self.offsets.len().saturating_sub(1)
+    }
+
+    /// The text at a place.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn text(&self, at: usize) -> Text<'_> {
+        Text {
+            tokens: &self.tokens[self.offsets[at]..self.offsets[at + 1]],
+            first: self.firsts[at],
+        }
     }
 
     /// All token ids, end to end.

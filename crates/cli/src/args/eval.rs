@@ -46,6 +46,9 @@ pub(crate) struct StageArgs {
     /// Part of full depth's nDCG@10 that retrieval as needed is to keep
     #[arg(long, value_name = "PART", default_value_t = 0.99, value_parser = part, requires = "stages")]
     pub floor: f64,
+    /// PEFT folder of a reranker, which reads the best documents of three stages again
+    #[arg(long, value_name = "FOLDER", requires = "stages")]
+    pub reranker: Option<PathBuf>,
     /// Also write a page with plots
     #[arg(long, value_name = "FILE", requires = "stages")]
     pub html: Option<PathBuf>,

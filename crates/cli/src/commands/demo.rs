@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &DemoArgs, console: &Console) -> Ended {
         // One pass with one negative each, where the defaults take three with two: a first look
         // should take minutes on two cores.
         tenant.training.length = Length::Epochs(1);
-        tenant.negatives.per_example = 1;
+        tenant.negatives.per_example = Some(1);
     }
     training::keep(&mut workspace, &arguments.only)?;
     for tenant in &workspace.tenants {

@@ -76,8 +76,9 @@ fn tokenizer() -> Value {
         "post_processor": {
             "type": "TemplateProcessing",
             "single": [token("[CLS]"), { "Sequence": { "id": "A", "type_id": 0 } }, token("[SEP]")],
-            "pair": [{ "Sequence": { "id": "A", "type_id": 0 } },
-                     { "Sequence": { "id": "B", "type_id": 1 } }],
+            "pair": [token("[CLS]"), { "Sequence": { "id": "A", "type_id": 0 } }, token("[SEP]"),
+                     { "Sequence": { "id": "B", "type_id": 1 } },
+                     { "SpecialToken": { "id": "[SEP]", "type_id": 1 } }],
             "special_tokens": { "[CLS]": special("[CLS]", 2), "[SEP]": special("[SEP]", 3) },
         },
         "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },

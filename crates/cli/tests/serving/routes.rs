@@ -137,7 +137,7 @@ fn text_embeddings_inference_requests_are_answered_as_it_does() {
     let info = server.get("/info").ok();
     assert_eq!(info["model_type"]["embedding"], json!({ "pooling": "mean", "dimensions": WIDTH }));
     assert_eq!(info["max_input_length"], 64);
-    assert!(info["reranking"].as_str().unwrap().contains("no cross-encoder"));
+    assert!(info["reranking"].as_str().unwrap().contains("cosines of embeddings"));
     assert_eq!(server.get("/health").status, 200);
 }
 

@@ -58,9 +58,22 @@ impl BaseModel {
         }
     }
 
-    /// Loads a PEFT adapter that fits this model.
+    /// Loads a PEFT adapter that fits this model and embeds; a reranker is refused.
     pub fn adapter(&self, folder: &Path) -> Result<Adapter, JobError> {
-        Ok(Adapter::load_peft(folder, self.folder.config())?)
+        let adapter = Adapter::load_peft(folder, self.folder.config())?;
+        match adapter.layout.head() {
+            None => Ok(adapter),
+            Some(_) => Err(JobError::NotEmbedding { path: folder.to_owned() }),
+        }
+    }
+
+    /// Loads a PEFT adapter that fits this model and scores; one that embeds is refused.
+    pub fn reranker(&self, folder: &Path) -> Result<Adapter, JobError> {
+        let adapter = Adapter::load_peft(folder, self.folder.config())?;
+        match adapter.layout.head() {
+            Some(_) => Ok(adapter),
+            None => Err(JobError::NotReranker { path: folder.to_owned() }),
+        }
     }
 
     /// The model's shape, as people know it.

@@ -53,6 +53,26 @@ pub enum JobError {
         /// The tenant.
         tenant: String,
     },
+    /// An adapter that scores, where one that embeds is needed.
+    #[error(
+        "embed with the adapter in {}: it is a reranker, which reads a query together with a document\n\
+         hint: name it with --reranker of `cotenant eval DATA --stages`, or serve it and ask /rerank",
+        path.display()
+    )]
+    NotEmbedding {
+        /// The adapter's folder.
+        path: PathBuf,
+    },
+    /// An adapter that embeds, where one that scores is needed.
+    #[error(
+        "rerank with the adapter in {}: it embeds, and has no head that scores\n\
+         hint: train one with task = \"rerank\", or name this one with --adapter",
+        path.display()
+    )]
+    NotReranker {
+        /// The adapter's folder.
+        path: PathBuf,
+    },
     /// The run was asked to stop.
     #[error("go on: the run was asked to stop\nhint: run the same command again")]
     Stopped,
@@ -289,6 +309,8 @@ mod tests {
             JobError::Precision(UnsupportedPrecision),
             JobError::NothingToTrain { tenants: text() },
             JobError::NotTrained { tenant: tenant() },
+            JobError::NotEmbedding { path: path() },
+            JobError::NotReranker { path: path() },
             JobError::Stopped,
             JobError::Spec { tenant: tenant(), source: SpecError::NoTargets },
             JobError::Settings { tenant: tenant(), source: SettingsError::NoExamples },
@@ -355,6 +377,8 @@ mod tests {
             | JobError::Precision(_)
             | JobError::NothingToTrain { .. }
             | JobError::NotTrained { .. }
+            | JobError::NotEmbedding { .. }
+            | JobError::NotReranker { .. }
             | JobError::Stopped
             | JobError::Spec { .. }
             | JobError::Settings { .. }
@@ -371,7 +395,7 @@ mod tests {
             | JobError::NothingToMeasure { .. }
             | JobError::File { .. }
             | JobError::Damaged { .. }
-            | JobError::UnknownTenant { .. } => 21,
+            | JobError::UnknownTenant { .. } => 23,
         }
     }
 

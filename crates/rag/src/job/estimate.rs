@@ -1,5 +1,6 @@
 //! What a run will take, before it runs: memory by parts and time.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use cotenant_train::{Demand, Example as TrainExample, Texts};
@@ -12,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::base::BaseModel;
 use super::error::JobError;
 use super::observer::Observer;
-use super::prepare::{Prepared, Read, numbered};
+use super::prepare::{Lesson, Prepared, Read};
+use super::rerank::{JUDGED_MAX, RERANKED};
 use super::settings;
 use super::train::{threads, trainer_limits};
 use super::workshop::{NEVER, Workshop};
 use crate::data::{Dataset, Example};
-use crate::workspace::{Length, Limits, TenantConfig, Workspace};
+use crate::workspace::{Length, Limits, Task, TenantConfig, Workspace};
 
 /// Bytes of activations that a run keeps between forward and backward; what does not fit is
 /// computed twice.
@@ -56,6 +58,8 @@ struct Load<'a> {
     config: &'a TenantConfig,
     dataset: &'a Dataset,
     texts: &'a dyn Texts,
+    /// What training reads.
+    cut: Arc<dyn Texts>,
     examples: Vec<TrainExample>,
 }
 
@@ -73,7 +77,7 @@ pub fn estimate(
         let (dataset, texts) = workshop.read(config)?;
         read.push(Read { config, dataset, texts });
     }
-    let loads = loads(&read);
+    let loads = loads(&workshop, &read);
     let mut estimate = of_loads(&workspace.limits, base, &loads)?;
     estimate.wall_s = Some(seconds(base, &workspace.limits, &loads)?);
     Ok(estimate)
@@ -82,16 +86,18 @@ pub fn estimate(
 /// Predicts the memory of a run whose tenants are read, before anything is embedded or mined.
 pub(super) fn of_read(
     limits: &Limits,
-    base: &BaseModel,
+    workshop: &Workshop<'_>,
     read: &[Read<'_>],
 ) -> Result<Estimate, JobError> {
-    of_loads(limits, base, &loads(read))
+    of_loads(limits, workshop.base, &loads(workshop, read))
 }
 
-fn loads<'a>(read: &'a [Read<'_>]) -> Vec<Load<'a>> {
+fn loads<'a>(workshop: &Workshop<'_>, read: &'a [Read<'_>]) -> Vec<Load<'a>> {
     let load = |read: &'a Read<'_>| {
         let Read { config, dataset, texts } = read;
-        Load { config, dataset, texts: &**texts, examples: with_stand_ins(dataset, config) }
+        let examples = with_stand_ins(dataset, config);
+        let Lesson { examples, cut } = workshop.lesson(config, dataset, texts, &examples);
+        Load { config, dataset, texts: &**texts, cut, examples }
     };
     read.iter().map(load).collect()
 }
@@ -108,6 +114,7 @@ pub(super) fn of_prepared(
             config: &tenant.config,
             dataset: &tenant.dataset,
             texts: &*tenant.texts,
+            cut: Arc::clone(&tenant.cut),
             examples: tenant.examples.clone(),
         })
         .collect();
@@ -190,34 +197,32 @@ fn demand(
     let tenant = load.config.name.to_string();
     let layout = AdapterLayout::from_spec(&settings.lora, config)
         .map_err(|source| JobError::Spec { tenant, source })?;
-    let queries = load.dataset.queries.len() as u32;
-    let lengths = &load.config.texts;
-    let cut = |text: u32| {
-        let most =
-            if text < queries { lengths.query_tokens_max } else { lengths.document_tokens_max };
-        tokens_of(load.texts, text).min(most)
+    let layout = match load.config.task {
+        Task::Embed => layout,
+        Task::Rerank => layout.with_head(config),
     };
+    let cut = |text: u32| tokens_of(&*load.cut, text);
     Ok(Demand::new(&load.examples, &settings, &layout, &cut))
 }
 
 /// The training examples with documents drawn by a counter in place of mined negatives.
-fn with_stand_ins(dataset: &Dataset, config: &TenantConfig) -> Vec<TrainExample> {
+fn with_stand_ins(dataset: &Dataset, config: &TenantConfig) -> Vec<Example> {
     let documents = dataset.documents.len() as u64;
     let stand_in =
         |example: usize, at: usize| (random::mix(&[example as u64, at as u64]) % documents) as u32;
     let with = |(at, example): (usize, &Example)| match example {
         Example::Pair { query, positive, negatives } => {
             let mut negatives = negatives.clone();
-            negatives.extend((0..config.negatives.per_example).map(|i| stand_in(at, i)));
-            numbered(dataset, &Example::Pair { query: *query, positive: *positive, negatives })
+            negatives.extend((0..config.negatives_mined()).map(|i| stand_in(at, i)));
+            Example::Pair { query: *query, positive: *positive, negatives }
         }
-        Example::Scored { .. } => numbered(dataset, example),
+        Example::Scored { .. } => example.clone(),
     };
     dataset.train.iter().enumerate().map(with).collect()
 }
 
-/// Seconds for all tenants: two passes over the documents and the training, at the speed of a
-/// short trial on one thread.
+/// Seconds for all tenants, at the speed of a short trial on one thread: the training, and two
+/// passes over the documents, or one and what a reranker is judged by.
 fn seconds(base: &BaseModel, limits: &Limits, loads: &[Load<'_>]) -> Result<f64, JobError> {
     let (embed, train) = trial(base, limits.chunk_tokens)?;
     let mut seconds = 0.0;
@@ -226,8 +231,9 @@ fn seconds(base: &BaseModel, limits: &Limits, loads: &[Load<'_>]) -> Result<f64,
         let documents = 0..dataset.documents.len() as u32;
         let documents: usize =
             documents.map(|d| tokens_of(load.texts, dataset.document_text(d))).sum();
-        let most = load.config.texts.document_tokens_max;
-        let examples: usize = load.examples.iter().map(|e| example_tokens(load, e, most)).sum();
+        let negatives_max = settings::settings(load.config, limits, &load.examples).negatives_max;
+        let examples: usize =
+            load.examples.iter().map(|e| example_tokens(&*load.cut, e, negatives_max)).sum();
         let trained = match load.config.training.length {
             Length::Epochs(epochs) => examples * epochs as usize,
             Length::Steps(steps) => {
@@ -237,18 +243,33 @@ fn seconds(base: &BaseModel, limits: &Limits, loads: &[Load<'_>]) -> Result<f64,
                     * steps as usize
             }
         };
-        seconds += 2.0 * documents as f64 * embed + trained as f64 * train;
+        let judged = match load.config.task {
+            Task::Embed => documents,
+            Task::Rerank => {
+                let pair = examples / (load.examples.len() * (1 + negatives_max)).max(1);
+                let looks = match load.config.training.length {
+                    Length::Epochs(epochs) => 1 + epochs as usize,
+                    Length::Steps(_) => 2,
+                };
+                let dev = dataset.dev.len().min(JUDGED_MAX) * looks;
+                pair * RERANKED * (dataset.test.len() + dev)
+            }
+        };
+        seconds += (documents + judged) as f64 * embed + trained as f64 * train;
     }
     Ok(seconds / threads(limits) as f64)
 }
 
-fn example_tokens(load: &Load<'_>, example: &TrainExample, most: usize) -> usize {
-    let tokens = |text: &u32| tokens_of(load.texts, *text).min(most);
+/// Tokens of an example in one step, of whose negatives no more than some are drawn.
+fn example_tokens(cut: &dyn Texts, example: &TrainExample, negatives_max: usize) -> usize {
+    let tokens = |text: &u32| tokens_of(cut, *text);
+    let drawn = |negatives: &[u32]| negatives.iter().take(negatives_max).map(tokens).sum::<usize>();
     match example {
         TrainExample::Pair { anchor, positive, negatives } => {
-            tokens(anchor) + tokens(positive) + negatives.iter().map(tokens).sum::<usize>()
+            tokens(anchor) + tokens(positive) + drawn(negatives)
         }
         TrainExample::Scored { left, right, .. } => tokens(left) + tokens(right),
+        TrainExample::Choice { right, wrong } => tokens(right) + drawn(wrong),
     }
 }
 

@@ -9,7 +9,7 @@ use super::costs::{self, Together};
 use super::error::JobError;
 use super::estimate::Estimate;
 use super::observer::Stage;
-use super::prepare::Prepared;
+use super::prepare::{Goal, Prepared};
 use super::results::{RunResults, TenantResult, mean_of};
 use super::run_folder::{SavedRun, SavedTenant};
 use super::train::RunOptions;
@@ -17,6 +17,7 @@ use super::usage::Usage;
 use super::workshop::{Workshop, all_documents};
 use crate::report::{AdapterReport, Example, Interval, Point, RunReport, Scores, TenantReport};
 use crate::retrieval::{Measurement, Quality};
+use crate::workspace::Task;
 
 /// What training left behind.
 pub(super) struct Trained {
@@ -116,11 +117,25 @@ fn saved_tenant(
     tenant: &Prepared,
     found: Option<&Found<'_>>,
 ) -> SavedTenant {
+    let task = task(tenant);
     SavedTenant {
         name: tenant.name.clone(),
+        task,
         query_prefix: tenant.config.texts.query_prefix.clone(),
-        tokens_max: workshop.base.folder.tokens_max(),
+        document_prefix: tenant.config.texts.document_prefix.clone(),
+        tokens_max: match task {
+            Task::Embed => workshop.base.folder.tokens_max(),
+            Task::Rerank => workshop.pair_tokens_max(&tenant.config),
+        },
         is_trained: found.is_some(),
+    }
+}
+
+/// What the tenant's adapter does.
+fn task(tenant: &Prepared) -> Task {
+    match tenant.goal {
+        Goal::Embed(_) => Task::Embed,
+        Goal::Rerank(_) => Task::Rerank,
     }
 }
 
@@ -140,8 +155,17 @@ fn save_tenant<'a>(
     options: &RunOptions<'_>,
 ) -> Result<Found<'a>, JobError> {
     let Prepared { name, dataset, texts, .. } = tenant;
-    let (after, vectors) = workshop.measure(name, (dataset, &**texts), Some(&outcome.adapter))?;
+    let (after, vectors) = match &tenant.goal {
+        Goal::Embed(_) => workshop.measure(name, (dataset, &**texts), Some(&outcome.adapter))?,
+        Goal::Rerank(reranking) => {
+            let after = workshop.measure_reranker(tenant, reranking, &outcome.adapter)?;
+            (after, workshop.embed_bare(name, &**texts, &all_documents(dataset))?)
+        }
+    };
     options.folder.save_tenant(name, &dataset.documents, &vectors)?;
+    if let Goal::Rerank(reranking) = &tenant.goal {
+        options.folder.save_first_stage(name, &reranking.tuned)?;
+    }
     let folder = options.folder.adapter(name);
     outcome.adapter.save_peft(&folder, &workshop.base.name)?;
     Ok(Found { outcome, after, folder: folder.display().to_string() })
@@ -172,6 +196,7 @@ fn result(tenant: &Prepared, found: Option<&Found<'_>>) -> TenantResult {
     let reason = found.map(|found| &found.outcome.reason);
     TenantResult {
         name: tenant.name.clone(),
+        task: task(tenant),
         pairs: progress.map_or(0, |progress| progress.pairs),
         steps: progress.map_or(0, |progress| progress.step),
         loss_first: mean_of(first),
@@ -197,6 +222,7 @@ fn report(tenant: &Prepared, found: Option<&Found<'_>>) -> TenantReport {
     let no_scores = Scores { ndcg10: f64::NAN, recall10: f64::NAN, mrr10: f64::NAN };
     TenantReport {
         name: tenant.name.clone(),
+        task: task(tenant),
         documents: tenant.dataset.documents.len(),
         queries_test: tenant.dataset.test.len(),
         pairs: progress.map_or(0, |progress| progress.pairs as usize),

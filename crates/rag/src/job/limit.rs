@@ -29,7 +29,7 @@ pub(super) fn check_memory(
     for tenant in read {
         workshop.wait_for_tokens(&tenant.dataset, &*tenant.texts)?;
     }
-    let needed = estimate::of_read(&workspace.limits, workshop.base, read)?;
+    let needed = estimate::of_read(&workspace.limits, workshop, read)?;
     if needed.peak_mib() <= limit.0 {
         return Ok(());
     }

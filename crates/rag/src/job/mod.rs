@@ -4,6 +4,8 @@
 //! open base ─▶ each tenant: read, tokenise, embed, measure before, mine ─▶ train all, fused
 //!           ─▶ each tenant: embed, measure after, save ─▶ report
 //! ```
+//! A tenant whose task is to rerank keeps the base model's embeddings: what is measured before is
+//! what words and those find, and what is measured after is the order that its adapter gives.
 //! A run can be stopped at any round and resumed from its checkpoint with the same result.
 
 mod base;
@@ -17,6 +19,7 @@ mod limit;
 mod observer;
 mod prepare;
 mod quality;
+mod rerank;
 mod results;
 mod run_folder;
 mod search;

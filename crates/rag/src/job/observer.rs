@@ -13,6 +13,8 @@ pub enum Stage {
     Train,
     /// Embedding its documents with the trained adapter.
     EmbedAfter,
+    /// Reading what was found for each test query together with the query.
+    Rerank,
 }
 
 impl Stage {
@@ -24,6 +26,7 @@ impl Stage {
             Stage::Mine => "mining hard negatives",
             Stage::Train => "training",
             Stage::EmbedAfter => "embedding with the adapter",
+            Stage::Rerank => "reranking",
         }
     }
 }

@@ -8,13 +8,14 @@ use cotenant_train::{Example as TrainExample, Texts};
 use super::dev::DevPool;
 use super::error::JobError;
 use super::observer::Stage;
+use super::rerank::Reranking;
 use super::texts::CutTexts;
 use super::workshop::{Workshop, all_documents};
 use crate::bm25::Bm25;
 use crate::data::{Dataset, Example, Judgements};
 use crate::mining::Miner;
 use crate::retrieval::{Measurement, Vectors};
-use crate::workspace::TenantConfig;
+use crate::workspace::{Task, TenantConfig};
 
 /// A tenant whose data is read.
 pub(super) struct Read<'a> {
@@ -31,20 +32,43 @@ pub(super) struct Prepared {
     pub dataset: Dataset,
     /// At the length that quality is measured with.
     pub texts: Arc<dyn Texts>,
-    /// At the length that training uses.
+    /// What training reads, at the length that it uses; the examples' numbers refer to it.
     pub cut: Arc<dyn Texts>,
     /// What is trained on, mined negatives included; empty for a tenant that stays zero-shot.
     pub examples: Vec<TrainExample>,
-    /// Quality of the base model on the test queries.
+    /// Quality of the base model on the test queries, and of the first stage for a reranker.
     pub before: Measurement,
-    pub dev: DevPool,
+    pub goal: Goal,
     /// Seconds that preparing took.
     pub wall_s: f64,
 }
 
+/// What adapters are compared by.
+pub(super) enum Goal {
+    /// How they rank a pool of documents.
+    Embed(DevPool),
+    /// How they order what was found without them.
+    Rerank(Box<Reranking>),
+}
+
+/// Examples over the table that they refer to.
+pub(super) struct Lesson {
+    pub examples: Vec<TrainExample>,
+    pub cut: Arc<dyn Texts>,
+}
+
 impl Workshop<'_> {
-    /// Measures the base model, mines negatives and picks the dev pool.
+    /// Measures what there is without an adapter, mines negatives and picks what adapters are
+    /// compared on.
     pub(super) fn prepare(&self, read: Read<'_>) -> Result<Prepared, JobError> {
+        match read.config.task {
+            // What has nothing to train on answers with the base model, whatever it was to train.
+            Task::Rerank if !read.dataset.train.is_empty() => self.prepare_reranker(read),
+            Task::Rerank | Task::Embed => self.prepare_embedding(read),
+        }
+    }
+
+    fn prepare_embedding(&self, read: Read<'_>) -> Result<Prepared, JobError> {
         let begun = Instant::now();
         let Read { config, dataset, texts } = read;
         let name = config.name.to_string();
@@ -56,16 +80,32 @@ impl Workshop<'_> {
             true => (Vec::new(), DevPool::default()),
             false => self.mine(config, &dataset, &vectors)?,
         };
+        let Lesson { examples, cut } = self.lesson(config, &dataset, &texts, &examples);
+        let (config, goal) = (config.clone(), Goal::Embed(dev));
+        let wall_s = begun.elapsed().as_secs_f64();
+        Ok(Prepared { name, config, dataset, texts, cut, examples, before, goal, wall_s })
+    }
+
+    /// What is trained on: single texts, each cut for itself, or pairs of them for a reranker.
+    pub(super) fn lesson(
+        &self,
+        config: &TenantConfig,
+        dataset: &Dataset,
+        texts: &Arc<dyn Texts>,
+        examples: &[Example],
+    ) -> Lesson {
+        if config.task == Task::Rerank {
+            return self.lesson_in_pairs(config, dataset, texts, examples);
+        }
         let tokens_max = self.tokens_max(config);
         let cut = CutTexts {
-            inner: Arc::clone(&texts),
+            inner: Arc::clone(texts),
             queries: dataset.queries.len() as u32,
             query_tokens_max: config.texts.query_tokens_max.min(tokens_max),
             document_tokens_max: config.texts.document_tokens_max.min(tokens_max),
         };
-        let (cut, config) = (Arc::new(cut), config.clone());
-        let wall_s = begun.elapsed().as_secs_f64();
-        Ok(Prepared { name, config, dataset, texts, cut, examples, before, dev, wall_s })
+        let examples = examples.iter().map(|example| numbered(dataset, example)).collect();
+        Lesson { examples, cut: Arc::new(cut) }
     }
 
     /// Finds hard negatives, and the documents that adapters are compared on.
@@ -74,9 +114,23 @@ impl Workshop<'_> {
         config: &TenantConfig,
         dataset: &Dataset,
         vectors: &Base,
-    ) -> Result<(Vec<TrainExample>, DevPool), JobError> {
+    ) -> Result<(Vec<Example>, DevPool), JobError> {
         let name = config.name.as_str();
         self.start(name, Stage::Mine, 0);
+        let (examples, bm25) = self.negatives(config, dataset, vectors)?;
+        let dev_queries = rows(&vectors.queries, &dataset.dev);
+        let dev = DevPool::new(dataset, &bm25, &dev_queries, &vectors.documents);
+        self.finish(name, Stage::Mine);
+        Ok((examples, dev))
+    }
+
+    /// The examples with hard negatives, and what ranked them by words.
+    pub(super) fn negatives(
+        &self,
+        config: &TenantConfig,
+        dataset: &Dataset,
+        vectors: &Base,
+    ) -> Result<(Vec<Example>, Bm25), JobError> {
         let search_texts: Vec<String> =
             dataset.documents.iter().map(|document| document.search_text()).collect();
         let wanted = search_texts.iter().map(String::as_str).take_while(|_| !self.is_stopped());
@@ -89,15 +143,12 @@ impl Workshop<'_> {
             queries: &vectors.queries,
             stop: self.stop,
         };
-        let examples = miner.mine(&config.negatives).ok_or(JobError::Stopped)?;
-        let dev_queries = rows(&vectors.queries, &dataset.dev);
-        let dev = DevPool::new(dataset, &bm25, &dev_queries, &vectors.documents);
-        self.finish(name, Stage::Mine);
-        Ok((examples.iter().map(|example| numbered(dataset, example)).collect(), dev))
+        let examples = miner.mine(&config.negatives, config.negatives_mined());
+        Ok((examples.ok_or(JobError::Stopped)?, bm25))
     }
 
     /// Base embeddings of every document and of the queries that are wanted.
-    fn embed_before(
+    pub(super) fn embed_before(
         &self,
         name: &str,
         dataset: &Dataset,
@@ -120,24 +171,25 @@ impl Workshop<'_> {
 }
 
 /// Base embeddings of one tenant.
-struct Base {
+pub(super) struct Base {
     /// One row a query; zeros for those that were not wanted.
-    queries: Vectors,
+    pub queries: Vectors,
     /// One row a document.
-    documents: Vectors,
+    pub documents: Vectors,
 }
 
 /// The queries whose base embeddings are needed.
-struct Wanted {
+pub(super) struct Wanted {
     queries: Vec<u32>,
 }
 
 impl Wanted {
-    /// Held-out queries, and those of the examples if negatives are mined.
-    fn of(dataset: &Dataset, config: &TenantConfig) -> Self {
+    /// Held-out queries, and those of the examples if negatives are mined or a first stage is
+    /// chosen by them.
+    pub(super) fn of(dataset: &Dataset, config: &TenantConfig) -> Self {
         let held_out = [&dataset.dev, &dataset.test].into_iter().flat_map(|j| &j.queries);
         let mut queries: Vec<u32> = held_out.map(|judged| judged.query).collect();
-        if config.negatives.per_example > 0 {
+        if config.negatives() > 0 || config.task == Task::Rerank {
             queries.extend(dataset.train.iter().map(Example::query));
         }
         queries.sort_unstable();
@@ -153,7 +205,7 @@ fn rows(queries: &Vectors, judgements: &Judgements) -> Vectors {
 }
 
 /// An example over the table of texts: the queries, then the documents.
-pub(super) fn numbered(dataset: &Dataset, example: &Example) -> TrainExample {
+fn numbered(dataset: &Dataset, example: &Example) -> TrainExample {
     match example {
         Example::Pair { query, positive, negatives } => TrainExample::Pair {
             anchor: dataset.query_text(*query),

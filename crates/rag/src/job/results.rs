@@ -2,11 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::workspace::Task;
+
 /// One tenant's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TenantResult {
     /// The tenant.
     pub name: String,
+    /// What its adapter does. A reranker's quality "before" is that of what it puts in order.
+    #[serde(default)]
+    pub task: Task,
     /// Training examples seen, once an epoch.
     pub pairs: u64,
     /// Optimizer steps taken.

@@ -6,7 +6,8 @@
 //! RUN/checkpoint                      while training
 //! RUN/tenants/NAME/adapter/           a PEFT folder
 //! RUN/tenants/NAME/passages.jsonl     what is searched
-//! RUN/tenants/NAME/vectors.safetensors  its embeddings under the adapter
+//! RUN/tenants/NAME/vectors.safetensors  its embeddings, under the adapter if that embeds
+//! RUN/tenants/NAME/first_stage.json   how a reranker's candidates are found
 //! ```
 
 use std::fs;
@@ -21,7 +22,8 @@ use super::results::RunResults;
 use crate::data::Document;
 use crate::report::{RunReport, render};
 use crate::retrieval::Vectors;
-use crate::workspace::PrecisionChoice;
+use crate::retrieval::pipeline::Tuned;
+use crate::workspace::{PrecisionChoice, Task};
 
 /// A run's folder.
 #[derive(Clone, Debug)]
@@ -61,9 +63,15 @@ impl SavedRun {
 pub struct SavedTenant {
     /// The tenant.
     pub name: String,
+    /// What its adapter does, if it has one.
+    #[serde(default)]
+    pub task: Task,
     /// Written in front of each query.
     pub query_prefix: String,
-    /// Most tokens of a query.
+    /// Written in front of each document; runs of old do not say.
+    #[serde(default)]
+    pub document_prefix: String,
+    /// Most tokens of a query, and for a reranker of a query and a document together.
     pub tokens_max: usize,
     /// Whether it has an adapter; without one the base model answers.
     pub is_trained: bool,
@@ -128,6 +136,10 @@ impl RunFolder {
         self.tenant(tenant).join("vectors.safetensors")
     }
 
+    fn first_stage(&self, tenant: &str) -> PathBuf {
+        self.tenant(tenant).join("first_stage.json")
+    }
+
     fn summary(&self) -> PathBuf {
         self.path.join("run.json")
     }
@@ -165,6 +177,20 @@ impl RunFolder {
         let view = TensorView::new(Dtype::F32, shape, &bytes).expect("as many bytes as the shape");
         serialize_to_file([("embeddings", view)], None, &path)
             .map_err(|error| failed("write", &path)(io::Error::other(error)))
+    }
+
+    /// Writes how a reranker's candidates are found.
+    pub(super) fn save_first_stage(&self, tenant: &str, tuned: &Tuned) -> Result<(), JobError> {
+        let path = self.first_stage(tenant);
+        fs::write(&path, tuned.to_json()).map_err(failed("write", &path))
+    }
+
+    /// Reads how a reranker's candidates are found.
+    pub(super) fn load_first_stage(&self, tenant: &str) -> Result<Tuned, JobError> {
+        let path = self.first_stage(tenant);
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
+        Tuned::from_json(&bytes)
+            .map_err(|error| JobError::Damaged { path, problem: error.to_string() })
     }
 
     /// Writes the report again, with what was found since.

@@ -3,7 +3,7 @@
 use cotenant_train::{self as train, Evaluation, Example, Loss, Settings};
 
 use crate::data::{self, DataError, Layout, Loaded};
-use crate::workspace::{Limits, LossChoice, TenantConfig};
+use crate::workspace::{Limits, LossChoice, Task, TenantConfig};
 
 /// The trainer's settings for a tenant with these examples.
 pub(super) fn settings(config: &TenantConfig, limits: &Limits, examples: &[Example]) -> Settings {
@@ -15,19 +15,17 @@ pub(super) fn settings(config: &TenantConfig, limits: &Limits, examples: &[Examp
     Settings {
         lora: adapter.spec(),
         dropout_per_mille: adapter.dropout_per_mille,
-        loss: match loss.kind {
-            LossChoice::Auto => {
-                if is_scored {
-                    cosent
-                } else {
-                    mnrl
-                }
-            }
-            LossChoice::Mnrl => mnrl,
-            LossChoice::CoSent => cosent,
+        loss: match (config.task, loss.kind) {
+            (Task::Rerank, LossChoice::Auto | LossChoice::Mnrl | LossChoice::CoSent) => Loss::Lce,
+            (Task::Embed, LossChoice::Auto) if is_scored => cosent,
+            (Task::Embed, LossChoice::Auto | LossChoice::Mnrl) => mnrl,
+            (Task::Embed, LossChoice::CoSent) => cosent,
         },
         batch: training.batch,
-        negatives_max: most_negatives,
+        negatives_max: match config.task {
+            Task::Embed => most_negatives,
+            Task::Rerank => most_negatives.min(config.negatives().max(1)),
+        },
         length: training.length,
         accumulate: training.accumulate,
         learning_rate: training.learning_rate,
@@ -45,6 +43,9 @@ pub(super) fn settings(config: &TenantConfig, limits: &Limits, examples: &[Examp
 /// Refuses examples that the tenant's loss cannot learn from. All examples of a tenant are of one
 /// kind, so the first one tells.
 pub(super) fn check_loss(config: &TenantConfig, loaded: &Loaded) -> Result<(), DataError> {
+    if config.task == Task::Rerank {
+        return check_rerank(config, loaded);
+    }
     let problem = match (config.loss.kind, loaded.dataset.train.first()) {
         (LossChoice::CoSent, Some(data::Example::Pair { .. })) => {
             "the examples have no scores, but loss = \"cosent\" orders scored pairs"
@@ -65,13 +66,37 @@ pub(super) fn check_loss(config: &TenantConfig, loaded: &Loaded) -> Result<(), D
             "write loss = \"mnrl\"; scored pairs come from a .jsonl file"
         }
     };
+    let hint = format!("{fix}; without loss, or with \"auto\", the one that fits is taken");
+    Err(wrong_loss(config, loaded, (problem, hint)))
+}
+
+/// Refuses what a reranker cannot learn from.
+fn check_rerank(config: &TenantConfig, loaded: &Loaded) -> Result<(), DataError> {
+    let (problem, hint) = match (config.loss.kind, loaded.dataset.train.first()) {
+        (LossChoice::Mnrl | LossChoice::CoSent, _) => (
+            "the loss is one over embeddings, but task = \"rerank\" trains scores",
+            "leave loss out, or write task = \"embed\"",
+        ),
+        (LossChoice::Auto, Some(data::Example::Scored { .. })) => (
+            "the examples are scored pairs, but task = \"rerank\" learns which document answers",
+            "take the scores out and keep the pairs that answer, or write task = \"embed\"",
+        ),
+        (LossChoice::Auto, Some(data::Example::Pair { .. }) | None) => return Ok(()),
+    };
+    Err(wrong_loss(config, loaded, (problem, hint.to_owned())))
+}
+
+fn wrong_loss(
+    config: &TenantConfig,
+    loaded: &Loaded,
+    (problem, hint): (&str, String),
+) -> DataError {
     let folder = config.data.first().cloned().unwrap_or_default();
     let path = match loaded.layout {
         Layout::Beir => folder.join("qrels").join("train.tsv"),
         Layout::Jsonl | Layout::Pages => folder,
     };
-    let hint = format!("{fix}; without loss, or with \"auto\", the one that fits is taken");
-    Err(DataError::WrongLoss { path, line: loaded.first_line, problem: problem.to_owned(), hint })
+    DataError::WrongLoss { path, line: loaded.first_line, problem: problem.to_owned(), hint }
 }
 
 /// When the adapter is judged: as the workspace says, or at each epoch's end.
@@ -92,5 +117,6 @@ fn negatives(example: &Example) -> usize {
     match example {
         Example::Pair { negatives, .. } => negatives.len(),
         Example::Scored { .. } => 0,
+        Example::Choice { wrong, .. } => wrong.len(),
     }
 }

@@ -17,9 +17,9 @@ use super::workshop::{NEVER, Workshop, all_documents};
 use crate::data::{Dataset, Example, Judged as JudgedQuery};
 use crate::retrieval::pipeline::{
     Asked, Calibration, Collection, DEV_QUERIES_MAX, DevQuery, Effort, Mix, Pipeline, Prices,
-    Probe, Reached, RetrievalError, Retrievers, Tuned, Work, spread,
+    Probe, Reached, Reranker, RetrievalError, Retrievers, Tuned, Work, spread,
 };
-use crate::retrieval::{Quality, Vectors};
+use crate::retrieval::{CrossEncoder, Quality, Vectors};
 use crate::tracking::Measured;
 use crate::workspace::{Limits, TenantConfig};
 
@@ -32,6 +32,8 @@ pub struct StagesQuestion<'a> {
     pub base: &'a BaseModel,
     /// An adapter that embeds queries and documents in its place.
     pub adapter: Option<&'a Adapter>,
+    /// An adapter with a head, which reads the best documents of some stages again.
+    pub reranker: Option<&'a Adapter>,
     /// The data, and how its texts begin.
     pub config: &'a TenantConfig,
     /// How much of the machine may be used.
@@ -122,7 +124,16 @@ pub struct StageQuality {
 enum Way {
     Words,
     Vectors(Probe),
-    Both(Effort),
+    Both(Effort, Again),
+}
+
+/// What becomes of the best documents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// They stay as they were found.
+    Kept,
+    /// The reranker reads them.
+    Read,
 }
 
 /// Measures every stage on the test queries, after choosing weights and rules on all other judged
@@ -156,9 +167,17 @@ pub fn measure_stages(
     let failed = |source: RetrievalError| JobError::Search { tenant: name.clone(), source };
     let prices = Prices::for_dimensions(documents.width);
     let search_texts = dataset.documents.iter().map(|document| document.search_text()).collect();
-    let collection =
-        Collection::new(search_texts, documents).map_err(|error| failed(error.into()))?;
-    let set = Set { dataset: &dataset, collection: &collection };
+    let collection = Collection::new(search_texts, documents).map_err(failed)?;
+    let cross = question.reranker.map(|adapter| CrossEncoder {
+        embedder: &embedder,
+        tokenizer: &base.tokenizer,
+        adapter,
+        query_prefix: &question.config.texts.query_prefix,
+        document_prefix: &question.config.texts.document_prefix,
+        tokens_max: workshop.pair_tokens_max(question.config),
+    });
+    let reranker = cross.as_ref().map(|cross| cross as &dyn Reranker);
+    let set = Set { dataset: &dataset, collection: &collection, reranker };
     let dev: Vec<DevQuery<'_>> =
         dev.iter().enumerate().map(|(at, one)| set.query(one, dev_vectors.row(at))).collect();
     let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker: None };
@@ -179,7 +198,7 @@ pub fn measure_stages(
 }
 
 /// Queries of the dev and train splits, by their place in the data, with their grades.
-fn dev_queries(dataset: &Dataset) -> Vec<JudgedQuery> {
+pub(super) fn dev_queries(dataset: &Dataset) -> Vec<JudgedQuery> {
     let mut gains: BTreeMap<u32, BTreeMap<u32, u32>> = BTreeMap::new();
     for example in &dataset.train {
         match example {
@@ -224,9 +243,10 @@ impl Embedding<'_> {
 }
 
 /// Data that is searched.
-struct Set<'a> {
-    dataset: &'a Dataset,
-    collection: &'a Collection,
+pub(super) struct Set<'a> {
+    pub dataset: &'a Dataset,
+    pub collection: &'a Collection,
+    pub reranker: Option<&'a dyn Reranker>,
 }
 
 /// What a way found and spent.
@@ -238,7 +258,7 @@ struct Tried {
 }
 
 impl Set<'_> {
-    fn query<'q>(&'q self, judged: &JudgedQuery, vector: &'q [f32]) -> DevQuery<'q> {
+    pub(super) fn query<'q>(&'q self, judged: &JudgedQuery, vector: &'q [f32]) -> DevQuery<'q> {
         let query = &self.dataset.queries[judged.query as usize];
         let own = || self.dataset.documents.iter().position(|document| document.id == query.id);
         let without = if self.dataset.leaves_out_own_id { own() } else { None };
@@ -257,8 +277,9 @@ impl Set<'_> {
         floor: f64,
     ) -> Result<Vec<StageQuality>, RetrievalError> {
         let codes = |candidates| Way::Vectors(Probe::Some { candidates });
-        let to = |stage| Way::Both(Effort::To(stage));
-        let needed = |load| Way::Both(tuned.effort(load, floor));
+        let to = |stage| Way::Both(Effort::To(stage), Again::Kept);
+        let reread = |stage| Way::Both(Effort::To(stage), Again::Read);
+        let needed = |load| Way::Both(tuned.effort(load, floor), Again::Kept);
         let ways = [
             ("words (BM25)", Way::Words),
             ("codes, 10 compared again", codes(10)),
@@ -272,7 +293,14 @@ impl Set<'_> {
             ("as needed, half loaded", needed(0.5)),
             ("as needed, loaded", needed(1.0)),
         ];
-        let tried = ways.iter().map(|&(name, way)| self.try_out(name, way, (tuned, test)));
+        let reread = [
+            ("words, 10 read again", reread(Reached::Words)),
+            ("words and 100 of codes, 20 read again", reread(Reached::Shallow)),
+            ("words and all vectors, 50 read again", reread(Reached::All)),
+        ];
+        let reread = reread.iter().filter(|_| self.reranker.is_some());
+        let ways = ways.iter().chain(reread);
+        let tried = ways.map(|&(name, way)| self.try_out(name, way, (tuned, test)));
         let tried: Vec<Tried> = tried.collect::<Result<_, _>>()?;
         let full =
             tried.iter().find(|one| one.name.starts_with("full")).expect("it is in the list");
@@ -349,10 +377,11 @@ impl Set<'_> {
                 };
                 (found.hits, work, reached)
             }
-            Way::Both(effort) => {
+            Way::Both(effort, again) => {
+                let reranker = self.reranker.filter(|_| again == Again::Read);
                 let vector = || Some(query.vector.to_vec());
                 let asked = Asked { text: &query.text, count: DEPTH, without: query.without };
-                let pipeline = Pipeline { retrievers: self.collection, tuned, reranker: None };
+                let pipeline = Pipeline { retrievers: self.collection, tuned, reranker };
                 let found = pipeline.answer(&asked, effort, &vector)?;
                 (found.hits, found.work, found.reached)
             }

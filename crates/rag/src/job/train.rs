@@ -14,7 +14,7 @@ use super::estimate::{self, TAPE_BYTES_MAX};
 use super::finish::{self, Trained};
 use super::limit;
 use super::observer::{Observer, RunEvent, Stage};
-use super::prepare::{Prepared, Read};
+use super::prepare::{Goal, Prepared, Read};
 use super::results::RunResults;
 use super::run_folder::RunFolder;
 use super::settings;
@@ -261,10 +261,14 @@ impl Training<'_> {
     }
 
     fn score(&self, tenant: &Prepared, adapter: &Adapter) -> Result<f64, JobError> {
-        let Prepared { name, dataset, dev, cut, .. } = tenant;
+        let Prepared { name, dataset, goal, cut, .. } = tenant;
         let Workshop { embedder, stop, .. } = *self.workshop;
-        dev.score((dataset, &**cut), (embedder, stop), adapter)
-            .map_err(|error| not_embedded(name, error))
+        match goal {
+            Goal::Embed(dev) => dev
+                .score((dataset, &**cut), (embedder, stop), adapter)
+                .map_err(|error| not_embedded(name, error)),
+            Goal::Rerank(reranking) => self.workshop.judge_reranker(tenant, reranking, adapter),
+        }
     }
 
     /// Passes the trainer's events on; returns the optimizer steps among them.

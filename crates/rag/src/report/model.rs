@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::workspace::Task;
+
 /// Everything a report says about one run. Nothing in it is trusted: names, paths and titles may
 /// come from hostile data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ impl RunReport {
 pub struct TenantReport {
     /// The tenant's name.
     pub name: String,
+    /// What its adapter does. A reranker's quality "before" is that of what it puts in order.
+    #[serde(default)]
+    pub task: Task,
     /// Documents that were searched.
     pub documents: usize,
     /// Held-out queries that were scored.

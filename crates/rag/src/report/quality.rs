@@ -6,6 +6,7 @@ use crate::report::number;
 use crate::report::svg::bars::{Pair, draw_interval, draw_pairs};
 use crate::report::svg::{Caption, tone};
 use crate::report::table::{Column, Holds, Table};
+use crate::workspace::Task;
 
 /// What a tenant's difference in nDCG@10 allows to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,11 @@ fn draw_table(html: &mut Html, tenants: &[TenantReport]) {
             0 => {
                 cell.foreign(&tenant.name);
                 let queries = number::count(tenant.queries_test as u64);
-                cell.word("span", &[("class", "below")], &format!("{queries} queries"));
+                let below = match tenant.task {
+                    Task::Embed => format!("{queries} queries"),
+                    Task::Rerank => format!("{queries} queries, first stage → reranked"),
+                };
+                cell.word("span", &[("class", "below")], &below);
             }
             1 => draw_scores(cell, before.ndcg10, after.ndcg10),
             2 => draw_scores(cell, before.recall10, after.recall10),

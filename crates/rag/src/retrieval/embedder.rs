@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
-use cotenant_train::{TextError, Texts};
+use cotenant_train::{TextError, Texts, Tokens};
 use cotenant_transformer::{Adapter, Cpu, Encoder, Forward, Packed, Scratch, Start};
 
 use super::vectors::Vectors;
@@ -64,17 +64,24 @@ struct Queue<'a> {
 
 /// A text that a thread has claimed and tokenised.
 struct Claimed<'a> {
-    tokens: Arc<[u32]>,
+    tokens: Tokens,
     /// `[hidden]`
     row: &'a mut [f32],
+}
+
+impl Claimed<'_> {
+    fn len(&self) -> usize {
+        self.tokens.ids.len()
+    }
 }
 
 impl Embedder {
     /// Embeds texts of a table, in the order of `ids`; tells how many are done as it goes, and
     /// stops after the chunks under way where the answer is to.
     ///
-    /// A vector depends on its text and adapter alone, so threads and chunks change no bit. No
-    /// thread waits for another one's tokens: what is claimed under the lock are positions.
+    /// A vector depends on its text and adapter alone, so threads and chunks change no bit. With an
+    /// adapter that has a head, it is what the head reads. No thread waits for another one's tokens:
+    /// what is claimed under the lock are positions.
     pub fn embed(
         &self,
         texts: &dyn Texts,
@@ -109,11 +116,11 @@ impl Embedder {
         let adapters: &[&Adapter] = job.adapter.as_slice();
         let slot = job.adapter.map(|_| 0);
         loop {
-            let mut tokens: usize = claimed.iter().map(|text| text.tokens.len()).sum();
+            let mut tokens: usize = claimed.iter().map(Claimed::len).sum();
             while tokens < self.chunk_tokens
                 && let Some(more) = self.claim(job, queue)
             {
-                tokens += more.iter().map(|text| text.tokens.len()).sum::<usize>();
+                tokens += more.iter().map(Claimed::len).sum::<usize>();
                 claimed.extend(more);
             }
             let count = self.fitting(&claimed);
@@ -121,7 +128,7 @@ impl Embedder {
                 return;
             }
             batch.clear();
-            batch.push(claimed.range(..count).map(|text| &*text.tokens), slot, None);
+            batch.push(claimed.range(..count).map(|text| text.tokens.as_text()), slot, None);
             let forward = Forward { batch: &batch, adapters, start: Start::Tokens };
             let width = self.encoder.config().hidden;
             rows.resize(count * width, 0.0);
@@ -139,7 +146,7 @@ impl Embedder {
     fn fitting(&self, claimed: &VecDeque<Claimed<'_>>) -> usize {
         let mut sum = 0;
         let fits = |text: &&Claimed<'_>| {
-            sum += text.tokens.len();
+            sum += text.len();
             sum <= self.chunk_tokens
         };
         claimed.iter().take_while(fits).count().max(claimed.len().min(1))
@@ -163,7 +170,7 @@ impl Embedder {
         };
         let mut claimed = Vec::with_capacity(ids.len());
         for ((at, &id), row) in (from..).zip(ids).zip(rows.chunks_exact_mut(width)) {
-            match job.texts.tokens(id) {
+            match job.texts.read(id) {
                 Ok(tokens) => claimed.push(Claimed { tokens, row }),
                 Err(error) => {
                     let failed = &mut lock(queue).failed;

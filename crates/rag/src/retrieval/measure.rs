@@ -10,7 +10,7 @@ use super::vectors::Vectors;
 use crate::data::{Dataset, Judgements};
 
 /// Documents that a ranking is judged by.
-const DEPTH: usize = 10;
+pub(crate) const DEPTH: usize = 10;
 
 /// Mean quality over queries, each in 0..=1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,20 @@ pub struct Measurement {
 }
 
 impl Measurement {
+    /// What rankings are worth, one for each judged query.
+    pub fn of(rankings: Vec<Vec<u32>>, judgements: &Judgements) -> Self {
+        let judged: Vec<Judged> = rankings
+            .iter()
+            .zip(&judgements.queries)
+            .filter_map(|(ranking, judged)| {
+                let gains: Vec<(u32, i64)> =
+                    judged.gains.iter().map(|&(document, gain)| (document, gain.into())).collect();
+                Judged::new(ranking, &gains)
+            })
+            .collect();
+        Self { rankings, evaluation: Evaluation::new(DEPTH, &judged) }
+    }
+
     /// The means; zeros without a query.
     pub fn quality(&self) -> Quality {
         let mean = |metric| self.evaluation.mean_of(metric).unwrap_or(0.0);
@@ -85,17 +99,7 @@ pub fn measure(
             ends.map(|part| scope.spawn(|| part.map(rank).collect::<Vec<Option<_>>>())).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("ranking cannot fail")).collect()
     });
-    let rankings = rankings?;
-    let judged: Vec<Judged> = rankings
-        .iter()
-        .zip(&judgements.queries)
-        .filter_map(|(ranking, judged)| {
-            let gains: Vec<(u32, i64)> =
-                judged.gains.iter().map(|&(document, gain)| (document, gain.into())).collect();
-            Judged::new(ranking, &gains)
-        })
-        .collect();
-    Some(Measurement { rankings, evaluation: Evaluation::new(DEPTH, &judged) })
+    Some(Measurement::of(rankings?, judgements))
 }
 
 #[cfg(test)]

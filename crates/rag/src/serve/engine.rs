@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use cotenant_transformer::{Adapter, Forward, Packed, Scratch, Start};
+use cotenant_transformer::{Adapter, Forward, Packed, Scratch, Start, TextIds};
 use tokio::sync::oneshot;
 
 use super::adapters::Loaded;
@@ -47,8 +47,8 @@ pub(super) struct Ask {
     pub(super) tenant: Arc<str>,
     /// `None` is the bare base model.
     pub(super) adapter: Option<Arc<Loaded>>,
-    /// Token ids of each text; none is empty.
-    pub(super) texts: Vec<Vec<u32>>,
+    /// Each text, or query and text for an adapter with a head; none is empty.
+    pub(super) texts: Vec<TextIds>,
     /// After this nobody waits for the answer.
     pub(super) deadline: Instant,
 }
@@ -56,7 +56,7 @@ pub(super) struct Ask {
 /// What came out of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Embedded {
-    /// `[texts, width]`, not scaled.
+    /// `[texts, width]`, not scaled: embeddings, or what the adapter's head reads.
     pub(super) values: Vec<f32>,
     /// From the question to the first batch that had a text of it.
     pub(super) waited: Duration,
@@ -116,7 +116,7 @@ struct Text {
     request: Arc<Request>,
     /// Which one of the request.
     at: usize,
-    tokens: Vec<u32>,
+    tokens: TextIds,
 }
 
 struct Request {
@@ -192,8 +192,8 @@ impl Engine {
             progress: Mutex::new(progress),
         });
         let deadline = self.shared.micros(ask.deadline);
-        let item = |(at, tokens): (usize, Vec<u32>)| Item {
-            tokens: tokens.len() as u64,
+        let item = |(at, tokens): (usize, TextIds)| Item {
+            tokens: tokens.ids.len() as u64,
             deadline,
             work: Text { request: request.clone(), at, tokens },
         };
@@ -265,7 +265,7 @@ impl Shared {
             let took = begun.elapsed();
             self.meters.on_batch(size, took);
             for text in &batch {
-                self.meters.on_served(&text.request.tenant, text.tokens.len() as u64);
+                self.meters.on_served(&text.request.tenant, text.tokens.ids.len() as u64);
             }
             self.note_speed(size.tokens as f64 / took.as_secs_f64().max(1e-6));
             for (text, row) in batch.into_iter().zip(rows.chunks_exact(self.model.width())) {
@@ -322,7 +322,7 @@ fn pack(batch: &[Text], packed: &mut Packed) -> BatchSize {
         let adapter = run[0].request.adapter.is_some().then_some(slot);
         slot += usize::from(adapter.is_some());
         adapters += 1;
-        packed.push(run.iter().map(|text| text.tokens.as_slice()), adapter, None);
+        packed.push(run.iter().map(|text| text.tokens.as_text()), adapter, None);
     }
     BatchSize { tokens: packed.tokens().len() as u64, texts: batch.len() as u64, adapters }
 }

@@ -34,14 +34,14 @@ pub fn of_run(
     let source = |tenant: &crate::job::SavedTenant| {
         let all = workspace.into_iter().flat_map(|workspace| &workspace.tenants);
         let config = all.into_iter().find(|config| config.name.as_str() == tenant.name);
-        let document = config.map(|config| config.texts.document_prefix.clone());
+        let document = config.map(|config| &config.texts.document_prefix);
         AdapterSource {
             name: tenant.name.clone(),
             folder: folder.adapter(&tenant.name),
             keep: Keep::WhileUsed,
             prefixes: Some(Prefixes {
                 query: tenant.query_prefix.clone(),
-                document: document.unwrap_or_default(),
+                document: document.unwrap_or(&tenant.document_prefix).clone(),
             }),
             tokens_max: Some(tenant.tokens_max),
         }

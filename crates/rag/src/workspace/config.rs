@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cotenant_train::{Decay, Length};
 use cotenant_transformer::{Cpu, LayerChoice, LoraSpec, Module, Precision};
 use cotenant_types::{Mebibytes, TenantName};
+use serde::{Deserialize, Serialize};
 
 /// A parsed workspace.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,11 +59,25 @@ impl PrecisionChoice {
     }
 }
 
+/// What a tenant trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// An adapter that embeds: documents are found by their vectors.
+    #[default]
+    Embed,
+    /// An adapter that reads a query together with a document, and scores: what words and the base
+    /// model found is put in a better order.
+    Rerank,
+}
+
 /// One tenant's data and settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TenantConfig {
     /// The tenant's name.
     pub name: TenantName,
+    /// What it trains.
+    pub task: Task,
     /// Existing folders or one file, absolute or relative to the working directory.
     pub data: Vec<PathBuf>,
     /// Most passages that are made of folders of pages.
@@ -159,8 +174,8 @@ pub struct EvaluationConfig {
 /// Hard negatives found before training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NegativesConfig {
-    /// Mined negatives of one example; 0 mines none.
-    pub per_example: usize,
+    /// Negatives of one example in a step; 0 mines none, and `None` is what suits the task.
+    pub per_example: Option<usize>,
     /// What they are found with.
     pub source: NegativesSource,
     /// A negative's cosine is at most this part of the positive's: closer ones may be unlabelled
@@ -199,6 +214,7 @@ impl TenantConfig {
     pub fn new(name: TenantName) -> Self {
         Self {
             name,
+            task: Task::Embed,
             data: Vec::new(),
             passages_max: 20_000,
             adapter: AdapterConfig {
@@ -224,7 +240,7 @@ impl TenantConfig {
             },
             evaluation: EvaluationConfig { every_steps: 0, patience: 0, tokens_max: None },
             negatives: NegativesConfig {
-                per_example: 2,
+                per_example: None,
                 source: NegativesSource::Both,
                 margin: 0.95,
                 depth: 50,
@@ -235,6 +251,26 @@ impl TenantConfig {
                 query_prefix: String::new(),
                 document_prefix: String::new(),
             },
+        }
+    }
+}
+
+impl TenantConfig {
+    /// Negatives of one example in a step: each of them costs a reranker as much as the positive,
+    /// but it is compared with nothing else, while an embedding is compared with the whole batch.
+    pub fn negatives(&self) -> usize {
+        self.negatives.per_example.unwrap_or(match self.task {
+            Task::Embed => 2,
+            Task::Rerank => 7,
+        })
+    }
+
+    /// Negatives that are mined for an example. A reranker draws anew from more of them each epoch,
+    /// since what it will read is whatever stands among the first.
+    pub fn negatives_mined(&self) -> usize {
+        match self.task {
+            Task::Embed => self.negatives(),
+            Task::Rerank => 3 * self.negatives(),
         }
     }
 }

@@ -5,7 +5,7 @@
 use cotenant_train::{Decay, Length};
 use cotenant_transformer::{LayerChoice, Module};
 
-use super::config::{LossChoice, NegativesSource, TenantConfig};
+use super::config::{LossChoice, NegativesSource, Task, TenantConfig};
 
 /// One key of a table that fills a `T`.
 pub(super) struct Key<T> {
@@ -53,11 +53,13 @@ pub(super) enum Kind<T> {
 /// Pairs of tenant keys of which at most one may be given.
 pub(super) const EXCLUSIVE: [(&str, &str); 2] = [("epochs", "steps"), ("layers", "top_layers")];
 
+const TASKS: [Task; 2] = [Task::Embed, Task::Rerank];
 const LOSSES: [LossChoice; 3] = [LossChoice::Auto, LossChoice::Mnrl, LossChoice::CoSent];
 const DECAYS: [Decay; 3] = [Decay::Linear, Decay::Cosine, Decay::Constant];
 const SOURCES: [NegativesSource; 3] =
     [NegativesSource::Bm25, NegativesSource::Base, NegativesSource::Both];
 
+const TASK_WORDS: &[&str] = &["embed", "rerank"];
 const LOSS_WORDS: &[&str] = &["auto", "mnrl", "cosent"];
 const DECAY_WORDS: &[&str] = &["linear", "cosine", "constant"];
 const SOURCE_WORDS: &[&str] = &["bm25", "base", "both"];
@@ -72,6 +74,14 @@ const DATA_AND_ADAPTER: &[Key<TenantConfig>] = &[
         default: |_| "(required)".to_owned(),
         doc: "A BEIR folder, a JSONL file of pairs, triplets or scored pairs, or one or more \
               folders of Markdown, HTML or text. Relative to the workspace file.",
+    },
+    Key {
+        name: "task",
+        kind: Kind::Word { words: TASK_WORDS, set: |tenant, at| tenant.task = TASKS[at] },
+        default: |tenant| word(TASK_WORDS, &TASKS, tenant.task),
+        doc: "`embed` trains an adapter that finds documents by their vectors, `rerank` one that \
+              reads a query together with each of the first 50 documents that words and the base \
+              model find, and orders them.",
     },
     Key {
         name: "passages_max",
@@ -330,10 +340,14 @@ const PREPARATION: &[Key<TenantConfig>] = &[
         kind: Kind::Integer {
             min: 0,
             max: 32,
-            set: |tenant, negatives| tenant.negatives.per_example = negatives as usize,
+            set: |tenant, negatives| tenant.negatives.per_example = Some(negatives as usize),
         },
-        default: |tenant| tenant.negatives.per_example.to_string(),
-        doc: "Hard negatives found for each example before training. 0 finds none.",
+        default: |tenant| match tenant.negatives.per_example {
+            Some(negatives) => negatives.to_string(),
+            None => "(2, and 7 for `rerank`)".to_owned(),
+        },
+        doc: "Hard negatives of each example in a step, found before training; a reranker finds \
+              three times as many, and draws from them each epoch. 0 finds none.",
     },
     Key {
         name: "negatives_from",

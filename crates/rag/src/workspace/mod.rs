@@ -15,7 +15,7 @@ pub use cotenant_train::{Decay, Length};
 
 pub use config::{
     AdapterConfig, EvaluationConfig, Limits, LossChoice, LossConfig, NegativesConfig,
-    NegativesSource, PrecisionChoice, TenantConfig, TextsConfig, TrainingConfig, Workspace,
+    NegativesSource, PrecisionChoice, Task, TenantConfig, TextsConfig, TrainingConfig, Workspace,
 };
 pub use error::{Place, WorkspaceError};
 pub use reference::reference;

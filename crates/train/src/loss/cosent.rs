@@ -36,7 +36,7 @@ impl CoSent {
         buffers: &mut LossBuffers,
     ) -> f32 {
         let (hidden, pairs) = (embedded.hidden, scored.scores.len());
-        let LossBuffers { left, right, scores: cosines, slopes } = buffers;
+        let LossBuffers { left, right, scores: cosines, slopes, .. } = buffers;
         left.gather(embedded, &scored.left);
         right.gather(embedded, &scored.right);
         cosines.clear();

@@ -1,5 +1,7 @@
 //! The few products that losses need, as plain loops in one fixed order that compilers vectorise.
 
+use cotenant_transformer::HeadTape;
+
 /// Embeddings of a batch's texts.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedded<'a> {
@@ -24,6 +26,8 @@ pub struct LossBuffers {
     pub(super) scores: Vec<f32>,
     /// Gradient of the loss by `scores`.
     pub(super) slopes: Vec<f32>,
+    /// What a head keeps between scores and their gradients.
+    pub(super) head: HeadTape,
 }
 
 /// Rows scaled to length 1, and the gradient by them.

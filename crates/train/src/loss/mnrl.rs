@@ -43,7 +43,7 @@ impl Mnrl {
             return 0.0;
         }
         let hidden = embedded.hidden;
-        let LossBuffers { left, right, scores, slopes } = buffers;
+        let LossBuffers { left, right, scores, slopes, .. } = buffers;
         left.gather(embedded, &ranking.anchors);
         right.gather(embedded, &ranking.columns);
         products(&left.units, &right.units, hidden, self.scale, scores);

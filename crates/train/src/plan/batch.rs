@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::loss::{Ranking, Scored, Task};
+use crate::loss::{Choices, Ranking, Scored, Task};
 use crate::plan::sampler::Sampler;
 use crate::spec::Example;
 
@@ -69,6 +69,7 @@ pub(crate) fn build(
     let mut rows = Rows::default();
     let mut ranking = Ranking::default();
     let mut scored = Scored::default();
+    let mut choices = Choices::default();
     let mut anchors = Vec::with_capacity(members.len());
     let mut negatives = Vec::new();
     for &member in members {
@@ -84,9 +85,18 @@ pub(crate) fn build(
                 scored.right.push(rows.row(*right));
                 scored.scores.push(*score);
             }
+            Example::Choice { right, wrong } => {
+                choices.candidates.push(rows.row(*right));
+                choices
+                    .candidates
+                    .extend(draw(member, wrong).into_iter().map(|text| rows.row(text)));
+                choices.ends.push(choices.candidates.len());
+            }
         }
     }
-    let task = if anchors.is_empty() {
+    let task = if !choices.ends.is_empty() {
+        Task::Choices(choices)
+    } else if anchors.is_empty() {
         Task::Scored(scored)
     } else {
         add_columns(&mut ranking, &negatives);
@@ -131,7 +141,7 @@ pub(crate) fn drawn_by(sampler: Sampler, epoch: u32) -> impl Fn(u32, &[u32]) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Example, KnownPositives, Ranking, Scored, Task, build};
+    use super::{Choices, Example, KnownPositives, Ranking, Scored, Task, build};
 
     fn pair(anchor: u32, positive: u32, negatives: &[u32]) -> Example {
         Example::Pair { anchor, positive, negatives: negatives.to_vec() }
@@ -171,6 +181,17 @@ mod tests {
                 columns: vec![1, 3, 4, 2],
                 excluded: vec![(0, 1), (0, 2), (1, 3)],
             }),
+        );
+    }
+
+    #[test]
+    fn candidates_of_a_question_stay_together() {
+        let choice = |right, wrong: &[u32]| Example::Choice { right, wrong: wrong.to_vec() };
+        check(
+            &[choice(4, &[5, 6]), choice(7, &[]), choice(8, &[4])],
+            &[2, 0, 1],
+            &[8, 4, 5, 6, 7],
+            Task::Choices(Choices { candidates: vec![0, 1, 1, 2, 3, 4], ends: vec![2, 5, 6] }),
         );
     }
 

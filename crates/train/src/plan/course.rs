@@ -100,6 +100,10 @@ impl Course {
                     texts.extend(self.sampler.negatives(negatives, member, epoch));
                 }
                 Example::Scored { left, right, .. } => texts.extend([*left, *right]),
+                Example::Choice { right, wrong } => {
+                    texts.push(*right);
+                    texts.extend(self.sampler.negatives(wrong, member, self.cursor.epoch));
+                }
             }
         }
         texts

@@ -65,11 +65,14 @@ impl Sampler {
     }
 
     fn compares(&self, batch: &[u32], examples: &[Example]) -> bool {
-        batch.len() >= 2
-            || batch.iter().any(|&index| match &examples[index as usize] {
-                Example::Pair { negatives, .. } => !negatives.is_empty() && self.negatives_max > 0,
-                Example::Scored { .. } => false,
-            })
+        batch.iter().any(|&index| match &examples[index as usize] {
+            Example::Pair { negatives, .. } => {
+                batch.len() >= 2 || (!negatives.is_empty() && self.negatives_max > 0)
+            }
+            Example::Scored { .. } => batch.len() >= 2,
+            // A candidate is compared with others of its own question alone.
+            Example::Choice { wrong, .. } => !wrong.is_empty() && self.negatives_max > 0,
+        })
     }
 }
 
@@ -99,7 +102,7 @@ impl Filling {
     fn place(&mut self, index: u32, example: &Example) {
         let texts = match example {
             Example::Pair { anchor, positive, .. } => [Some(*anchor), Some(*positive)],
-            Example::Scored { .. } => [None, None],
+            Example::Scored { .. } | Example::Choice { .. } => [None, None],
         };
         while self.is_full(self.open) {
             self.open += 1;

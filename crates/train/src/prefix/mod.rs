@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cotenant_transformer::Text;
+
 use crate::hash::Hasher;
 use crate::spec::{LimitsError, PrefixLimits};
 use disk::Disk;
@@ -74,12 +76,17 @@ impl PrefixCache {
         Ok(Some(Self { fingerprint, memory, disk, memory_hits, disk_hits, misses }))
     }
 
-    /// The key of a text's tokens at a layer.
-    pub(crate) fn key(&self, tokens: &[u32], layer: usize) -> PrefixKey {
+    /// The key of a text's tokens and their types at a layer.
+    pub(crate) fn key<'a>(&self, text: impl Into<Text<'a>>, layer: usize) -> PrefixKey {
+        let Text { tokens, first } = text.into();
         let text = [1, 2].map(|seed| {
             let mut hasher = Hasher::new(self.fingerprint ^ seed);
             tokens.iter().for_each(|&token| hasher.word(token.into()));
             hasher.word(tokens.len() as u64);
+            // Smaller than the number before it, so that no text of one more token is taken for it.
+            if first < tokens.len() {
+                hasher.word(first as u64);
+            }
             hasher.finish()
         });
         PrefixKey { text, layer: layer as u32 }
@@ -128,7 +135,7 @@ impl PrefixCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{Path, PrefixCache, PrefixCounters, PrefixLimits};
+    use super::{Path, PrefixCache, PrefixCounters, PrefixLimits, Text};
 
     fn open(memory_texts: usize, folder: Option<&Path>) -> PrefixCache {
         let limits = PrefixLimits {
@@ -144,7 +151,7 @@ mod tests {
         for text in texts {
             let rows = [text as f32, 0.1, -0.0, 1e-30];
             let mut found = [0.0; 4];
-            let key = cache.key(&[101, text, 102], 4);
+            let key = cache.key(&[101, text, 102][..], 4);
             if cache.get(key, &mut found) {
                 assert_eq!(found.map(f32::to_bits), rows.map(f32::to_bits));
             } else {
@@ -193,12 +200,22 @@ mod tests {
     #[test]
     fn keys_tell_models_layers_and_cuts_apart() {
         let cache = open(1, None);
-        let key = cache.key(&[1, 2, 3], 4);
-        assert_eq!(key, cache.key(&[1, 2, 3], 4));
+        let whole = &[1, 2, 3][..];
+        let key = cache.key(whole, 4);
+        assert_eq!(key, cache.key(Text { tokens: whole, first: 3 }, 4));
+        let typed = |first| cache.key(Text { tokens: whole, first }, 4);
+        assert_eq!(typed(1), typed(1));
+        assert_ne!(typed(1), typed(2));
         let limits = PrefixLimits { memory_bytes_max: 1, ..PrefixLimits::default() };
         let other = PrefixCache::open(&limits, 8).unwrap().unwrap();
-        for different in [cache.key(&[1, 2, 3], 5), cache.key(&[1, 2], 4), other.key(&[1, 2, 3], 4)]
-        {
+        let different = [
+            cache.key(whole, 5),
+            cache.key(&whole[..2], 4),
+            other.key(whole, 4),
+            typed(1),
+            typed(0),
+        ];
+        for different in different {
             assert_ne!(key, different);
         }
         assert!(PrefixCache::open(&PrefixLimits::default(), 8).unwrap().is_none());

@@ -6,6 +6,7 @@ use cotenant_transformer::{Backend, Dropout, Forward, Start};
 
 use super::{Chunk, Rows, Scene, Share, Worker, crew};
 use crate::packing::Part;
+use crate::spec::Tokens;
 
 /// Runs all chunks forward.
 pub(super) fn run<B: Backend>(
@@ -67,7 +68,7 @@ impl<B: Backend> Chunk<B> {
             let share = &scene.shares[plan];
             let texts = share.plan.pieces[piece].clone();
             let dropout = dropout(share, &share.plan.texts[texts.clone()]);
-            let tokens = share.tokens[texts].iter().map(AsRef::as_ref);
+            let tokens = share.tokens[texts].iter().map(Tokens::as_text);
             self.packed.push(tokens, Some(plan), dropout);
         }
     }
@@ -77,27 +78,27 @@ impl<B: Backend> Chunk<B> {
         let layer = self.shape.first_layer;
         let Some(cache) = scene.prefix.filter(|_| layer > 0) else { return };
         let hidden = scene.encoder.config().hidden;
-        let (tokens, offsets) = (self.packed.tokens(), self.packed.offsets());
-        self.prefix.resize(tokens.len() * hidden, 0.0);
+        self.prefix.resize(self.packed.tokens().len() * hidden, 0.0);
         let mut missing = Vec::new();
-        for text in offsets.windows(2) {
-            let key = cache.key(&tokens[text[0]..text[1]], layer);
-            let rows = &mut self.prefix[text[0] * hidden..text[1] * hidden];
-            if !cache.get(key, rows) {
-                missing.push((key, text[0]..text[1]));
+        for (at, rows) in self.packed.offsets().windows(2).enumerate() {
+            let text = self.packed.text(at);
+            let rows = rows[0] * hidden..rows[1] * hidden;
+            let key = cache.key(text, layer);
+            if !cache.get(key, &mut self.prefix[rows.clone()]) {
+                missing.push((key, text, rows));
             }
         }
         if missing.is_empty() {
             return;
         }
         worker.packed.clear();
-        worker.packed.push(missing.iter().map(|(_, text)| &tokens[text.clone()]), None, None);
+        worker.packed.push(missing.iter().map(|(_, text, _)| *text), None, None);
         worker.rows.resize(worker.packed.tokens().len() * hidden, 0.0);
         scene.encoder.prefix(&worker.packed, layer, &mut worker.scratch, &mut worker.rows);
         let mut from = worker.rows.as_slice();
-        for (key, text) in missing {
-            let (rows, rest) = from.split_at(text.len() * hidden);
-            self.prefix[text.start * hidden..text.end * hidden].copy_from_slice(rows);
+        for (key, _, into) in missing {
+            let (rows, rest) = from.split_at(into.len());
+            self.prefix[into].copy_from_slice(rows);
             cache.put(key, rows);
             from = rest;
         }

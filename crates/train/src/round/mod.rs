@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 
 use cotenant_transformer::{Adapter, Backend, Encoder, Packed, Scratch, TapeMode};
 
-use crate::loss::{self, Embedded, LossBuffers};
+use crate::loss::{self, Embedded, Judged, LossBuffers, Slopes};
 use crate::packing::{ChunkShape, PlanShape, pack};
 use crate::plan::Plan;
 use crate::prefix::PrefixCache;
-use crate::spec::{Limits, Loss};
+use crate::spec::{Limits, Loss, Tokens};
 use tapes::{PooledTape, TapePool};
 pub(crate) use tapes::{TapeCost, TapePlan, choose as choose_tapes};
 
@@ -37,8 +37,8 @@ pub(crate) struct Share {
     pub(crate) adapter: Arc<Adapter>,
     /// What the tenant's batch is.
     pub(crate) plan: Plan,
-    /// Token ids of the plan's texts.
-    pub(crate) tokens: Vec<Arc<[u32]>>,
+    /// The plan's texts.
+    pub(crate) tokens: Vec<Tokens>,
     /// Key and rate of dropout, if there is any.
     pub(crate) dropout: Option<(u64, u32)>,
     /// What is minimised.
@@ -173,7 +173,7 @@ impl<B: Backend> Engine<B> {
         forward::run(&scene, &mut self.workers, &mut chunks);
         forward::collect(&scene, &chunks, &mut rows);
         let forwarded = Instant::now();
-        let losses = evaluate_losses(&scene, &mut self.workers, &mut rows);
+        let losses = evaluate_losses(&scene, &mut self.workers, &mut rows, &mut totals);
         let judged = Instant::now();
         let recompute = tape_plan.recompute;
         backward::run(
@@ -241,26 +241,27 @@ impl<B: Backend> Chunk<B> {
     }
 }
 
-/// Phase 2: each share's loss, and the gradient of its embeddings in `rows`.
+/// Phase 2: each share's loss, the gradient of its embeddings in `rows`, and that of its head, if it
+/// has one, added to its total.
 fn evaluate_losses<B: Backend>(
     scene: &Scene<B>,
     workers: &mut [Worker<B>],
     rows: &mut [Rows],
+    totals: &mut [Vec<f32>],
 ) -> Vec<f32> {
     let hidden = scene.encoder.config().hidden;
-    let cells: Vec<Mutex<(&mut Rows, f32)>> =
-        rows.iter_mut().map(|rows| Mutex::new((rows, 0.0))).collect();
+    let cells: Vec<Mutex<(&mut Rows, &mut Vec<f32>, f32)>> =
+        rows.iter_mut().zip(totals).map(|(rows, total)| Mutex::new((rows, total, 0.0))).collect();
     crew::run(workers, cells.len(), |worker, item| {
-        let share = &scene.shares[item];
+        let Share { adapter, loss, plan, part, .. } = &scene.shares[item];
         let mut cell = cells[item].lock().expect("each item is run once");
-        let Rows { embeddings, slopes } = &mut *cell.0;
+        let (Rows { embeddings, slopes }, total, value) = &mut *cell;
         let embedded = Embedded { rows: embeddings, hidden };
-        let value =
-            loss::evaluate(share.loss, &share.plan.task, embedded, slopes, &mut worker.losses);
-        slopes.iter_mut().for_each(|slope| *slope *= share.part);
-        cell.1 = value;
+        let judged = Judged { task: &plan.task, embedded, adapter, part: *part };
+        let slopes = Slopes { rows: slopes, values: total };
+        *value = loss::evaluate(*loss, judged, slopes, &mut worker.losses);
     });
-    cells.into_iter().map(|cell| cell.into_inner().expect("no worker panicked").1).collect()
+    cells.into_iter().map(|cell| cell.into_inner().expect("no worker panicked").2).collect()
 }
 
 /// What the packer needs to know of a share.

@@ -91,6 +91,9 @@ pub enum Loss {
         /// Factor on the cosine.
         scale: f32,
     },
+    /// Localised contrastive estimation, for choices: cross entropy of the right candidate's score
+    /// among the scores of all candidates of its question, by an adapter with a head.
+    Lce,
 }
 
 /// When training ends.
@@ -157,7 +160,7 @@ pub enum SettingsError {
     /// The loss cannot read this example.
     #[error(
         "example {index} is {found}, but the loss {loss} needs {wanted}\n\
-         hint: use loss mnrl for pairs and cosent for scored pairs"
+         hint: use loss mnrl for pairs, cosent for scored pairs and lce for choices"
     )]
     WrongExample {
         /// The example, from 0.
@@ -202,7 +205,10 @@ impl Settings {
             positive("evaluate every", evaluation.every_steps.min(1) as usize)?;
             positive("patience", evaluation.patience.unwrap_or(1) as usize)?;
         }
-        let (Loss::Mnrl { scale, .. } | Loss::CoSent { scale }) = self.loss;
+        let scale = match self.loss {
+            Loss::Mnrl { scale, .. } | Loss::CoSent { scale } => scale,
+            Loss::Lce => 1.0,
+        };
         let numbers = [
             ("learning_rate", self.learning_rate, "a finite number above 0", true),
             ("scale", scale, "a finite number above 0", true),
@@ -231,24 +237,22 @@ impl Settings {
             return Err(SettingsError::NoExamples);
         }
         for (index, example) in examples.iter().enumerate() {
-            match (self.loss, example) {
-                (Loss::Mnrl { .. }, Example::Pair { .. }) => {}
-                (Loss::CoSent { .. }, Example::Scored { score, .. }) if score.is_finite() => {}
-                (Loss::CoSent { .. }, Example::Scored { score, .. }) => {
-                    return Err(SettingsError::Range {
-                        key: "score",
-                        value: score.to_string(),
-                        must: "a finite number",
-                    });
-                }
-                (Loss::Mnrl { .. }, Example::Scored { .. }) => {
-                    let (found, loss, wanted) = ("a scored pair", "mnrl", "a pair");
-                    return Err(SettingsError::WrongExample { index, found, loss, wanted });
-                }
-                (Loss::CoSent { .. }, Example::Pair { .. }) => {
-                    let (found, loss, wanted) = ("a pair", "cosent", "a scored pair");
-                    return Err(SettingsError::WrongExample { index, found, loss, wanted });
-                }
+            let (loss, wanted) = match self.loss {
+                Loss::Mnrl { .. } => ("mnrl", "a pair"),
+                Loss::CoSent { .. } => ("cosent", "a scored pair"),
+                Loss::Lce => ("lce", "a choice"),
+            };
+            let (found, score) = match example {
+                Example::Pair { .. } => ("a pair", 0.0),
+                Example::Scored { score, .. } => ("a scored pair", *score),
+                Example::Choice { .. } => ("a choice", 0.0),
+            };
+            if found != wanted {
+                return Err(SettingsError::WrongExample { index, found, loss, wanted });
+            }
+            if !score.is_finite() {
+                let (key, must) = ("score", "a finite number");
+                return Err(SettingsError::Range { key, value: score.to_string(), must });
             }
         }
         Ok(())

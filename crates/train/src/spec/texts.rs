@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cotenant_transformer::Adapter;
+use cotenant_transformer::{Adapter, Text};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -15,6 +15,11 @@ pub trait Texts: Send + Sync {
     /// other threads still prepare the text: the trainer measures that wait. An error ends this
     /// tenant alone.
     fn tokens(&self, text: u32) -> Result<Arc<[u32]>, TextError>;
+
+    /// The text as the encoder reads it: alone, unless the table is one of pairs.
+    fn read(&self, text: u32) -> Result<Tokens, TextError> {
+        self.tokens(text).map(|ids| Tokens { first: ids.len(), ids })
+    }
 
     /// Whether [`Texts::tokens`] answers without waiting. A tenant whose next batch is not ready
     /// lets others go first while they are.
@@ -31,6 +36,22 @@ pub trait Texts: Send + Sync {
     /// can be prepared ahead. Called once an epoch, before the first of them is asked for.
     fn announce(&self, upcoming: &[u32]) {
         let _ = upcoming;
+    }
+}
+
+/// Token ids of a text, shared by whoever reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Token ids, special ones included.
+    pub ids: Arc<[u32]>,
+    /// Tokens of type 0, which come first; all of them where a text is read alone.
+    pub first: usize,
+}
+
+impl Tokens {
+    /// As the encoder takes it.
+    pub fn as_text(&self) -> Text<'_> {
+        Text { tokens: &self.ids, first: self.first }
     }
 }
 
@@ -62,6 +83,14 @@ pub enum Example {
         right: u32,
         /// Higher is more alike; only the order of scores matters.
         score: f32,
+    },
+    /// Candidates of one question, of which one answers. Each text of the table is the question and
+    /// a candidate, read together.
+    Choice {
+        /// The question with what answers it.
+        right: u32,
+        /// The question with what does not; any number, also none.
+        wrong: Vec<u32>,
     },
 }
 

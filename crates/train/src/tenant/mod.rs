@@ -24,7 +24,7 @@ use crate::optimizer::{AdamW, Schedule, clip};
 use crate::plan::{Cursor, steps_total};
 use crate::round::Share;
 use crate::spec::{Settings, SettingsError, TenantSpec};
-use check::{check_adapter, hash_data};
+use check::{check_adapter, hash_data, layout_for};
 pub(crate) use state::{Best, Phase, State};
 use supply::{Ready, Supply};
 
@@ -48,9 +48,10 @@ impl Tenant {
         settings.check()?;
         settings.check_examples(&examples)?;
         let adapter = match adapter {
-            Some(adapter) => check_adapter(adapter, config)?,
+            Some(adapter) => check_adapter(adapter, config, settings.loss)?,
             None => {
                 let layout = AdapterLayout::from_spec(&settings.lora, config)?;
+                let layout = layout_for(settings.loss, layout, config);
                 Adapter::initial(Arc::new(layout), settings.seed)
             }
         };

@@ -9,13 +9,13 @@ use cotenant_transformer::EncoderConfig;
 use super::check::check_tokens;
 use crate::event::FinishReason;
 use crate::plan::{Batch, Course, Cursor, Plan};
-use crate::spec::{Example, Settings, TextError, Texts};
+use crate::spec::{Example, Settings, TextError, Texts, Tokens};
 
 /// A batch with its texts.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) plan: Plan,
-    pub(super) tokens: Vec<Arc<[u32]>>,
+    pub(super) tokens: Vec<Tokens>,
 }
 
 /// What is known of the next batch.
@@ -97,18 +97,18 @@ impl Supply {
         let begun = Instant::now();
         let fetch = |&text: &u32| {
             let bad = |error: TextError| FinishReason::BadText { text, reason: error.reason };
-            self.texts.tokens(text).map_err(bad)
+            self.texts.read(text).map_err(bad)
         };
         let mut tokens = batch.texts.iter().map(fetch).collect::<Result<Vec<_>, _>>()?;
         let stall = begun.elapsed();
         for (&text, tokens) in batch.texts.iter().zip(&tokens) {
             let bad = |reason| FinishReason::BadText { text, reason };
-            check_tokens(tokens, config).map_err(bad)?;
+            check_tokens(tokens.as_text(), config).map_err(bad)?;
         }
-        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
         let plan = Plan::new(batch, &lengths, self.tokens_chunk);
         // As the plan sorts its texts: both sorts keep equals in order.
-        tokens.sort_by_key(|tokens| Reverse(tokens.len()));
+        tokens.sort_by_key(|tokens| Reverse(tokens.ids.len()));
         self.next = Next::Fetched(Ready { plan, tokens });
         Ok(stall)
     }

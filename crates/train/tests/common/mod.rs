@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cotenant_train::{
     Base, Decay, Evaluation, Event, Example, Length, Limits, Loss, Outcome, PrefixLimits, Settings,
-    TenantId, TenantSpec, TextError, Texts, Trainer,
+    TenantId, TenantSpec, TextError, Texts, Tokens, Trainer,
 };
 use cotenant_transformer::random::{mix, unit};
 use cotenant_transformer::{
@@ -76,6 +76,8 @@ pub fn encoder_of(config: EncoderConfig) -> Arc<Encoder<Cpu>> {
 /// Texts of very unequal length.
 pub struct TestTexts {
     pub texts: Vec<Arc<[u32]>>,
+    /// Whether each is two texts that are read together, cut where its number says.
+    pub are_pairs: bool,
     /// This text cannot be had.
     pub bad: Option<u32>,
 }
@@ -88,7 +90,7 @@ impl TestTexts {
             let tokens = 1 + draw(1) % longest;
             (0..tokens).map(|i| (draw(2 + i) % 60) as u32).collect()
         };
-        Self { texts: (0..count).map(text).collect(), bad: None }
+        Self { texts: (0..count).map(text).collect(), are_pairs: false, bad: None }
     }
 }
 
@@ -100,6 +102,12 @@ impl Texts for TestTexts {
         Ok(Arc::clone(&self.texts[text as usize]))
     }
 
+    fn read(&self, text: u32) -> Result<Tokens, TextError> {
+        let ids = self.tokens(text)?;
+        let first = if self.are_pairs { text as usize % (ids.len() + 1) } else { ids.len() };
+        Ok(Tokens { ids, first })
+    }
+
     fn key(&self, text: u32) -> u64 {
         self.texts[text as usize].iter().fold(1, |key, &token| mix(&[key, token.into()]))
     }
@@ -109,6 +117,7 @@ impl Texts for TestTexts {
 pub fn tenant(seed: u64) -> TenantSpec {
     let draw = |what: u64, below: u64| mix(&[seed, 77, what]) % below;
     let scored = draw(0, 4) == 0;
+    let reranks = draw(20, 4) == 0;
     let count = 6 + draw(1, 20);
     let scale = [1.0, 20.0][draw(2, 2) as usize];
     let modules = [
@@ -125,13 +134,15 @@ pub fn tenant(seed: u64) -> TenantSpec {
             layers: [LayerChoice::All, LayerChoice::Top(1)][draw(6, 2) as usize].clone(),
         },
         dropout_per_mille: [0, 0, 200][draw(7, 3) as usize],
-        loss: if scored {
+        loss: if reranks {
+            Loss::Lce
+        } else if scored {
             Loss::CoSent { scale }
         } else {
             Loss::Mnrl { scale, symmetric: draw(8, 2) == 0 }
         },
         batch: 2 + draw(9, 7) as usize,
-        negatives_max: draw(10, 3) as usize,
+        negatives_max: draw(10, 3) as usize + usize::from(reranks),
         length: [Length::Epochs(2), Length::Steps(5)][draw(11, 2) as usize],
         accumulate: [1, 1, 2, 3][draw(12, 4) as usize],
         learning_rate: 0.01,
@@ -145,10 +156,14 @@ pub fn tenant(seed: u64) -> TenantSpec {
             [draw(18, 2) as usize],
         tokens_chunk: [40, 64, 256][draw(19, 3) as usize],
     };
-    let texts = TestTexts::random(40, seed);
+    let texts = TestTexts { are_pairs: reranks, ..TestTexts::random(40, seed) };
     let text = |what: u64, i: u64| (mix(&[seed, 78, what, i]) % 40) as u32;
     let example = |i: u64| {
-        if scored {
+        if reranks {
+            // At least one, so that there is something to compare also without a draw.
+            let wrong = (0..1 + draw(200 + i, 4)).map(|n| text(3 + n, i)).collect();
+            Example::Choice { right: text(0, i), wrong }
+        } else if scored {
             Example::Scored { left: text(0, i), right: text(1, i), score: draw(100 + i, 5) as f32 }
         } else {
             let negatives = (0..draw(200 + i, 4)).map(|n| text(3 + n, i)).collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::head::Head;
 use crate::model::EncoderConfig;
 
 /// A linear layer of an encoder layer that an adapter can change.
@@ -152,10 +153,12 @@ pub struct Entry {
     pub b: Range<usize>,
 }
 
-/// All pairs of an adapter, ordered by layer and module, and the length of its flat buffer.
+/// All pairs of an adapter, ordered by layer and module, the head behind them if it has one, and
+/// the length of its flat buffer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdapterLayout {
     entries: Vec<Entry>,
+    head: Option<Head>,
     len: usize,
 }
 
@@ -205,6 +208,22 @@ impl AdapterLayout {
         layout
     }
 
+    /// The same pairs with a head behind them: an adapter that scores two texts read together,
+    /// and embeds nothing.
+    pub fn with_head(mut self, config: &EncoderConfig) -> Self {
+        if self.head.is_none() {
+            let head = Head::behind(self.len, config);
+            self.len = head.end();
+            self.head = Some(head);
+        }
+        self
+    }
+
+    /// The head, if the adapter scores.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
     /// The pairs, ordered by layer and module.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -244,7 +263,7 @@ pub struct Adapter {
 impl Adapter {
     /// A fresh adapter that changes nothing yet: `B` is zero and `A` is uniform in
     /// `±1/sqrt(inputs)`, as PEFT draws it (Kaiming uniform with `a = sqrt(5)`), from a counter
-    /// keyed by the seed, the site and the element.
+    /// keyed by the seed, the site and the element. A head begins as [`Head`] says.
     pub fn initial(layout: Arc<AdapterLayout>, seed: u64) -> Self {
         let mut values = vec![0.0; layout.len()];
         for entry in layout.entries() {
@@ -254,6 +273,9 @@ impl Adapter {
                 let bits = crate::random::mix(&[seed, site, i as u64]);
                 *value = (crate::random::unit(bits) * 2.0 - 1.0) * bound;
             }
+        }
+        if let Some(head) = layout.head() {
+            head.initialize(&mut values, seed);
         }
         Self { layout, values }
     }

@@ -27,8 +27,7 @@ mod transpose;
 
 use thiserror::Error;
 
-use crate::backend::{AdaptSlopes, Attention, Backend, NormTape, Pairs, Precision, Target};
-use crate::encoder::Pooling;
+use crate::backend::{AdaptSlopes, Attention, Backend, NormTape, Pairs, Pools, Precision, Target};
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
 use crate::packed::Packed;
 
@@ -180,12 +179,13 @@ impl Backend for Cpu {
     }
 
     fn tables_from(&self, weights: &mut EncoderWeights, config: &EncoderConfig) -> Tables {
-        let mut kind = std::mem::take(&mut weights.token_types);
-        kind.resize(config.hidden, 0.0);
+        let mut kinds = std::mem::take(&mut weights.token_types);
+        kinds.truncate(2 * config.hidden);
+        let second = kinds.split_off(config.hidden.min(kinds.len()));
         Tables {
             words: std::mem::take(&mut weights.words),
             positions: std::mem::take(&mut weights.positions),
-            kind,
+            kinds: [kinds, second],
             norm: (std::mem::take(&mut weights.norm), config.norm_eps),
             position_offset: config.position_offset,
         }
@@ -354,11 +354,11 @@ impl Backend for Cpu {
         gelu::gelu_backward(self.isa, x, dy);
     }
 
-    fn pool(&self, batch: &Packed, pooling: Pooling, x: &Vec<f32>, out: &mut [f32]) {
-        tables::pool(batch, pooling, x, out);
+    fn pool(&self, pools: Pools<'_>, x: &Vec<f32>, out: &mut [f32]) {
+        tables::pool(pools, x, out);
     }
 
-    fn pool_backward(&self, batch: &Packed, pooling: Pooling, d_out: &[f32], dx: &mut Vec<f32>) {
-        tables::pool_backward(batch, pooling, d_out, dx);
+    fn pool_backward(&self, pools: Pools<'_>, d_out: &[f32], dx: &mut Vec<f32>) {
+        tables::pool_backward(pools, d_out, dx);
     }
 }

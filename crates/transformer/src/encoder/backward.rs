@@ -5,7 +5,7 @@
 
 use super::tape::{LayerTape, Scratch, Tape, TapeMode};
 use super::{Encoder, Forward};
-use crate::backend::{AdaptSlopes, Backend, Group, Target};
+use crate::backend::{AdaptSlopes, Backend, Group, Target, reads_head};
 use crate::packed::Packed;
 
 impl<B: Backend> Encoder<B> {
@@ -53,9 +53,14 @@ impl<B: Backend> Encoder<B> {
         let slopes = &mut scratch.d_pooled;
         slopes.clear();
         slopes.extend_from_slice(d_out);
-        if self.normalize {
-            let rows = slopes.chunks_exact_mut(hidden).zip(tape.embeddings.chunks_exact(hidden));
-            for ((slope, row), length) in rows.zip(&tape.lengths) {
+        let segments = forward.batch.segments().iter();
+        let embedded = segments.filter(|segment| !reads_head(segment, forward.adapters));
+        for segment in embedded.filter(|_| self.normalize) {
+            let texts = segment.texts.clone();
+            let values = texts.start * hidden..texts.end * hidden;
+            let rows = tape.embeddings[values.clone()].chunks_exact(hidden);
+            let rows = slopes[values].chunks_exact_mut(hidden).zip(rows);
+            for ((slope, row), length) in rows.zip(&tape.lengths[texts]) {
                 let along: f32 = slope.iter().zip(row).map(|(slope, v)| slope * v).sum();
                 for (slope, v) in slope.iter_mut().zip(row) {
                     *slope = (*slope - v * along) / length;
@@ -63,7 +68,7 @@ impl<B: Backend> Encoder<B> {
             }
         }
         self.resize(&mut scratch.d_y, forward.batch, hidden);
-        self.backend.pool_backward(forward.batch, self.pooling, slopes, &mut scratch.d_y);
+        self.backend.pool_backward(self.pools(forward), slopes, &mut scratch.d_y);
     }
 
     /// `scratch.d_y` goes from the layer's output to its middle.

@@ -4,21 +4,21 @@ use std::ops::Range;
 
 use super::tape::{self, LayerTape, Scratch, Tape, TapeMode};
 use super::{Encoder, Forward, Start};
-use crate::backend::{Attention, Backend, Group, NormTape};
+use crate::backend::{Attention, Backend, Group, NormTape, Pools, reads_head};
 use crate::packed::Packed;
 
 impl<B: Backend> Encoder<B> {
-    /// Writes one embedding a text to `out: [texts, hidden]` and keeps nothing.
+    /// Writes one embedding a text to `out: [texts, hidden]` and keeps nothing. Where a segment's
+    /// adapter has a head, its texts' rows are those of their first tokens, as they are: what
+    /// [`Head::scores`](crate::Head::scores) reads.
     pub fn embed(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>, out: &mut [f32]) {
         if forward.batch.texts() == 0 {
             return;
         }
         self.begin(forward, scratch);
         self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
-        self.backend.pool(forward.batch, self.pooling, &scratch.x, out);
-        if self.normalize {
-            normalize(self.config.hidden, out, |_| ());
-        }
+        self.backend.pool(self.pools(forward), &scratch.x, out);
+        self.scale(forward, out, |_| ());
     }
 
     /// As [`Encoder::embed`], keeping on the tape what [`Encoder::backward`] needs.
@@ -54,11 +54,9 @@ impl<B: Backend> Encoder<B> {
             self.layer(forward, layer, scratch, kept);
         }
         scratch.spare = spare;
-        self.backend.pool(forward.batch, self.pooling, &scratch.x, out);
+        self.backend.pool(self.pools(forward), &scratch.x, out);
         tape.lengths.clear();
-        if self.normalize {
-            normalize(self.config.hidden, out, |length| tape.lengths.push(length));
-        }
+        self.scale(forward, out, |length| tape.lengths.push(length));
         tape.embeddings.clear();
         tape.embeddings.extend_from_slice(out);
     }
@@ -70,8 +68,7 @@ impl<B: Backend> Encoder<B> {
             return;
         }
         let mut bare = Packed::default();
-        let (tokens, offsets) = (batch.tokens(), batch.offsets());
-        bare.push(offsets.windows(2).map(|text| &tokens[text[0]..text[1]]), None, None);
+        bare.push((0..batch.texts()).map(|at| batch.text(at)), None, None);
         let forward = Forward { batch: &bare, adapters: &[], start: Start::Tokens };
         self.begin(&forward, scratch);
         self.untaped(&forward, 0..layer, scratch);
@@ -87,6 +84,27 @@ impl<B: Backend> Encoder<B> {
     /// `longest` tokens.
     pub fn scratch_bytes(&self, tokens: usize, longest: usize) -> usize {
         tape::scratch_bytes(&self.config, tokens, longest)
+    }
+
+    pub(super) fn pools<'a>(&self, forward: &Forward<'a>) -> Pools<'a> {
+        Pools { batch: forward.batch, adapters: forward.adapters, pooling: self.pooling }
+    }
+
+    /// Divides each embedding by its length where the model does, and reports the lengths; rows
+    /// that a head reads stay as they are.
+    fn scale(&self, forward: &Forward<'_>, out: &mut [f32], mut report: impl FnMut(f32)) {
+        if !self.normalize {
+            return;
+        }
+        for segment in forward.batch.segments() {
+            let (from, to) = (segment.texts.start, segment.texts.end);
+            let is_scored = reads_head(segment, forward.adapters);
+            for row in out[from * self.config.hidden..to * self.config.hidden]
+                .chunks_exact_mut(self.config.hidden)
+            {
+                report(if is_scored { 1.0 } else { scale_to_unit(row) });
+            }
+        }
     }
 
     pub(super) fn resize(&self, buffer: &mut B::Floats, batch: &Packed, width: usize) {
@@ -201,11 +219,6 @@ impl<'a, B: Backend> Kept<'a, B> {
     fn nothing(spare: &'a mut LayerTape<B>) -> Self {
         Self { attention_norm: None, output_norm: None, ..Self::all(spare) }
     }
-}
-
-/// Divides each row by its length and reports the lengths.
-fn normalize(hidden: usize, rows: &mut [f32], mut report: impl FnMut(f32)) {
-    rows.chunks_exact_mut(hidden).for_each(|row| report(scale_to_unit(row)));
 }
 
 /// Divides a vector by its length, or by 1e-12 if it is shorter, and returns what it was divided by.

@@ -7,7 +7,8 @@
 //!              x' = norm(y + gelu(y · Wi) · Wd)
 //! embedding = normalise(pool(x))
 //! ```
-//! Adapters add their low-rank product to any of the four linear layers' outputs.
+//! Adapters add their low-rank product to any of the four linear layers' outputs. The texts of one
+//! that has a head are not embedded: their first rows go to the head as they are.
 
 mod backward;
 mod forward;

@@ -131,6 +131,14 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// Two texts cannot be read together.
+    #[error(
+        "failed to read two texts together: {reason}\nhint: allow more tokens, or use a tokenizer whose template for two texts is the model's"
+    )]
+    Join {
+        /// What is wrong.
+        reason: String,
+    },
     /// An adapter was made for a model of another shape.
     #[error(
         "failed to merge the adapter: its {site} is {adapter}, the model's is {model}\nhint: merge it into the base model that it was trained on"
@@ -201,6 +209,7 @@ mod tests {
             ModelError::Pickle { path: path.clone(), hint: "do it" },
             ModelError::Tokenizer { path: path.clone(), reason: text() },
             ModelError::Encode { bytes: 1, reason: text() },
+            ModelError::Join { reason: text() },
             ModelError::Misfit { site: text(), adapter: text(), model: text() },
             ModelError::Occupied { path, found: text() },
         ]
@@ -220,6 +229,7 @@ mod tests {
             ModelError::Pickle { .. } => "Pickle",
             ModelError::Tokenizer { .. } => "Tokenizer",
             ModelError::Encode { .. } => "Encode",
+            ModelError::Join { .. } => "Join",
             ModelError::Misfit { .. } => "Misfit",
             ModelError::Occupied { .. } => "Occupied",
         }

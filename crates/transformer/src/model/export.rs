@@ -1,6 +1,7 @@
 //! A base model and an adapter merged into one model folder that needs neither.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -12,7 +13,8 @@ use super::names::{EncoderTensors, parameters, site_name};
 use super::tensor_writer::TensorWriter;
 use super::weights::WEIGHTS_FILE;
 use super::{ModelError, ModelFolder, Tokenizer};
-use crate::adapter::{Adapter, Entry};
+use crate::adapter::head::HeadPart;
+use crate::adapter::{Adapter, Entry, Head, Site};
 use crate::encoder::Pooling;
 
 /// Files of the tokenizer and of sentence-transformers that are taken over as they are.
@@ -44,6 +46,8 @@ const COPY_BYTES_MAX: u64 = 256 << 20;
 /// Writes the base model with the adapter's products added to its weights (`W + scale · B · A`) as
 /// a sentence-transformers folder, in f32 and in the legacy spelling that old and new versions of
 /// sentence-transformers and other servers read. An empty adapter gives a copy of the base model.
+/// One with a head gives a model for sequence classification with one label, which is what
+/// `CrossEncoder` of sentence-transformers reads.
 ///
 /// The folder appears complete or not at all; one that exists is replaced only if it holds nothing
 /// else. Fails if the adapter was made for a model of another shape.
@@ -64,13 +68,16 @@ pub fn export_merged(folder: &ModelFolder, adapter: &Adapter, to: &Path) -> Resu
     write_weights(&writer, folder, adapter, &mut tensors)?;
     let hint = "it was there when the folder was opened; fetch the model again";
     let config = JsonFile::required(&folder.transformer().join(CONFIG_FILE), hint)?;
-    write_json(&writer, CONFIG_FILE, &describe_encoder(config.into_fields()))?;
-    write_json(&writer, MODULES_FILE, &modules(folder))?;
-    write_json(&writer, POOLING_FILE, &pooling(folder))?;
-    let length =
-        json!({ "max_seq_length": folder.tokens_max(), "do_lower_case": folder.lowercase() });
-    write_json(&writer, LENGTH_FILE, &length)?;
-    for name in COPIED {
+    let head = adapter.layout.head();
+    write_json(&writer, CONFIG_FILE, &describe_encoder(config.into_fields(), head))?;
+    if head.is_none() {
+        write_json(&writer, MODULES_FILE, &modules(folder))?;
+        write_json(&writer, POOLING_FILE, &pooling(folder))?;
+        let length =
+            json!({ "max_seq_length": folder.tokens_max(), "do_lower_case": folder.lowercase() });
+        write_json(&writer, LENGTH_FILE, &length)?;
+    }
+    for name in COPIED.into_iter().filter(|name| head.is_none() || *name != PROMPTS_FILE) {
         let from = if name == PROMPTS_FILE { folder.path() } else { folder.transformer() };
         writer.copy(&from.join(name), name, COPY_BYTES_MAX)?;
     }
@@ -96,28 +103,75 @@ fn check_fit(entry: &Entry, folder: &ModelFolder) -> Result<(), ModelError> {
     })
 }
 
-/// Writes the encoder's tensors under their plain names, one at a time, and the pooler that
-/// transformers would otherwise invent; heads are left out, since embeddings do not use them.
+/// A tensor that is written.
+struct Output {
+    name: String,
+    shape: Vec<usize>,
+    source: Source,
+}
+
+/// Where its values come from.
+enum Source {
+    /// The base model's tensor of this name, with the adapter's product if it is a linear layer's.
+    Base { name: String, site: Option<Site> },
+    /// A part of the adapter's head.
+    Head(Range<usize>),
+}
+
+/// What is written: the encoder's tensors under their plain names, and the pooler that transformers
+/// would otherwise invent; heads of the base are left out, since embeddings do not use them. An
+/// adapter's own head takes the pooler's place, and the encoder the name that it then has.
+fn outputs(folder: &ModelFolder, adapter: &Adapter, tensors: &EncoderTensors) -> Vec<Output> {
+    let hidden = folder.config().hidden;
+    let head = adapter.layout.head();
+    let prefix = head.map_or("", |head| head.names.encoder_prefix());
+    let base = |name: String, shape, site| Output {
+        name: format!("{prefix}{name}"),
+        shape,
+        source: Source::Base { name, site },
+    };
+    let mut listed: Vec<Output> = parameters(folder.config())
+        .into_iter()
+        .map(|parameter| base(parameter.name, parameter.shape, parameter.site))
+        .collect();
+    match head {
+        None => {
+            let pooler = [
+                ("pooler.dense.weight", vec![hidden, hidden]),
+                ("pooler.dense.bias", vec![hidden]),
+            ];
+            let poolers = pooler.into_iter().filter(|(name, _)| tensors.has(name));
+            listed.extend(poolers.map(|(name, shape)| base(name.to_owned(), shape, None)));
+        }
+        Some(head) => listed.extend(HeadPart::ALL.into_iter().map(|part| Output {
+            name: part.name(head.names).to_owned(),
+            shape: part.shape(head),
+            source: Source::Head(part.range(head)),
+        })),
+    }
+    listed
+}
+
+/// Writes the weights one tensor at a time.
 fn write_weights(
     writer: &FolderWriter,
     folder: &ModelFolder,
     adapter: &Adapter,
     tensors: &mut EncoderTensors,
 ) -> Result<(), ModelError> {
-    let hidden = folder.config().hidden;
-    let pooler =
-        [("pooler.dense.weight", vec![hidden, hidden]), ("pooler.dense.bias", vec![hidden])];
-    let mut listed: Vec<_> = parameters(folder.config())
-        .into_iter()
-        .map(|parameter| (parameter.name, parameter.shape, parameter.site))
-        .collect();
-    let poolers = pooler.into_iter().filter(|(name, _)| tensors.has(name));
-    listed.extend(poolers.map(|(name, shape)| (name.to_owned(), shape, None)));
-    let header = listed.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
+    let listed = outputs(folder, adapter, tensors);
+    let header = listed.iter().map(|output| (output.name.clone(), output.shape.clone())).collect();
     let mut read_error = None;
     let written = writer.file(WEIGHTS_FILE, |file| {
         let mut out = TensorWriter::new(file, header)?;
-        for (name, shape, site) in &listed {
+        for Output { shape, source, .. } in &listed {
+            let (name, site) = match source {
+                Source::Base { name, site } => (name, site),
+                Source::Head(range) => {
+                    out.write(&adapter.values[range.clone()])?;
+                    continue;
+                }
+            };
             let mut values = match tensors.read(name, shape) {
                 Ok(values) => values,
                 Err(error) => {
@@ -155,14 +209,20 @@ fn merge(weight: &mut [f32], entry: &Entry, values: &[f32]) {
     }
 }
 
-/// Says in `config.json` what the new file holds: the bare encoder, in f32.
-fn describe_encoder(mut config: Map<String, Value>) -> Value {
-    let class = match config.get("model_type").and_then(Value::as_str) {
-        Some("roberta") => "RobertaModel",
-        Some("xlm-roberta") => "XLMRobertaModel",
-        _ => "BertModel",
+/// Says in `config.json` what the new file holds: the bare encoder or the one with a head, in f32.
+fn describe_encoder(mut config: Map<String, Value>, head: Option<&Head>) -> Value {
+    let family = match config.get("model_type").and_then(Value::as_str) {
+        Some("roberta") => "Roberta",
+        Some("xlm-roberta") => "XLMRoberta",
+        _ => "Bert",
     };
-    config.insert("architectures".to_owned(), json!([class]));
+    let class = if head.is_some() { "ForSequenceClassification" } else { "Model" };
+    config.insert("architectures".to_owned(), json!([format!("{family}{class}")]));
+    if head.is_some() {
+        // One label, for which transformers and sentence-transformers give one score.
+        config.insert("id2label".to_owned(), json!({ "0": "LABEL_0" }));
+        config.insert("label2id".to_owned(), json!({ "LABEL_0": 0 }));
+    }
     for field in ["torch_dtype", "dtype"] {
         if config.contains_key(field) {
             config.insert(field.to_owned(), json!("float32"));
@@ -202,17 +262,30 @@ fn pooling(folder: &ModelFolder) -> Value {
 
 fn readme(folder: &ModelFolder, adapter: &Adapter) -> String {
     let name = folder.path().file_name().unwrap_or(folder.path().as_os_str()).to_string_lossy();
+    let pairs = adapter.layout.entries().len();
+    if adapter.layout.head().is_some() {
+        return format!(
+            "---\nlibrary_name: sentence-transformers\npipeline_tag: text-ranking\n---\n\n\
+             # A reranker\n\n\
+             The base model `{name}` with a LoRA adapter of {pairs} low-rank pairs merged into its \
+             weights and the adapter's head, by Cotenant.\n\n\
+             ```python\n\
+             from sentence_transformers import CrossEncoder\n\n\
+             model = CrossEncoder(\"path/to/this/folder\")\n\
+             scores = model.predict([(\"a query\", \"a text\"), (\"a query\", \"another text\")])\n\
+             ```\n"
+        );
+    }
     format!(
         "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n---\n\n\
          # A text encoder, tuned\n\n\
-         The base model `{name}` with a LoRA adapter of {} low-rank pairs merged into its \
+         The base model `{name}` with a LoRA adapter of {pairs} low-rank pairs merged into its \
          weights by Cotenant.\n\n\
          ```python\n\
          from sentence_transformers import SentenceTransformer\n\n\
          model = SentenceTransformer(\"path/to/this/folder\")\n\
          vectors = model.encode([\"a text\", \"another text\"])\n\
-         ```\n",
-        adapter.layout.entries().len()
+         ```\n"
     )
 }
 

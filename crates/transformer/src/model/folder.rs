@@ -100,7 +100,7 @@ impl ModelFolder {
     /// Reads the tokenizer, with the padding and truncation that its file may carry taken out, and
     /// checks it against the vocabulary.
     pub fn tokenizer(&self) -> Result<Tokenizer, ModelError> {
-        Tokenizer::read(&self.transformer.join(Tokenizer::FILE), self.config.vocab, self.lowercase)
+        Tokenizer::read(&self.transformer.join(Tokenizer::FILE), &self.config, self.lowercase)
     }
 
     /// SHA-256 of the weights file, as `sha256sum` prints it and hubs publish it.

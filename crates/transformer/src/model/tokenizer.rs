@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::{Encoding, ModelWrapper, Token};
 
-use super::ModelError;
 use super::json::read_bytes;
+use super::pair::{PairTemplate, TextIds};
+use super::{EncoderConfig, ModelError};
 
 /// Longest `tokenizer.json` that is read; that of XLM-R, with 250,000 pieces, has 17 MB.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -37,14 +38,21 @@ pub struct Tokenizer {
     opening: Vec<u32>,
     /// The special tokens behind it, `[SEP]` or `</s>`.
     closing: Vec<u32>,
+    /// How two texts are read together, or why they cannot be.
+    pair: Result<PairTemplate, String>,
 }
 
 impl Tokenizer {
     /// Name of the file in a model folder.
     pub(crate) const FILE: &str = "tokenizer.json";
 
-    /// Reads a `tokenizer.json` for a model of `vocab` word pieces.
-    pub(crate) fn read(path: &Path, vocab: usize, lowercase: bool) -> Result<Self, ModelError> {
+    /// Reads a `tokenizer.json` for a model of this shape.
+    pub(crate) fn read(
+        path: &Path,
+        config: &EncoderConfig,
+        lowercase: bool,
+    ) -> Result<Self, ModelError> {
+        let vocab = config.vocab;
         let wrong = |reason: String| ModelError::Tokenizer { path: path.to_owned(), reason };
         let Some(bytes) = read_bytes(path, FILE_BYTES_MAX)? else {
             return Err(missing(path));
@@ -54,7 +62,10 @@ impl Tokenizer {
         drop(bytes);
         let (inner, opening, closing) = guarded(|| build(json)).map_err(wrong)?;
         let of_vocabulary = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
-        let of_template = opening.iter().chain(&closing).max().map(|id| ("a special".into(), *id));
+        let pair = guarded(|| PairTemplate::of(&inner, config.token_types));
+        let between = pair.iter().flat_map(PairTemplate::special_tokens);
+        let of_template = opening.iter().chain(&closing).chain(between).max();
+        let of_template = of_template.map(|id| ("a special".into(), *id));
         for (token, id) in of_vocabulary.into_iter().chain(of_template) {
             if id as usize >= vocab {
                 return Err(wrong(format!(
@@ -64,7 +75,7 @@ impl Tokenizer {
                 )));
             }
         }
-        Ok(Self { inner, vocab, lowercase, opening, closing })
+        Ok(Self { inner, vocab, lowercase, opening, closing, pair })
     }
 
     /// The ids of a text between its special tokens, at most `tokens_max` with them: what is too
@@ -99,6 +110,35 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Joins a query and a document, as [`Tokenizer::encode`] gave them, to what a cross-encoder
+    /// reads: `[CLS] query [SEP] document [SEP]`, at most `tokens_max` tokens. What is too long loses
+    /// the end of the document, and of the query only where less than a quarter would be left for the
+    /// document.
+    pub fn join(
+        &self,
+        query: &[u32],
+        document: &[u32],
+        tokens_max: usize,
+    ) -> Result<TextIds, ModelError> {
+        let failed = |reason| ModelError::Join { reason };
+        let template = self.pair.as_ref().map_err(|reason| failed(reason.clone()))?;
+        let special = template.special_tokens().count();
+        if tokens_max < special {
+            let reason = format!("{tokens_max} tokens do not hold the {special} special ones");
+            return Err(failed(reason));
+        }
+        let (query, document) = (self.without_special(query), self.without_special(document));
+        let room = tokens_max - special;
+        let kept = query.len().min(room - document.len().min(room / 4));
+        let document = &document[..document.len().min(room - kept)];
+        Ok(template.join(&query[..kept], document))
+    }
+
+    /// How many special tokens two texts get that are read together; none where they cannot be.
+    pub fn special_tokens_of_pair(&self) -> usize {
+        self.pair.iter().flat_map(PairTemplate::special_tokens).count()
+    }
+
     /// How many special tokens every text gets.
     pub fn special_tokens(&self) -> usize {
         self.opening.len() + self.closing.len()
@@ -112,6 +152,12 @@ impl Tokenizer {
     /// The vocabulary's piece of an id, if it has one.
     pub fn piece(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
+    }
+
+    /// The ids that [`Tokenizer::encode`] gave, but for those it put around them.
+    fn without_special<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        let from = self.opening.len().min(ids.len());
+        &ids[from..ids.len().saturating_sub(self.closing.len()).max(from)]
     }
 
     /// At least the first `tokens` ids of a text without special tokens, or all if it has fewer.

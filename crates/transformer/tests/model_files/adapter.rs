@@ -230,7 +230,7 @@ fn fields_that_change_the_mathematics_are_refused_by_name() {
         ("fan_in_fan_out", json!(true)),
         ("use_dora", json!(true)),
         ("use_qalora", json!(true)),
-        ("modules_to_save", json!(["pooler"])),
+        ("modules_to_save", json!(["embeddings"])),
         ("init_lora_weights", json!("pissa")),
         ("init_lora_weights", json!("pissa_niter_16")),
         ("init_lora_weights", json!("olora")),

@@ -7,6 +7,7 @@ mod export;
 mod fixture;
 mod folder;
 mod hostile;
+mod reranker;
 mod round_trip;
 mod tokenizer;
 mod weights;

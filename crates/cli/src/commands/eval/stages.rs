@@ -25,6 +25,10 @@ pub(super) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
         Some(folder) => Some(model.adapter(folder)?),
         None => None,
     };
+    let reranker = match &arguments.stages.reranker {
+        Some(folder) => Some(model.reranker(folder)?),
+        None => None,
+    };
     let cache = Store::open().map_err(JobError::from)?.cache_folder("texts");
     let bars = Bars::new(console.quiet);
     let mut found = Vec::new();
@@ -32,6 +36,7 @@ pub(super) fn run(arguments: &EvalArgs, console: &Console) -> Ended {
         let question = StagesQuestion {
             base: &model,
             adapter: adapter.as_ref(),
+            reranker: reranker.as_ref(),
             config: &config(arguments, data),
             limits: &limits,
             cache: Some(cache.clone()),

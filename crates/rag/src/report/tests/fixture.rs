@@ -49,6 +49,7 @@ fn tenant(seed: usize, sketch: &Sketch) -> TenantReport {
     });
     let dev: Vec<Point> = dev.collect();
     TenantReport {
+        task: Default::default(),
         name: sketch.name.to_owned(),
         documents: 1204 + 377 * seed,
         queries_test: 212 + 41 * seed,

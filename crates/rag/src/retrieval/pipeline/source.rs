@@ -83,7 +83,7 @@ impl Collection {
     ///
     /// # Panics
     /// If there are more vectors than texts, or fewer.
-    pub fn new(texts: Vec<String>, vectors: Vectors) -> Result<Self, DenseError> {
+    pub fn new(texts: Vec<String>, vectors: Vectors) -> Result<Self, RetrievalError> {
         assert_eq!(texts.len(), vectors.len(), "each text has a vector");
         let mut buffer = TextBuffer::new(Bm25Options::default());
         let mut codes = Dense::new(DenseSpec {

@@ -36,7 +36,7 @@ pub(super) async fn info(State(shared): State<Shared>, caller: Caller) -> Json<I
         max_client_batch_size: TEXTS_MAX,
         payload_limit: BODY_BYTES_MAX,
         auto_truncate: true,
-        reranking: "cosine of embeddings; no cross-encoder is loaded",
+        reranking: "a reranker's scores where adapter_id names one, else cosines of embeddings",
         adapters: names.iter().filter(|name| caller.may_use_adapter(name)).count(),
         version: env!("CARGO_PKG_VERSION"),
     })

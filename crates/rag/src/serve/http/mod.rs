@@ -13,6 +13,7 @@ mod gate;
 mod loading;
 mod openai;
 mod openapi;
+mod rerank;
 mod route;
 mod search;
 mod shared;
@@ -69,7 +70,7 @@ fn handler(route: Route) -> MethodRouter<Shared> {
         Route::Embeddings => post(openai::embeddings),
         Route::Embed => post(tei::embed),
         Route::Similarity => post(tei::similarity),
-        Route::Rerank => post(tei::rerank),
+        Route::Rerank => post(rerank::rerank),
         Route::Tokenize => post(tei::tokenize),
         Route::LoadAdapter => post(loading::load),
         Route::UnloadAdapter => post(loading::unload),

@@ -230,7 +230,7 @@ impl Route {
             Route::Embeddings => "Embed texts or token ids, as OpenAI does",
             Route::Embed => "Embed texts, as text-embeddings-inference does",
             Route::Similarity => "Cosines of one text with others",
-            Route::Rerank => "Order texts by the cosine of their embeddings with a query's",
+            Route::Rerank => "Order texts by a reranker's scores, or by cosines with a query",
             Route::Tokenize => "Show the tokens of texts",
             Route::LoadAdapter => "Load an adapter from a folder of the server, as vLLM does",
             Route::UnloadAdapter => "Forget an adapter, as vLLM does",

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
+use cotenant_transformer::{Adapter, Head};
 use tokio::sync::Semaphore;
 
 use super::fault::{Fault, Kind};
@@ -58,6 +59,15 @@ pub(super) struct Chosen {
     pub(super) name: String,
     pub(super) tenant: Arc<str>,
     pub(super) adapter: Option<Arc<Loaded>>,
+}
+
+impl Chosen {
+    /// The adapter and its head, if it scores a query and a text that are read together, and embeds
+    /// nothing.
+    pub(super) fn reranker(&self) -> Option<(&Adapter, &Head)> {
+        let adapter = &self.adapter.as_ref()?.adapter;
+        Some((adapter, adapter.layout.head()?))
+    }
 }
 
 impl Shared {

@@ -1,4 +1,4 @@
-//! Vectors, similarities, orders and tokens, as text-embeddings-inference has them.
+//! Vectors, similarities and tokens, as text-embeddings-inference has them.
 
 use std::time::Instant;
 
@@ -14,13 +14,12 @@ use super::gate::CountedFor;
 use super::shared::{Chosen, Shared, deadline};
 use super::texts::{Length, Prompt, Reading, Shape, TEXTS_MAX, TooLong, Vectors};
 use super::wire::{
-    EmbedRequest, Input, RankView, RerankRequest, SimilarityRequest, TokenView, TokenizeRequest,
-    TruncationDirection,
+    EmbedRequest, Input, SimilarityRequest, TokenView, TokenizeRequest, TruncationDirection,
 };
 use crate::retrieval::dot;
 use crate::serve::access::Caller;
 
-const UNIT: Shape = Shape { length: Length::Unit, dimensions: None };
+pub(super) const UNIT: Shape = Shape { length: Length::Unit, dimensions: None };
 
 pub(super) async fn embed(
     State(shared): State<Shared>,
@@ -67,39 +66,6 @@ pub(super) async fn similarity(
     Ok(answer(&scores, &vectors, (chosen, begun)))
 }
 
-/// Orders texts by their cosines with the query: there is no cross-encoder, as `/info` says.
-pub(super) async fn rerank(
-    State(shared): State<Shared>,
-    caller: Caller,
-    headers: HeaderMap,
-    Body(request): Body<RerankRequest>,
-) -> Result<Response, Fault> {
-    let begun = Instant::now();
-    let deadline = deadline(&headers)?;
-    let chosen = shared.choose(&caller, request.parameters.adapter_id.as_deref()).await?;
-    check_count(request.texts.len(), "text")?;
-    let too_long = TooLong::of(request.truncate);
-    let kept = request.return_text.then(|| request.texts.clone());
-    let query = Reading { prompt: Prompt::Query, too_long };
-    let mut texts = shared.read(&chosen, Input::Text(request.query), query).await?;
-    let documents = Reading { prompt: Prompt::Document, too_long };
-    texts.extend(shared.read(&chosen, Input::Texts(request.texts), documents).await?);
-    let vectors = shared.embed(&chosen, texts, (UNIT, deadline)).await?;
-    let (query, others) = vectors.rows.split_first().expect("the query is the first");
-    let score = |row: &Vec<f32>| match request.raw_scores {
-        true => dot(query, row),
-        false => (1.0 + dot(query, row)) / 2.0,
-    };
-    let rank = |(index, row)| RankView {
-        index,
-        score: score(row),
-        text: kept.as_ref().map(|texts| texts[index].clone()),
-    };
-    let mut ranks: Vec<RankView> = others.iter().enumerate().map(rank).collect();
-    ranks.sort_by(|one, other| other.score.total_cmp(&one.score));
-    Ok(answer(&ranks, &vectors, (chosen, begun)))
-}
-
 pub(super) async fn tokenize(
     State(shared): State<Shared>,
     caller: Caller,
@@ -124,7 +90,7 @@ pub(super) async fn tokenize(
     Ok(Json(texts.into_iter().map(view).collect()))
 }
 
-fn check_count(count: usize, what: &str) -> Result<(), Fault> {
+pub(super) fn check_count(count: usize, what: &str) -> Result<(), Fault> {
     match count {
         0 => Err(Fault::new(Kind::Empty, format!("there is no {what} to compare with"))),
         // One more is what they are compared with.
@@ -136,7 +102,7 @@ fn check_count(count: usize, what: &str) -> Result<(), Fault> {
     }
 }
 
-fn answer(
+pub(super) fn answer(
     body: &impl Serialize,
     vectors: &Vectors,
     (chosen, begun): (Chosen, Instant),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use cotenant_transformer::scale_to_unit;
+use cotenant_transformer::{TextIds, scale_to_unit};
 
 use super::fault::{Fault, Kind};
 use super::shared::{Chosen, Shared};
@@ -76,7 +76,7 @@ pub(super) struct Vectors {
     /// One a text.
     pub(super) rows: Vec<Vec<f32>>,
     pub(super) tokens: u64,
-    waited: Duration,
+    pub(super) waited: Duration,
 }
 
 impl Vectors {
@@ -128,20 +128,29 @@ impl Shared {
         }
     }
 
-    /// Their vectors.
+    /// Their vectors; a reranker has none.
     pub(super) async fn embed(
         &self,
         chosen: &Chosen,
         texts: Vec<Vec<u32>>,
         (shape, deadline): (Shape, Instant),
     ) -> Result<Vectors, Fault> {
+        if chosen.reranker().is_some() {
+            let name = &chosen.name;
+            let message = format!(
+                "{name:?} is a reranker and embeds nothing\n\
+                 hint: ask POST /rerank, or name another model"
+            );
+            return Err(Fault::invalid(message));
+        }
         let width = self.model.width();
         let dimensions = shape.dimensions.unwrap_or(width);
         if !(1..=width).contains(&dimensions) {
             let message = format!("dimensions is {dimensions}, and must be from 1 to {width}");
             return Err(Fault::invalid(message));
         }
-        let tokens = texts.iter().map(|text| text.len() as u64).sum();
+        let texts: Vec<TextIds> = texts.into_iter().map(TextIds::alone).collect();
+        let tokens = texts.iter().map(|text| text.ids.len() as u64).sum();
         let (tenant, adapter) = (chosen.tenant.clone(), chosen.adapter.clone());
         let answer = self.engine.embed(Ask { tenant, adapter, texts, deadline })?;
         let embedded = answer.await.map_err(|_| Fault::ending())??;

@@ -220,7 +220,7 @@ pub(super) struct RerankRequest {
     pub(super) query: String,
     /// What is ordered.
     pub(super) texts: Vec<String>,
-    /// Cosines from -1 to 1, instead of those moved to 0 to 1.
+    /// Scores or cosines as they are, instead of those brought to 0 to 1.
     #[serde(default)]
     pub(super) raw_scores: bool,
     /// Whether the texts are in the answer.

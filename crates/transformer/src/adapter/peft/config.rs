@@ -31,7 +31,7 @@ const HARMLESS: [&str; 10] = [
 ];
 
 /// Fields that are read below.
-const READ: [&str; 13] = [
+const READ: [&str; 14] = [
     "peft_type",
     "r",
     "lora_alpha",
@@ -45,7 +45,12 @@ const READ: [&str; 13] = [
     "bias",
     "init_lora_weights",
     "fan_in_fan_out",
+    "modules_to_save",
 ];
+
+/// Modules that are trained as a whole in an adapter that scores. `peft` adds the last two by itself
+/// to every adapter of task type SEQ_CLS, whichever of them the model has.
+const SAVED: [&str; 3] = ["pooler", "classifier", "score"];
 
 /// What the matrices mean.
 #[derive(Clone, Debug)]
@@ -58,6 +63,7 @@ pub(super) struct PeftConfig {
     targets: Selection,
     excluded: Selection,
     layers: Option<Vec<usize>>,
+    saves_head: bool,
 }
 
 impl PeftConfig {
@@ -84,7 +90,13 @@ impl PeftConfig {
             targets: selection(&json, "target_modules")?.unwrap_or(Selection::Expression),
             excluded: selection(&json, "exclude_modules")?.unwrap_or(Selection::Names(Vec::new())),
             layers: layers(&json)?,
+            saves_head: saves_head(&json)?,
         })
+    }
+
+    /// Whether a head is to be among the tensors.
+    pub(super) fn saves_head(&self) -> bool {
+        self.saves_head
     }
 
     /// The rank that a module's matrices must have.
@@ -209,6 +221,19 @@ fn selection(json: &JsonFile, field: &str) -> Result<Option<Selection>, ModelErr
         }
         Some(_) => Err(json.malformed(field, "a list of names, or one expression")),
     }
+}
+
+fn saves_head(json: &JsonFile) -> Result<bool, ModelError> {
+    let field = "modules_to_save";
+    let Some(value) = json.get(field) else { return Ok(false) };
+    let names: Option<Vec<&str>> =
+        value.as_array().and_then(|names| names.iter().map(Value::as_str).collect());
+    let names = names.ok_or_else(|| json.malformed(field, "a list of names"))?;
+    if names.iter().any(|name| !SAVED.contains(name)) {
+        let hint = "only the head of a reranker is trained as a whole: pooler and classifier";
+        return Err(json.unsupported(field, hint));
+    }
+    Ok(!names.is_empty())
 }
 
 fn layers(json: &JsonFile) -> Result<Option<Vec<usize>>, ModelError> {

@@ -1,6 +1,7 @@
 //! Names of an adapter's tensors.
 
-use crate::adapter::{Module, Site};
+use crate::adapter::head::HeadPart;
+use crate::adapter::{HeadNames, Module, Site};
 use crate::model::names::site_name;
 
 /// What `peft` puts in front of every name.
@@ -38,6 +39,17 @@ pub(super) struct Key<'a> {
     pub(super) prefix: &'a str,
 }
 
+/// The name that `peft` gives a part of a head.
+pub(super) fn head_key(names: HeadNames, part: HeadPart) -> String {
+    format!("{WRAPPER}{}", part.name(names))
+}
+
+/// The part of a head that a tensor's name means.
+pub(super) fn parse_head(key: &str, names: HeadNames) -> Option<HeadPart> {
+    let name = key.strip_prefix(WRAPPER).unwrap_or(key);
+    HeadPart::ALL.into_iter().find(|part| part.name(names) == name)
+}
+
 /// Takes a tensor's name apart; `None` if it names nothing that an encoder has.
 pub(super) fn parse(key: &str) -> Option<Key<'_>> {
     let name = key.strip_prefix(WRAPPER).unwrap_or(key);
@@ -56,15 +68,16 @@ pub(super) fn parse(key: &str) -> Option<Key<'_>> {
     canonical.then_some(Key { site: Site { layer, module }, half, prefix })
 }
 
-/// The name that `peft` gives a tensor of an adapter on a bare encoder.
-pub(super) fn key(site: Site, half: Half) -> String {
-    format!("{WRAPPER}{}{}", site_name(site), half.suffix())
+/// The name that `peft` gives a tensor of an adapter on a bare encoder, or on one behind a prefix.
+pub(super) fn key(prefix: &str, site: Site, half: Half) -> String {
+    format!("{WRAPPER}{prefix}{}{}", site_name(site), half.suffix())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Half, Key, key, parse};
-    use crate::adapter::{Module, Site};
+    use super::{Half, Key, head_key, key, parse, parse_head};
+    use crate::adapter::head::HeadPart;
+    use crate::adapter::{HeadNames, Module, Site};
 
     #[test]
     fn a_written_key_is_read_back() {
@@ -72,9 +85,18 @@ mod tests {
             for layer in [0, 1, 10, 511] {
                 for half in [Half::A, Half::B] {
                     let site = Site { layer, module };
-                    let key = key(site, half);
-                    assert_eq!(parse(&key), Some(Key { site, half, prefix: "" }), "{key}");
+                    for prefix in ["", "bert.", "roberta."] {
+                        let key = key(prefix, site, half);
+                        assert_eq!(parse(&key), Some(Key { site, half, prefix }), "{key}");
+                    }
                 }
+            }
+        }
+        for names in [HeadNames::Bert, HeadNames::Roberta] {
+            for part in HeadPart::ALL {
+                let key = head_key(names, part);
+                assert_eq!(parse_head(&key, names), Some(part), "{key}");
+                assert_eq!(parse(&key), None, "{key}");
             }
         }
     }

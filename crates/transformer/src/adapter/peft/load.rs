@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::config::PeftConfig;
-use super::keys::{Half, Key, key, parse};
+use super::keys::{Half, Key, head_key, key, parse, parse_head};
 use super::{CONFIG_FILE, WEIGHTS_FILE};
-use crate::adapter::{Adapter, AdapterLayout, Module, Site};
+use crate::adapter::head::HeadPart;
+use crate::adapter::{Adapter, AdapterLayout, Head, Module, Site};
 use crate::model::names::site_name;
 use crate::model::tensor_file::TensorFile;
 use crate::model::{EncoderConfig, ModelError};
 
 impl Adapter {
     /// Reads an adapter that `peft` (or [`Adapter::save_peft`]) saved, for an encoder of this
-    /// shape.
+    /// shape. Where its `modules_to_save` name a head, it is one that scores, and the whole head must
+    /// be there: `pooler` and `classifier` of a BERT, `classifier` of a RoBERTa, with one label.
     ///
     /// Fails if a field of its configuration would change the mathematics in a way that is not
     /// implemented, if a tensor matches nothing in the encoder, and if one that the configuration
@@ -35,6 +37,8 @@ impl Adapter {
             .collect::<Result<Vec<_>, _>>()?;
         check_targets(&tensors, &peft, config, folder)?;
         let layout = AdapterLayout::from_pairs(pairs, config);
+        let layout = if peft.saves_head() { layout.with_head(config) } else { layout };
+        check_head(layout.head(), &tensors, &file)?;
         let mut values = vec![0.0; layout.len()];
         for entry in layout.entries() {
             let pair = &tensors.pairs[&entry.site];
@@ -47,6 +51,11 @@ impl Adapter {
                 values[range].copy_from_slice(&file.read(name, &shape)?);
             }
         }
+        if let Some(head) = layout.head() {
+            for (part, name) in &tensors.head {
+                values[part.range(head)].copy_from_slice(&file.read(name, &part.shape(head))?);
+            }
+        }
         Ok(Adapter { layout: Arc::new(layout), values })
     }
 }
@@ -56,6 +65,8 @@ struct Tensors<'a> {
     pairs: BTreeMap<Site, Pair<'a>>,
     /// What the wrapped class puts in front of the encoder.
     prefix: &'a str,
+    /// Parts of a head, each at most once, since a file's names are unlike.
+    head: Vec<(HeadPart, &'a str)>,
 }
 
 #[derive(Default)]
@@ -99,7 +110,7 @@ impl<'a> Pair<'a> {
         for (half, shape) in [(Half::A, [rank, inputs]), (Half::B, [outputs, rank])] {
             let Some(name) = self.name(half) else {
                 let expected = "both matrices of the pair".to_owned();
-                return Err(wrong(&key(site, half), expected, "only the other".to_owned()));
+                return Err(wrong(&key("", site, half), expected, "only the other".to_owned()));
             };
             let found = file.shape(name).unwrap_or_default();
             if found != shape {
@@ -110,7 +121,7 @@ impl<'a> Pair<'a> {
         }
         if !scale.is_finite() {
             let expected = "a finite scale by lora_alpha or alpha_pattern".to_owned();
-            return Err(wrong(&key(site, Half::A), expected, scale.to_string()));
+            return Err(wrong(&key("", site, Half::A), expected, scale.to_string()));
         }
         Ok(())
     }
@@ -147,9 +158,14 @@ fn match_names<'a>(
     file: &TensorFile,
     config: &EncoderConfig,
 ) -> Result<Tensors<'a>, ModelError> {
-    let mut tensors = Tensors { pairs: BTreeMap::new(), prefix: "" };
+    let mut tensors = Tensors { pairs: BTreeMap::new(), prefix: "", head: Vec::new() };
     let mut unmatched = Vec::new();
+    let head_names = Head::names_for(config);
     for name in names {
+        if let Some(part) = parse_head(name, head_names) {
+            tensors.head.push((part, name));
+            continue;
+        }
         let Some(Key { site, half, prefix }) = parse(name) else {
             unmatched.push(name.clone());
             continue;
@@ -173,9 +189,55 @@ fn match_names<'a>(
         path: file.path().to_owned(),
         names: unmatched,
         hint: "adapters of a BERT-family encoder's linear layers run: query, key, value, \
-               attention.output.dense, intermediate.dense and output.dense; leave out others \
-               (the pooler is not used by embeddings) and check that the base model is the same",
+               attention.output.dense, intermediate.dense and output.dense, and beside them the \
+               head of a reranker (pooler.dense and classifier of a BertForSequenceClassification, \
+               classifier of a RobertaForSequenceClassification); leave out others and check that \
+               the base model is the same",
     })
+}
+
+/// Checks that a head is there whole and of its shapes where the configuration names one, and that
+/// none is there where it does not, so that nothing is read that would then not be used.
+fn check_head(
+    head: Option<&Head>,
+    tensors: &Tensors<'_>,
+    file: &TensorFile,
+) -> Result<(), ModelError> {
+    let wrong = |tensor: &str, expected: String, found: String, hint| ModelError::Tensor {
+        path: file.path().to_owned(),
+        tensor: tensor.to_owned(),
+        expected,
+        found,
+        hint,
+    };
+    let Some(head) = head else {
+        let Some((_, name)) = tensors.head.first() else { return Ok(()) };
+        let expected = "no head, since modules_to_save names none".to_owned();
+        let hint = "set modules_to_save of adapter_config.json to [\"pooler\", \"classifier\"] if \
+                    it is a reranker, or leave those tensors out";
+        return Err(wrong(name, expected, "one".to_owned(), hint));
+    };
+    let hint = "a reranker's head has one label, and is saved whole: train it with num_labels=1 \
+                and modules_to_save=[\"pooler\", \"classifier\"] (of a RoBERTa, [\"classifier\"])";
+    for part in HeadPart::ALL {
+        let shape = part.shape(head);
+        let found = tensors.head.iter().find(|(found, _)| *found == part);
+        let Some((_, name)) = found else {
+            let name = head_key(head.names, part);
+            return Err(wrong(
+                &name,
+                format!("shape {shape:?}"),
+                "no such tensor".to_owned(),
+                hint,
+            ));
+        };
+        let found = file.shape(name).unwrap_or_default();
+        if found != shape {
+            let (expected, found) = (format!("shape {shape:?}"), format!("shape {found:?}"));
+            return Err(wrong(name, expected, found, hint));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the tensors are those that the configuration names, where names can tell.

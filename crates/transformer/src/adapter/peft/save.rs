@@ -1,14 +1,16 @@
 //! Writing an adapter folder.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::config::scale;
-use super::keys::{Half, key};
+use super::keys::{Half, head_key, key};
 use super::{CONFIG_FILE, WEIGHTS_FILE};
-use crate::adapter::{Adapter, AdapterLayout, Entry, Module};
+use crate::adapter::head::HeadPart;
+use crate::adapter::{Adapter, AdapterLayout, Entry, HeadNames, Module};
 use crate::model::ModelError;
 use crate::model::folder_writer::FolderWriter;
 use crate::model::names::site_name;
@@ -18,7 +20,8 @@ const README_FILE: &str = "README.md";
 
 impl Adapter {
     /// Writes the adapter as `peft` would, so that `PeftModel.from_pretrained` adapts exactly the
-    /// same linear layers of a bare encoder (`AutoModel`), with the same values and scales.
+    /// same linear layers of a bare encoder (`AutoModel`), with the same values and scales; one with
+    /// a head is written for `AutoModelForSequenceClassification` with one label.
     /// `base_model_name` is the name or path of the base model that readers of the folder will
     /// look for.
     ///
@@ -29,18 +32,12 @@ impl Adapter {
         let writer = FolderWriter::new(folder, &[CONFIG_FILE, WEIGHTS_FILE, README_FILE])?;
         let config = configuration(&self.layout, base_model_name);
         writer.bytes(CONFIG_FILE, format!("{config:#}\n").as_bytes())?;
-        let entries = self.layout.entries();
-        let header = entries.iter().flat_map(|entry| {
-            [
-                (key(entry.site, Half::A), vec![entry.rank, entry.inputs]),
-                (key(entry.site, Half::B), vec![entry.outputs, entry.rank]),
-            ]
-        });
+        let tensors: Vec<Tensor> = tensors(&self.layout).collect();
+        let header = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
         writer.file(WEIGHTS_FILE, |file| {
             let mut out = TensorWriter::new(file, header.collect())?;
-            for entry in entries {
-                out.write(&self.values[entry.a.clone()])?;
-                out.write(&self.values[entry.b.clone()])?;
+            for tensor in &tensors {
+                out.write(&self.values[tensor.range.clone()])?;
             }
             out.finish()
         })?;
@@ -57,23 +54,62 @@ impl Adapter {
             hint: "the adapter was not written; train it again, with a lower learning rate if \
                    its loss grew without bound",
         };
-        if self.layout.is_empty() {
+        if self.layout.entries().is_empty() {
             return Err(wrong("lora_A".to_owned(), "at least one pair", "none".to_owned()));
         }
         for entry in self.layout.entries() {
             if !entry.scale.is_finite() {
-                let (key, scale) = (key(entry.site, Half::A), entry.scale.to_string());
+                let (key, scale) = (key("", entry.site, Half::A), entry.scale.to_string());
                 return Err(wrong(key, "a finite scale", scale));
             }
-            for (half, range) in [(Half::A, &entry.a), (Half::B, &entry.b)] {
-                let values = &self.values[range.clone()];
-                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                    return Err(wrong(key(entry.site, half), "finite values", value.to_string()));
-                }
+        }
+        for Tensor { name, range, .. } in tensors(&self.layout) {
+            if let Some(value) = self.values[range].iter().find(|value| !value.is_finite()) {
+                return Err(wrong(name, "finite values", value.to_string()));
             }
         }
         Ok(())
     }
+}
+
+/// A tensor of the file.
+struct Tensor {
+    name: String,
+    shape: Vec<usize>,
+    /// Where its values are.
+    range: Range<usize>,
+}
+
+/// All tensors of an adapter, pair by pair and then the head.
+fn tensors(layout: &AdapterLayout) -> impl Iterator<Item = Tensor> {
+    let prefix = layout.head().map_or("", |head| head.names.encoder_prefix());
+    let pairs = layout.entries().iter().flat_map(move |entry| {
+        let half = |half, shape: [usize; 2], range: &Range<usize>| Tensor {
+            name: key(prefix, entry.site, half),
+            shape: shape.to_vec(),
+            range: range.clone(),
+        };
+        [
+            half(Half::A, [entry.rank, entry.inputs], &entry.a),
+            half(Half::B, [entry.outputs, entry.rank], &entry.b),
+        ]
+    });
+    let head = layout.head().into_iter().flat_map(|head| {
+        HeadPart::ALL.into_iter().map(|part| Tensor {
+            name: head_key(head.names, part),
+            shape: part.shape(head),
+            range: part.range(head),
+        })
+    });
+    pairs.chain(head)
+}
+
+/// Modules that are saved as a whole.
+fn modules_to_save(layout: &AdapterLayout) -> Option<Vec<&'static str>> {
+    Some(match layout.head()?.names {
+        HeadNames::Bert => vec!["pooler", "classifier"],
+        HeadNames::Roberta => vec!["classifier"],
+    })
 }
 
 /// `adapter_config.json`, with every field that older versions of peft cannot do without.
@@ -82,7 +118,7 @@ fn configuration(layout: &AdapterLayout, base_model_name: &str) -> Value {
     let targets = Targets::of(layout);
     json!({
         "peft_type": "LORA",
-        "task_type": "FEATURE_EXTRACTION",
+        "task_type": if layout.head().is_some() { "SEQ_CLS" } else { "FEATURE_EXTRACTION" },
         "base_model_name_or_path": base_model_name,
         "revision": null,
         "auto_mapping": null,
@@ -100,7 +136,7 @@ fn configuration(layout: &AdapterLayout, base_model_name: &str) -> Value {
         "bias": "none",
         "fan_in_fan_out": false,
         "init_lora_weights": true,
-        "modules_to_save": null,
+        "modules_to_save": modules_to_save(layout),
         "use_dora": false,
     })
 }
@@ -216,15 +252,21 @@ fn readme(layout: &AdapterLayout, base_model_name: &str) -> String {
     let entries = layout.entries();
     // JSON's strings are YAML's, so that a name can hold whatever it likes.
     let base = Value::from(base_model_name);
+    let (tag, what, class, labels) = match layout.head() {
+        None => ("feature-extraction", "a text encoder", "AutoModel", ""),
+        Some(_) => {
+            ("text-ranking", "a reranker", "AutoModelForSequenceClassification", ", num_labels=1")
+        }
+    };
     format!(
-        "---\nbase_model: {base}\nlibrary_name: peft\ntags:\n- lora\n- feature-extraction\n---\n\n\
-         # A LoRA adapter for a text encoder\n\n\
+        "---\nbase_model: {base}\nlibrary_name: peft\ntags:\n- lora\n- {tag}\n---\n\n\
+         # A LoRA adapter for {what}\n\n\
          {} low-rank pairs with {} values, trained by Cotenant on the frozen base model \
          `{base_model_name}`.\n\n\
          ```python\n\
          from peft import PeftModel\n\
-         from transformers import AutoModel\n\n\
-         base = AutoModel.from_pretrained({base})\n\
+         from transformers import {class}\n\n\
+         base = {class}.from_pretrained({base}{labels})\n\
          model = PeftModel.from_pretrained(base, \"path/to/this/folder\")\n\
          ```\n",
         entries.len(),

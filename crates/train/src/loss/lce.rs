@@ -1,0 +1,168 @@
+//! Localised contrastive estimation for rerankers (Gao, Dai and Callan, arXiv:2101.08751): cross
+//! entropy of the right candidate among the candidates of its own question, over scores.
+//!
+//! Candidates are compared with no other question's, unlike in multiple-negatives ranking: each of
+//! them was read together with its question, and would have to be read again with another.
+
+use cotenant_transformer::HeadSlopes;
+
+use super::matrix::LossBuffers;
+use super::{Judged, Slopes};
+
+/// Candidates of questions; numbers are rows of what the encoder made of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Choices {
+    /// The candidates of each question in turn, the right one first.
+    pub(crate) candidates: Vec<u32>,
+    /// Where each question's candidates end.
+    pub(crate) ends: Vec<usize>,
+}
+
+impl Choices {
+    /// The candidates of each question.
+    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        let begins = [0].into_iter().chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, &end)| &self.candidates[begin..end])
+    }
+}
+
+/// The mean loss over the questions. Adds the gradient by the rows, through the adapter's head, and
+/// that by the head's values, both times the batch's part.
+///
+/// # Panics
+/// If the adapter has no head, which a tenant of this loss always has.
+pub(super) fn evaluate(
+    choices: &Choices,
+    judged: Judged<'_>,
+    gradients: Slopes<'_>,
+    buffers: &mut LossBuffers,
+) -> f32 {
+    let Judged { embedded, adapter, part, .. } = judged;
+    let LossBuffers { scores, slopes, head: tape, .. } = buffers;
+    let head = adapter.layout.head().expect("a tenant of this loss has an adapter with a head");
+    let texts = embedded.rows.len() / embedded.hidden;
+    scores.resize(texts, 0.0);
+    head.scores(&adapter.values, embedded.rows, tape, scores);
+    slopes.clear();
+    slopes.resize(texts, 0.0);
+    let questions = choices.ends.len().max(1) as f32;
+    let mut loss = 0.0;
+    for candidates in choices.iter() {
+        loss += cross_entropy(candidates, scores, slopes, part / questions);
+    }
+    let slopes = HeadSlopes {
+        rows: embedded.rows,
+        d_scores: slopes,
+        d_rows: gradients.rows,
+        gradient: gradients.values,
+    };
+    head.backward(&adapter.values, tape, slopes);
+    (loss / f64::from(questions)) as f32
+}
+
+/// Cross entropy of the first candidate among all; adds `part` times its gradient to `slopes`.
+fn cross_entropy(candidates: &[u32], scores: &[f32], slopes: &mut [f32], part: f32) -> f64 {
+    let score = |row: &u32| scores[*row as usize];
+    let Some((right, _)) = candidates.split_first() else { return 0.0 };
+    let highest = candidates.iter().map(score).fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = candidates.iter().map(|row| f64::from((score(row) - highest).exp())).sum();
+    let divisor = sum as f32;
+    for row in candidates {
+        slopes[*row as usize] += part * (score(row) - highest).exp() / divisor;
+    }
+    slopes[*right as usize] -= part;
+    sum.ln() - f64::from(score(right) - highest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cotenant_transformer::{Adapter, AdapterLayout, EncoderConfig, Head};
+
+    use super::super::testing::{random_rows, slopes_agree};
+    use super::super::{Embedded, Task};
+    use super::{Choices, Judged, LossBuffers, Slopes, evaluate};
+
+    const HIDDEN: usize = 19;
+
+    fn adapter() -> Adapter {
+        let config = EncoderConfig {
+            hidden: HIDDEN,
+            layers: 1,
+            heads: 1,
+            intermediate: 4,
+            vocab: 4,
+            positions: 4,
+            token_types: 2,
+            norm_eps: 1e-12,
+            position_offset: 0,
+        };
+        let layout = Arc::new(AdapterLayout::default().with_head(&config));
+        let values = random_rows(layout.len(), 5).iter().map(|value| value * 0.5).collect();
+        Adapter { layout, values }
+    }
+
+    /// The definition, in f64 and with plain loops.
+    fn naive(choices: &Choices, values: &[f64], head: &Head, rows: &[f64]) -> f64 {
+        let score = |text: u32| {
+            let row = &rows[text as usize * HIDDEN..][..HIDDEN];
+            let activated = |unit: usize| {
+                let weights = &values[head.dense.clone()][unit * HIDDEN..][..HIDDEN];
+                let sum: f64 = weights.iter().zip(row).map(|(w, x)| w * x).sum();
+                (sum + values[head.dense_bias.start + unit]).tanh()
+            };
+            let out = values[head.out.clone()].iter().enumerate();
+            out.map(|(unit, w)| w * activated(unit)).sum::<f64>() + values[head.out_bias.start]
+        };
+        let one = |candidates: &[u32]| {
+            candidates.iter().map(|&row| score(row).exp()).sum::<f64>().ln() - score(candidates[0])
+        };
+        choices.iter().map(one).sum::<f64>() / choices.ends.len() as f64
+    }
+
+    /// Compares the loss, the gradient by rows and the gradient by the head's values with the
+    /// definition and its central differences.
+    fn check(choices: &Choices, texts: usize, part: f32) {
+        let (adapter, rows) = (adapter(), random_rows(texts * HIDDEN, 11));
+        let head = adapter.layout.head().unwrap();
+        let (mut by_rows, mut by_values) = (vec![0.0; rows.len()], vec![0.0; adapter.values.len()]);
+        let task = Task::Choices(choices.clone());
+        let embedded = Embedded { rows: &rows, hidden: HIDDEN };
+        let judged = Judged { task: &task, embedded, adapter: &adapter, part };
+        let slopes = Slopes { rows: &mut by_rows, values: &mut by_values };
+        let loss = evaluate(choices, judged, slopes, &mut LossBuffers::default());
+        let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+        let scaled = |slopes: Vec<f32>| slopes.iter().map(|slope| slope / part).collect::<Vec<_>>();
+        let values = wide(&adapter.values);
+        slopes_agree(loss, &scaled(by_rows), &rows, |rows| naive(choices, &values, head, rows));
+        let rows = wide(&rows);
+        slopes_agree(loss, &scaled(by_values), &adapter.values, |values| {
+            naive(choices, values, head, &rows)
+        });
+    }
+
+    #[test]
+    fn loss_and_gradients_agree_with_the_definition() {
+        check(&Choices { candidates: vec![0, 1, 2, 3, 4], ends: vec![3, 5] }, 5, 1.0);
+        // A text that is a candidate twice, a question of one candidate, and a part of a step.
+        check(&Choices { candidates: vec![2, 0, 3, 1, 0, 4, 2], ends: vec![3, 4, 7] }, 5, 0.25);
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_number_is_seen_in_the_loss() {
+        let choices = Choices { candidates: vec![0, 1, 2, 3], ends: vec![2, 4] };
+        for at in 0..4 {
+            let (adapter, mut rows) = (adapter(), random_rows(4 * HIDDEN, 3));
+            rows[at * HIDDEN] = f32::NAN;
+            let task = Task::Choices(choices.clone());
+            let embedded = Embedded { rows: &rows, hidden: HIDDEN };
+            let judged = Judged { task: &task, embedded, adapter: &adapter, part: 1.0 };
+            let (mut by_rows, mut by_values) =
+                (vec![0.0; rows.len()], vec![0.0; adapter.values.len()]);
+            let slopes = Slopes { rows: &mut by_rows, values: &mut by_values };
+            let loss = evaluate(&choices, judged, slopes, &mut LossBuffers::default());
+            assert!(loss.is_nan(), "text {at}: {loss}");
+        }
+    }
+}
