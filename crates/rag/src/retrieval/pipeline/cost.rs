@@ -27,8 +27,10 @@ pub struct Work {
     pub scanned: u64,
     /// Vectors that a walk through a graph compared.
     pub walked: u64,
-    /// Vectors compared in f32.
+    /// Vectors compared in f32 one after the other.
     pub full: u64,
+    /// Vectors compared in f32 wherever an index has them.
+    pub looked_up: u64,
     /// Entries of lists that were fused.
     pub fused: u64,
     /// Documents that a reranker read together with the query.
@@ -55,8 +57,11 @@ pub struct Prices {
     pub scanned_ns: f64,
     /// Of a vector that a walk through a graph compares.
     pub walked_ns: f64,
-    /// Of a comparison in f32.
+    /// Of a comparison in f32 with one vector after the other.
     pub full_ns: f64,
+    /// Of a comparison in f32 with a vector that is looked up in an index, with keeping it among
+    /// the candidates.
+    pub looked_up_ns: f64,
     /// Of an entry that is fused.
     pub fused_ns: f64,
     /// Of a document that is reranked.
@@ -68,18 +73,19 @@ const PRICED_DIMENSIONS: f64 = 384.0;
 
 impl Default for Prices {
     /// As the example `stage_prices` measured them on scifact, on a machine that others used too.
-    /// Those of texts and reranking are guesses: nothing has measured them yet.
+    /// That of reranking is a guess: nothing has measured it yet.
     fn default() -> Self {
         Self {
             word_search_ns: 4_000.0,
             posting_ns: 5.0,
-            text_ns: 3_000.0,
+            text_ns: 12_000.0,
             encode_ns: 7_000_000.0,
             code_ns: 8.0,
             fine_ns: 230.0,
-            scanned_ns: 40.0,
-            walked_ns: 60.0,
+            scanned_ns: 24.0,
+            walked_ns: 64.0,
             full_ns: 175.0,
+            looked_up_ns: 760.0,
             fused_ns: 105.0,
             rerank_ns: 20_000_000.0,
         }
@@ -97,6 +103,7 @@ impl Prices {
             scanned_ns: usual.scanned_ns * by,
             walked_ns: usual.walked_ns * by,
             full_ns: usual.full_ns * by,
+            looked_up_ns: usual.looked_up_ns * by,
             ..usual
         }
     }
@@ -113,6 +120,7 @@ impl Prices {
             self.scanned_ns,
             self.walked_ns,
             self.full_ns,
+            self.looked_up_ns,
             self.fused_ns,
             self.rerank_ns,
         ];
@@ -122,7 +130,7 @@ impl Prices {
 
 impl Work {
     /// Each kind of work by name.
-    pub fn pieces(&self) -> [(&'static str, u64); 11] {
+    pub fn pieces(&self) -> [(&'static str, u64); 12] {
         [
             ("word_searches", self.word_searches),
             ("postings", self.postings),
@@ -133,6 +141,7 @@ impl Work {
             ("scanned", self.scanned),
             ("walked", self.walked),
             ("full", self.full),
+            ("looked_up", self.looked_up),
             ("fused", self.fused),
             ("reranked", self.reranked),
         ]
@@ -140,7 +149,7 @@ impl Work {
 
     /// Vectors that were compared, in whatever way.
     pub fn vectors(&self) -> u64 {
-        self.codes + self.fine + self.scanned + self.walked + self.full
+        self.codes + self.fine + self.scanned + self.walked + self.full + self.looked_up
     }
 
     /// What the index did, in microseconds: all but the models' part.
@@ -154,6 +163,7 @@ impl Work {
             (self.scanned, prices.scanned_ns),
             (self.walked, prices.walked_ns),
             (self.full, prices.full_ns),
+            (self.looked_up, prices.looked_up_ns),
             (self.fused, prices.fused_ns),
         ];
         parts.iter().map(|&(count, price)| count as f64 * price).sum::<f64>() / 1000.0
@@ -178,6 +188,7 @@ impl AddAssign for Work {
         self.scanned += other.scanned;
         self.walked += other.walked;
         self.full += other.full;
+        self.looked_up += other.looked_up;
         self.fused += other.fused;
         self.reranked += other.reranked;
     }
