@@ -100,7 +100,7 @@ fn digest(adapter: &Adapter) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,7 +111,7 @@ mod tests {
 
     const VERSIONS: u64 = 6;
 
-    fn config() -> EncoderConfig {
+    pub(in super::super) fn config() -> EncoderConfig {
         EncoderConfig {
             hidden: 32,
             layers: 2,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     /// A version of an adapter: other values and another scale, in tensors of the same shapes.
-    fn adapter(version: u64) -> Adapter {
+    pub(in super::super) fn adapter(version: u64) -> Adapter {
         let spec = LoraSpec {
             rank: 8,
             alpha: 8.0 + version as f32,

@@ -15,6 +15,8 @@ mod foresight;
 mod load;
 mod lru;
 mod shelf;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;

@@ -46,9 +46,8 @@ pub(super) fn write<'a>(
     page: &mut Page,
     tenants: impl Iterator<Item = (&'a str, &'a Trials)> + Clone,
 ) {
-    type Counts = BTreeMap<&'static str, u64>;
-    type Pick = fn(&Trials) -> &Counts;
-    let families: [(&str, &str, &str, Pick); 3] = [
+    type Counts = fn(&Trials) -> &BTreeMap<&'static str, u64>;
+    let families: [(&str, &str, &str, Counts); 3] = [
         ("searches", "variant", "Searches that an experiment decided about.", |it| &it.searches),
         ("feedback", "result", "Feedback that was taken.", |it| &it.feedback),
         ("stops", "reason", "Experiments that stopped.", |it| &it.stopped),
