@@ -28,7 +28,6 @@ mod sources;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,7 +49,7 @@ use adapters::{AdapterLimits, Adapters};
 use documents::Documents;
 use engine::{Engine, EngineLimits};
 use experiments::Experiments;
-use http::{BODIES_KIB_MAX, Inner, Shared};
+use http::{BODIES_KIB_MAX, Inner, REQUESTS_MAX, Room, Shared};
 use meters::Meters;
 use model::Model;
 
@@ -202,9 +201,9 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
         documents,
         experiments,
         tokenizing: Semaphore::new(threads),
-        bodies: Semaphore::new(BODIES_KIB_MAX),
+        bodies: Room::new(BODIES_KIB_MAX),
         batch_tokens,
         started_s: since.as_secs(),
-        requests: AtomicUsize::new(0),
+        requests: Room::new(REQUESTS_MAX),
     }))
 }

@@ -12,6 +12,7 @@ mod gate;
 mod loading;
 mod openai;
 mod openapi;
+mod room;
 mod route;
 mod search;
 mod shared;
@@ -27,8 +28,9 @@ use tokio::sync::watch;
 
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::read_request;
-pub(super) use gate::BODIES_KIB_MAX;
+pub(super) use gate::{BODIES_KIB_MAX, REQUESTS_MAX};
 pub use openapi::openapi;
+pub(super) use room::Room;
 pub(super) use shared::{BASE, Inner, Shared};
 pub(super) use wire::SearchSettings;
 
