@@ -29,7 +29,6 @@ mod tuning;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -52,7 +51,7 @@ use adapters::{AdapterLimits, Adapters};
 use documents::Documents;
 use engine::{Engine, EngineLimits};
 use experiments::Experiments;
-use http::{BODIES_KIB_MAX, Inner, Shared};
+use http::{BODIES_KIB_MAX, Inner, REQUESTS_MAX, Room, Shared};
 use meters::Meters;
 use model::Model;
 
@@ -223,9 +222,9 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
         documents,
         experiments,
         tokenizing: Semaphore::new(threads),
-        bodies: Semaphore::new(BODIES_KIB_MAX),
+        bodies: Room::new(BODIES_KIB_MAX),
         batch_tokens,
         started_s: since.as_secs(),
-        requests: AtomicUsize::new(0),
+        requests: Room::new(REQUESTS_MAX),
     }))
 }

@@ -9,7 +9,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::SemaphorePermit;
 
 use super::body::BODY_BYTES_MAX;
 use super::fault::{Fault, Kind, in_words_of_route};
@@ -18,7 +17,7 @@ use super::shared::Shared;
 use crate::serve::access::Caller;
 
 /// Most requests that are being answered at a time.
-pub(super) const REQUESTS_MAX: usize = 1024;
+pub(crate) const REQUESTS_MAX: usize = 1024;
 /// Most bytes of their bodies together, in KiB.
 pub(crate) const BODIES_KIB_MAX: usize = 256 << 10;
 
@@ -60,8 +59,6 @@ async fn answer(
     mut request: Request,
     next: Next,
 ) -> (Response, Option<Arc<str>>) {
-    let counted = Counted::new(shared).zip(room_for(shared, &request));
-    let Some(_counted) = counted else { return (Fault::busy(1).into_response(), None) };
     if let Err(fault) = check_origin(shared, &request) {
         return (fault.into_response(), None);
     }
@@ -72,6 +69,11 @@ async fn answer(
         Err(fault) => return (fault.into_response(), None),
     };
     let tenant = caller.tenant().cloned();
+    let counted = shared.requests.take(tenant.as_ref(), 1);
+    let body = shared.bodies.take(tenant.as_ref(), body_kib(request.headers()));
+    let (Some(_counted), Some(_body)) = (counted, body) else {
+        return (Fault::busy(1).into_response(), tenant);
+    };
     let is_for_admin = route.is_some_and(|route| route.audience() == Audience::Admin);
     if is_for_admin && tenant.is_some() {
         let fault = Fault::new(Kind::Forbidden, "only the administrator may do this");
@@ -81,31 +83,14 @@ async fn answer(
     (next.run(request).await, tenant)
 }
 
-/// Room for a request's body until it is answered, of what all bodies may have together. One that
-/// does not say how long it is may be as long as any.
-fn room_for<'a>(shared: &'a Shared, request: &Request) -> Option<SemaphorePermit<'a>> {
-    let length = request.headers().get(header::CONTENT_LENGTH);
+/// Room that a request's body takes until it is answered, in KiB. One that does not say how long it
+/// is may be as long as any.
+fn body_kib(headers: &HeaderMap) -> usize {
+    let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let is_open = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let bytes = length.unwrap_or(if is_open { BODY_BYTES_MAX } else { 0 }).min(BODY_BYTES_MAX);
-    shared.bodies.try_acquire_many(bytes.div_ceil(1 << 10) as u32).ok()
-}
-
-/// A request that is being answered.
-struct Counted<'a>(&'a Shared);
-
-impl<'a> Counted<'a> {
-    fn new(shared: &'a Shared) -> Option<Self> {
-        let counted = Self(shared);
-        let before = shared.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        (before < REQUESTS_MAX).then_some(counted)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-    }
+    let is_open = headers.contains_key(header::TRANSFER_ENCODING);
+    let bytes = length.unwrap_or(if is_open { BODY_BYTES_MAX } else { 0 });
+    bytes.min(BODY_BYTES_MAX).div_ceil(1 << 10)
 }
 
 fn caller(shared: &Shared, headers: &HeaderMap) -> Result<Caller, Fault> {

@@ -14,6 +14,7 @@ mod loading;
 mod openai;
 mod openapi;
 mod rerank;
+mod room;
 mod route;
 mod search;
 mod shared;
@@ -31,8 +32,9 @@ use tokio::sync::watch;
 
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::read_request;
-pub(super) use gate::BODIES_KIB_MAX;
+pub(super) use gate::{BODIES_KIB_MAX, REQUESTS_MAX};
 pub use openapi::openapi;
+pub(super) use room::Room;
 pub(super) use shared::{BASE, Inner, Shared};
 pub(super) use wire::SearchSettings;
 

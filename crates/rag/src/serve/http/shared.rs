@@ -1,7 +1,6 @@
 //! What every handler works with, and how a request finds its model.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
@@ -9,6 +8,7 @@ use cotenant_transformer::{Adapter, Head};
 use tokio::sync::Semaphore;
 
 use super::fault::{Fault, Kind};
+use super::room::Room;
 use crate::serve::access::{Access, Caller, owner};
 use crate::serve::adapters::{AdapterError, Adapters, Loaded};
 use crate::serve::documents::Documents;
@@ -44,12 +44,12 @@ pub(crate) struct Inner {
     /// Threads that tokenise at a time; who waits is served in turn.
     pub(crate) tokenizing: Semaphore,
     /// Room for bodies, in KiB.
-    pub(crate) bodies: Semaphore,
+    pub(crate) bodies: Room,
     pub(crate) batch_tokens: usize,
     /// Seconds since 1970.
     pub(crate) started_s: u64,
-    /// Requests that are being answered.
-    pub(crate) requests: AtomicUsize,
+    /// Room for requests that are being answered.
+    pub(crate) requests: Room,
 }
 
 /// Which model a request means, and whose turn it takes.
