@@ -25,6 +25,8 @@ const ADAPTERS: u64 = 1000;
 const CLIENTS: u64 = 6;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(3);
+/// After as long a pause the server has forgotten that others came, and cuts no batches for them.
+const PAUSE: Duration = Duration::from_millis(2500);
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -121,6 +123,7 @@ fn throughput(address: &str) {
     for texts in [1, 8] {
         let run = |adapters: u64, round: usize| {
             let (over, tokens) = (AtomicBool::new(false), AtomicU64::new(0));
+            thread::sleep(PAUSE);
             let begun = Instant::now();
             thread::scope(|scope| {
                 for client in 0..CLIENTS {
@@ -169,19 +172,28 @@ fn neighbours(address: &str) {
         quantiles((0..600).map(time).collect())
     };
     println!("light tenant alone: {}", light());
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for client in 0..2 {
-            let over = &over;
-            scope.spawn(move || {
-                let agent = ureq::Agent::new_with_defaults();
-                let texts: Vec<String> = (0..64).map(|at| text(client * 64 + at)).collect();
-                while !over.load(Ordering::Relaxed) {
-                    ask(&agent, address, ("t2", &texts));
-                }
-            });
-        }
-        println!("light tenant beside a heavy one: {}", light());
-        over.store(true, Ordering::Relaxed);
-    });
+    let heavy = |meanwhile: &dyn Fn()| {
+        let (over, tokens) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::sleep(PAUSE);
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            for client in 0..2 {
+                let (over, tokens) = (&over, &tokens);
+                scope.spawn(move || {
+                    let agent = ureq::Agent::new_with_defaults();
+                    let texts: Vec<String> = (0..64).map(|at| text(client * 64 + at)).collect();
+                    while !over.load(Ordering::Relaxed) {
+                        let more = ask(&agent, address, ("t2", &texts));
+                        tokens.fetch_add(more, Ordering::Relaxed);
+                    }
+                });
+            }
+            meanwhile();
+            over.store(true, Ordering::Relaxed);
+        });
+        tokens.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
+    };
+    println!("heavy tenant alone: {:.0} tokens/s", heavy(&|| thread::sleep(ROUND)));
+    let beside = heavy(&|| println!("light tenant beside a heavy one: {}", light()));
+    println!("heavy tenant beside a light one: {beside:.0} tokens/s");
 }

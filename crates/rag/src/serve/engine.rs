@@ -21,7 +21,7 @@ use super::model::Model;
 /// How much of the last batch the estimate of the speed takes over, as one part in so many.
 const SPEED_MEMORY: f64 = 16.0;
 /// How long a batch of the tenant with most texts should take while others come too.
-const CROWDED_BATCH: Duration = Duration::from_millis(3);
+const CROWDED_BATCH: Duration = Duration::from_millis(2);
 /// Tokens of such a batch at least: with fewer, reading the model's weights costs more than using
 /// them.
 const CROWDED_TOKENS_MIN: u64 = 32;
