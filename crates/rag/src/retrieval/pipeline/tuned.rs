@@ -30,7 +30,7 @@ pub struct Rule {
     /// A few candidates are enough if at most so much is foretold to be lost; the stage is left out
     /// where that can never be.
     pub shallow_loss_max: f64,
-    /// The part of full depth's nDCG@10 that the judged queries kept, less two standard errors.
+    /// The part of full depth's nDCG@10 that the judged queries kept, less three standard errors.
     pub quality: f64,
     /// What a judged query cost on average, in microseconds.
     pub cost_us: f64,
@@ -89,6 +89,10 @@ pub enum BadTuned {
         part: &'static str,
     },
 }
+
+/// Part of what may be lost that is held in reserve: queries that come are never quite like those
+/// that were judged.
+const RESERVE: f64 = 0.5;
 
 /// What calibration found.
 pub(super) struct Parts {
@@ -192,12 +196,12 @@ impl Tuned {
     /// part of full depth's nDCG@10 is kept; 0.99 is a floor that nobody notices.
     ///
     /// An idle server keeps all that full depth finds, a busy one keeps the floor, and between them
-    /// the part that is kept falls evenly. Of the rules that kept as much on the judged queries the
+    /// the part that is kept falls evenly; of what may be lost, half is held in reserve. Of the rules that kept as much on the judged queries the
     /// cheapest is taken. Where none did, it is full depth, whatever the load.
     pub fn effort(&self, load: f64, floor: f64) -> Effort {
         let load = if load.is_finite() { load.clamp(0.0, 1.0) } else { 1.0 };
         let floor = if floor.is_finite() { floor } else { 1.0 };
-        let kept = 1.0 - load * (1.0 - floor);
+        let kept = 1.0 - load * (1.0 - floor) * (1.0 - RESERVE);
         let enough = self.rules.iter().filter(|rule| rule.quality >= kept);
         let cheapest = enough.min_by(|one, other| one.cost_us.total_cmp(&other.cost_us));
         match cheapest {

@@ -368,7 +368,7 @@ fn in_words(
     }
     said.push(
         "Stages were measured on the queries that the mix was learnt from; what a rule keeps was \
-         foretold for each query from the others, and lowered by two standard errors."
+         foretold for each query from the others, and lowered by three standard errors."
             .to_owned(),
     );
     said

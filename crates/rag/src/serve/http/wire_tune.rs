@@ -124,7 +124,7 @@ pub(super) struct AsNeededView {
     pub(super) load: f64,
     /// The floor of quality.
     pub(super) quality_floor: f64,
-    /// The part of full depth's nDCG@10 that is kept, less two standard errors; 1 at full depth.
+    /// The part of full depth's nDCG@10 that is kept, less three standard errors; 1 at full depth.
     pub(super) kept: f64,
     /// What a query costs on average, the model included, as a part of full depth.
     pub(super) cost_share: f64,
