@@ -13,7 +13,7 @@ use super::error::RetrievalError;
 use super::source::{Near, Probe, Retrievers};
 
 /// Most vectors of which all are compared in f32 for one query, which takes about 20 ms at 384
-/// values each. Of more, the kind's own search with [`FULL_CANDIDATES`] stands for all.
+/// values each. Of more, the kind's own search with `FULL_CANDIDATES` candidates stands for all.
 pub const FULL_VECTORS_MAX: u64 = 200_000;
 
 /// Candidates that stand for all vectors where these are many.

@@ -225,7 +225,6 @@ mod tests {
         let visits = periodic();
         let (before, _) = run(&visits, 20, Looks::Never);
         let (after, ahead) = run(&visits, 20, Looks::Ahead);
-        println!("seed {SEED}: {after} cold instead of {before}, {ahead:?}");
         assert!(before > 300, "without it they are cold: {before} of {}", visits.len() / 2);
         assert!(after * 4 <= before, "{after} cold of {before}, {ahead:?}, seed {SEED}");
         assert!(ahead.wasted * 10 <= ahead.loaded, "{ahead:?}, seed {SEED}");
@@ -236,7 +235,6 @@ mod tests {
         let visits = random();
         let (before, _) = run(&visits, 20, Looks::Never);
         let (after, ahead) = run(&visits, 20, Looks::Ahead);
-        println!("seed {SEED}: {after} cold instead of {before}, {ahead:?}");
         assert!(ahead.loaded * 20 <= before, "{ahead:?} beside {before} cold, seed {SEED}");
         assert!(after * 20 <= before * 21, "{after} cold of {before}, seed {SEED}");
     }
