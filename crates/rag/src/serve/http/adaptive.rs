@@ -20,8 +20,7 @@ use super::documents::{blocking, of_index, of_not_done};
 use super::fault::{Fault, Kind};
 use super::search::view_of_standing;
 use super::shared::Shared;
-use super::texts::{Length, Prompt, Reading, Shape, TooLong};
-use super::wire::{DocumentView, FoundView, Input, SearchResponse};
+use super::wire::{FoundView, SearchResponse};
 use super::wire_tune::{AdaptiveView, CostView};
 use crate::retrieval::pipeline::{
     Answered, Asked, Begun, Effort, Pipeline, Prices, Reached, RetrievalError, Tuned, Underway,
@@ -99,11 +98,9 @@ pub(super) async fn search(
     let Some((chosen, maker)) = shared.maker(&space, caller).await? else {
         return Err(of_not_done(NotDone::Switched, caller));
     };
-    let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
-    let texts = shared.read(&chosen, Input::Text(inquiry.question.query.clone()), reading).await?;
-    let shape = Shape { length: Length::Unit, dimensions: None };
-    let vectors = shared.embed(&chosen, texts, (shape, deadline)).await?;
-    let vector = vectors.rows.into_iter().next().unwrap_or_default();
+    let query = vec![inquiry.question.query.clone()];
+    let vectors = shared.embed_queries(&chosen, query, deadline).await?;
+    let vector = vectors.into_iter().next().expect("one query has one vector");
     let ready = Ready { waiting, vector, embedding: maker.embedding().to_owned() };
     let asked = inquiry.clone();
     let step = blocking(move || asked.ask(&space, Some(ready))).await?;
@@ -179,11 +176,7 @@ impl Inquiry {
         let Found { answered, documents, embedding, known, prices } = found;
         let (lists, work) = (&answered.lists, answered.work);
         let view = |(hit, document): (Hit, Document)| FoundView {
-            document: DocumentView {
-                id: document.id,
-                text: document.text,
-                metadata: document.metadata,
-            },
+            document: document.into(),
             score: hit.score,
             dense: standing(&lists.vectors, hit.slot).map(view_of_standing),
             words: standing(&lists.words, hit.slot).map(view_of_standing),

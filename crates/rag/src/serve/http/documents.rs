@@ -107,7 +107,7 @@ pub(super) async fn get(
     let wanted = id.clone();
     let found = blocking(move || space.namespace.get(&wanted)).await?;
     match found.map_err(|error| of_index(&error, &caller))? {
-        Some(Document { id, text, metadata, .. }) => Ok(Json(DocumentView { id, text, metadata })),
+        Some(document) => Ok(Json(document.into())),
         None => Err(Fault::new(Kind::NotFound, format!("there is no document {id:?}"))),
     }
 }

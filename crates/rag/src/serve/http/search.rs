@@ -15,10 +15,8 @@ use super::body::Body;
 use super::documents::{blocking, of_index, of_not_done, tenant};
 use super::fault::Fault;
 use super::shared::{Shared, deadline};
-use super::texts::{Length, Prompt, Reading, Shape, TooLong};
 use super::wire::{
-    DocumentView, FoundView, Input, SearchMode, SearchRequest, SearchResponse, SearchSettings,
-    StandingView,
+    FoundView, SearchMode, SearchRequest, SearchResponse, SearchSettings, StandingView,
 };
 use crate::serve::access::Caller;
 
@@ -98,14 +96,11 @@ async fn find(
         let answer = found.map_err(|error| of_index(&error, caller))?;
         return Ok(response(answer, None));
     };
-    let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
-    let texts = shared.read(&chosen, Input::Text(asked.query.clone()), reading).await?;
-    let shape = Shape { length: Length::Unit, dimensions: None };
-    let vectors = shared.embed(&chosen, texts, (shape, deadline)).await?;
+    let vectors = shared.embed_queries(&chosen, vec![asked.query.clone()], deadline).await?;
     let embedding = maker.embedding().to_owned();
     let searched = embedding.clone();
     let found = blocking(move || {
-        let query = asked.query(vectors.rows.first().map(Vec::as_slice));
+        let query = asked.query(vectors.first().map(Vec::as_slice));
         space.search(&query, Some(&searched))
     });
     let answer = found.await?.map_err(|why| of_not_done(why, caller))?;
@@ -229,11 +224,7 @@ impl Asked {
 
 fn response(answer: Answer, embedding: Option<String>) -> SearchResponse {
     let view = |found: Found| FoundView {
-        document: DocumentView {
-            id: found.document.id,
-            text: found.document.text,
-            metadata: found.document.metadata,
-        },
+        document: found.document.into(),
         score: found.score,
         dense: found.dense.map(view_of_standing),
         words: found.text.map(view_of_standing),

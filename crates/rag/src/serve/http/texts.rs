@@ -128,6 +128,19 @@ impl Shared {
         }
     }
 
+    /// The vectors by which documents are searched for queries.
+    pub(super) async fn embed_queries(
+        &self,
+        chosen: &Chosen,
+        queries: Vec<String>,
+        deadline: Instant,
+    ) -> Result<Vec<Vec<f32>>, Fault> {
+        let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
+        let texts = self.read(chosen, Input::Texts(queries), reading).await?;
+        let shape = Shape { length: Length::Unit, dimensions: None };
+        Ok(self.embed(chosen, texts, (shape, deadline)).await?.rows)
+    }
+
     /// Their vectors; a reranker has none.
     pub(super) async fn embed(
         &self,

@@ -15,9 +15,8 @@ use super::adaptive::{FLOOR, of_retrieval};
 use super::body::Body;
 use super::documents::{InQuery, blocking, of_index, tenant};
 use super::fault::{Fault, Kind};
-use super::shared::{Chosen, Shared, deadline};
-use super::texts::{Length, Prompt, Reading, Shape, TooLong};
-use super::wire::{Input, TenantQuery};
+use super::shared::{Shared, deadline};
+use super::wire::TenantQuery;
 use super::wire_tune::{AsNeededView, JudgedView, MixView, StageView, TuneRequest, TunedView};
 use crate::retrieval::pipeline::{
     Calibration, DEV_QUERIES_MAX, DevQuery, Effort, Learnt, Live, Mix, Prices, RetrievalError,
@@ -90,8 +89,11 @@ pub(super) async fn learn(
             judgements.queries.len()
         )));
     }
-    let texts = judgements.queries.iter().map(|one| one.text.clone()).collect();
-    let vectors = shared.embed_queries(&chosen, texts, deadline).await?;
+    let mut vectors = Vec::with_capacity(judgements.queries.len());
+    for some in judgements.queries.chunks(EMBED_AT_A_TIME) {
+        let texts = some.iter().map(|one| one.text.clone()).collect();
+        vectors.extend(shared.embed_queries(&chosen, texts, deadline).await?);
+    }
     let stop = StopOnDrop(Arc::default());
     let lesson = Lesson {
         space,
@@ -140,24 +142,6 @@ pub(super) async fn forget(
     let forgotten = blocking(move || space.forget()).await?;
     forgotten.map_err(|error| of_index(&error, &caller))?;
     Ok(StatusCode::OK)
-}
-
-impl Shared {
-    async fn embed_queries(
-        &self,
-        chosen: &Chosen,
-        texts: Vec<String>,
-        deadline: Instant,
-    ) -> Result<Vec<Vec<f32>>, Fault> {
-        let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
-        let shape = Shape { length: Length::Unit, dimensions: None };
-        let mut vectors = Vec::with_capacity(texts.len());
-        for some in texts.chunks(EMBED_AT_A_TIME) {
-            let texts = self.read(chosen, Input::Texts(some.to_vec()), reading).await?;
-            vectors.extend(self.embed(chosen, texts, (shape, deadline)).await?.rows);
-        }
-        Ok(vectors)
-    }
 }
 
 fn check(queries: &[JudgedView]) -> Result<(), Fault> {

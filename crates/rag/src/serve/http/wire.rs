@@ -1,5 +1,6 @@
 //! What goes over the wire, in the words of the programs whose routes these are.
 
+use cotenant_index::Document;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -399,6 +400,13 @@ pub(super) struct DocumentView {
     /// What filters look at.
     #[serde(default)]
     pub(super) metadata: Map<String, Value>,
+}
+
+impl From<Document> for DocumentView {
+    fn from(document: Document) -> Self {
+        let Document { id, text, metadata, .. } = document;
+        Self { id, text, metadata }
+    }
 }
 
 /// What became of documents.
