@@ -36,6 +36,6 @@ pub use loss::{CoSent, Embedded, LossBuffers, Mnrl, Ranking, Scored};
 pub use optimizer::{AdamW, Schedule, clip};
 pub use plan::steps_per_epoch;
 pub use prefix::PrefixCounters;
-pub use spec::{Decay, Evaluation, Example, Length, Limits, LimitsError, Loss, PrefixLimits};
-pub use spec::{Settings, SettingsError, TenantSpec, TextError, Texts, Tokens};
+pub use spec::{Candidate, Decay, Evaluation, Example, Length, Limits, LimitsError, Loss};
+pub use spec::{PrefixLimits, Settings, SettingsError, TenantSpec, TextError, Texts, Tokens};
 pub use trainer::{Base, ScoreError, Trainer};

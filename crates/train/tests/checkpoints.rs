@@ -90,7 +90,7 @@ fn a_checkpoint_of_another_training_is_refused_and_says_what_differs() {
                 let text = match &spec.examples[0] {
                     Example::Pair { anchor, .. } => *anchor,
                     Example::Scored { left, .. } => *left,
-                    Example::Choice { right, .. } => *right,
+                    Example::Choice { right, .. } => right.text,
                 };
                 texts.texts[text as usize] = vec![1, 2, 3].into();
                 spec.texts = Arc::new(texts);

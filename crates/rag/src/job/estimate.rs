@@ -14,11 +14,12 @@ use super::base::BaseModel;
 use super::error::JobError;
 use super::observer::Observer;
 use super::prepare::{Lesson, Prepared, Read};
-use super::rerank::{JUDGED_MAX, RERANKED};
+use super::rerank::JUDGED_MAX;
 use super::settings;
 use super::train::{threads, trainer_limits};
 use super::workshop::{NEVER, Workshop};
 use crate::data::{Dataset, Example};
+use crate::retrieval::pipeline::RERANKED_MAX;
 use crate::workspace::{Length, Limits, Task, TenantConfig, Workspace};
 
 /// Bytes of activations that a run keeps between forward and backward; what does not fit is
@@ -252,7 +253,7 @@ fn seconds(base: &BaseModel, limits: &Limits, loads: &[Load<'_>]) -> Result<f64,
                     Length::Steps(_) => 2,
                 };
                 let dev = dataset.dev.len().min(JUDGED_MAX) * looks;
-                pair * RERANKED * (dataset.test.len() + dev)
+                pair * RERANKED_MAX * (dataset.test.len() + dev)
             }
         };
         seconds += (documents + judged) as f64 * embed + trained as f64 * train;
@@ -269,7 +270,10 @@ fn example_tokens(cut: &dyn Texts, example: &TrainExample, negatives_max: usize)
             tokens(anchor) + tokens(positive) + drawn(negatives)
         }
         TrainExample::Scored { left, right, .. } => tokens(left) + tokens(right),
-        TrainExample::Choice { right, wrong } => tokens(right) + drawn(wrong),
+        TrainExample::Choice { right, wrong } => {
+            let wrong: Vec<u32> = wrong.iter().map(|one| one.text).collect();
+            tokens(&right.text) + drawn(&wrong)
+        }
     }
 }
 

@@ -155,16 +155,23 @@ fn save_tenant<'a>(
     options: &RunOptions<'_>,
 ) -> Result<Found<'a>, JobError> {
     let Prepared { name, dataset, texts, .. } = tenant;
-    let (after, vectors) = match &tenant.goal {
-        Goal::Embed(_) => workshop.measure(name, (dataset, &**texts), Some(&outcome.adapter))?,
+    let (after, vectors, first_stage) = match &tenant.goal {
+        Goal::Embed(_) => {
+            let (after, vectors) =
+                workshop.measure(name, (dataset, &**texts), Some(&outcome.adapter))?;
+            (after, vectors, None)
+        }
         Goal::Rerank(reranking) => {
-            let after = workshop.measure_reranker(tenant, reranking, &outcome.adapter)?;
-            (after, workshop.embed_bare(name, &**texts, &all_documents(dataset))?)
+            let blend = workshop.blend_of(tenant, reranking, &outcome.adapter)?;
+            let after = workshop.measure_reranker(tenant, reranking, (&outcome.adapter, blend))?;
+            let vectors = workshop.embed_bare(name, &**texts, &all_documents(dataset))?;
+            let first_stage = reranking.tuned.clone().with(blend);
+            (after, vectors, Some(first_stage))
         }
     };
     options.folder.save_tenant(name, &dataset.documents, &vectors)?;
-    if let Goal::Rerank(reranking) = &tenant.goal {
-        options.folder.save_first_stage(name, &reranking.tuned)?;
+    if let Some(first_stage) = first_stage {
+        options.folder.save_first_stage(name, &first_stage)?;
     }
     let folder = options.folder.adapter(name);
     outcome.adapter.save_peft(&folder, &workshop.base.name)?;

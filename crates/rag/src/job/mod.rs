@@ -18,6 +18,7 @@ mod finish;
 mod limit;
 mod observer;
 mod prepare;
+mod prior;
 mod quality;
 mod rerank;
 mod results;

@@ -95,7 +95,7 @@ impl Workshop<'_> {
         examples: &[Example],
     ) -> Lesson {
         if config.task == Task::Rerank {
-            return self.lesson_in_pairs(config, dataset, texts, examples);
+            return self.lesson_in_pairs(config, (dataset, texts), examples, &|_, _| 0.0);
         }
         let tokens_max = self.tokens_max(config);
         let cut = CutTexts {

@@ -5,13 +5,12 @@ use cotenant_transformer::{Adapter, Forward, Packed, Scratch, Start};
 
 use super::base::BaseModel;
 use super::error::JobError;
-use super::rerank::RERANKED;
 use super::run_folder::{RunFolder, SavedTenant};
 use crate::data::Document;
 use crate::retrieval::pipeline::{
-    Asked, Collection, Effort, Pipeline, Reached, RetrievalError, Tuned,
+    Asked, Collection, Effort, Pipeline, RERANKED_MAX, Reached, RetrievalError, Tuned,
 };
-use crate::retrieval::{CrossEncoder, Embedder, Vectors, sigmoid};
+use crate::retrieval::{CrossEncoder, Embedder, Vectors};
 use crate::workspace::{Limits, Task};
 
 /// One tenant of a run, ready to answer.
@@ -42,7 +41,8 @@ struct Reranked {
 pub struct Found {
     /// The passage.
     pub document: Document,
-    /// Its cosine with the query, in -1..=1, or what a reranker says of both, in 0..=1.
+    /// Its cosine with the query, in -1..=1; where a reranker read it, what finding says of it, from
+    /// 0 to 1, and the weighted score of the reranker.
     pub score: f32,
 }
 
@@ -76,7 +76,7 @@ impl Searcher {
         Ok(Self { base, tenant: saved, documents, way })
     }
 
-    /// The `k` passages that answer a query best, best first. A reranker orders the first 50 that
+    /// The `k` passages that answer a query best, best first. A reranker orders the first 30 that
     /// were found, and no more than those are given.
     pub fn search(&self, query: &str, k: usize) -> Result<Vec<Found>, JobError> {
         let found = |document: u32, score: f32| Found {
@@ -91,7 +91,7 @@ impl Searcher {
             }
             Way::Reranked(reranked) => {
                 let hits = self.rerank(reranked, query, k)?.into_iter();
-                Ok(hits.map(|hit| found(hit.slot.0, sigmoid(hit.score))).collect())
+                Ok(hits.map(|hit| found(hit.slot.0, hit.score)).collect())
             }
         }
     }
@@ -102,7 +102,7 @@ impl Searcher {
         let tenant = &self.tenant;
         let vector = self.embed(query, None)?;
         let vector = || Some(vector.clone());
-        let asked = Asked { text: query, count: k.min(RERANKED), without: None };
+        let asked = Asked { text: query, count: k.min(RERANKED_MAX), without: None };
         let cross = CrossEncoder {
             embedder,
             tokenizer: &self.base.tokenizer,

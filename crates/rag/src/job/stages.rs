@@ -17,7 +17,7 @@ use super::workshop::{NEVER, Workshop, all_documents};
 use crate::data::{Dataset, Example, Judged as JudgedQuery};
 use crate::retrieval::pipeline::{
     Asked, Calibration, Collection, DEV_QUERIES_MAX, DevQuery, Effort, Mix, Pipeline, Prices,
-    Probe, Reached, Reranker, RetrievalError, Retrievers, Tuned, Work, spread,
+    Probe, Reached, Remembered, Reranker, RetrievalError, Retrievers, Tuned, Work, spread,
 };
 use crate::retrieval::{CrossEncoder, Quality, Vectors};
 use crate::tracking::Measured;
@@ -136,6 +136,9 @@ enum Again {
     Read,
 }
 
+/// Fewest held-out queries that weights and rules are chosen on where a reranker reads.
+const HELD_OUT_MIN: usize = 20;
+
 /// Measures every stage on the test queries, after choosing weights and rules on all other judged
 /// queries.
 pub fn measure_stages(
@@ -152,7 +155,11 @@ pub fn measure_stages(
         return Err(JobError::NothingToMeasure { data: name });
     }
     let embed = Embedding { workshop: &workshop, adapter: question.adapter, name: &name };
-    let dev = dev_queries(&dataset);
+    let dev = match question.reranker {
+        // What it was trained on it knows better than what will come.
+        Some(_) if dataset.dev.len() >= HELD_OUT_MIN => dataset.dev.queries.clone(),
+        Some(_) | None => dev_queries(&dataset),
+    };
     let dev = spread(&dev, DEV_QUERIES_MAX);
     let test: Vec<&JudgedQuery> = dataset.test.queries.iter().collect();
     let rows = dataset.documents.len() + dev.len() + test.len();
@@ -176,11 +183,13 @@ pub fn measure_stages(
         document_prefix: &question.config.texts.document_prefix,
         tokens_max: workshop.pair_tokens_max(question.config),
     });
-    let reranker = cross.as_ref().map(|cross| cross as &dyn Reranker);
+    // Each document is read once for a query, whatever stages find it.
+    let remembered = cross.as_ref().map(|cross| Remembered::new(cross));
+    let reranker = remembered.as_ref().map(|remembered| remembered as &dyn Reranker);
     let set = Set { dataset: &dataset, collection: &collection, reranker };
     let dev: Vec<DevQuery<'_>> =
         dev.iter().enumerate().map(|(at, one)| set.query(one, dev_vectors.row(at))).collect();
-    let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker: None };
+    let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker };
     let tuned = calibration.run().map_err(failed)?.tuned;
     let test: Vec<DevQuery<'_>> =
         test.iter().enumerate().map(|(at, one)| set.query(one, test_vectors.row(at))).collect();
@@ -279,7 +288,7 @@ impl Set<'_> {
         let codes = |candidates| Way::Vectors(Probe::Some { candidates });
         let to = |stage| Way::Both(Effort::To(stage), Again::Kept);
         let reread = |stage| Way::Both(Effort::To(stage), Again::Read);
-        let needed = |load| Way::Both(tuned.effort(load, floor), Again::Kept);
+        let needed = |load| Way::Both(tuned.effort(load, floor), Again::Read);
         let ways = [
             ("words (BM25)", Way::Words),
             ("codes, 10 compared again", codes(10)),
@@ -289,21 +298,23 @@ impl Set<'_> {
             ("words and 100 of codes", to(Reached::Shallow)),
             ("words and 300 of codes", to(Reached::Deep)),
             ("full depth: words and all vectors", to(Reached::All)),
+        ];
+        let again = [
+            ("words, 10 read again", reread(Reached::Words)),
+            ("words and 100 of codes, 20 read again", reread(Reached::Shallow)),
+            ("full depth: words and all vectors, 30 read again", reread(Reached::All)),
+        ];
+        let again = again.iter().filter(|_| self.reranker.is_some());
+        let as_needed = [
             ("as needed, idle", needed(0.0)),
             ("as needed, half loaded", needed(0.5)),
             ("as needed, loaded", needed(1.0)),
         ];
-        let reread = [
-            ("words, 10 read again", reread(Reached::Words)),
-            ("words and 100 of codes, 20 read again", reread(Reached::Shallow)),
-            ("words and all vectors, 50 read again", reread(Reached::All)),
-        ];
-        let reread = reread.iter().filter(|_| self.reranker.is_some());
-        let ways = ways.iter().chain(reread);
+        let ways = ways.iter().chain(again).chain(&as_needed);
         let tried = ways.map(|&(name, way)| self.try_out(name, way, (tuned, test)));
         let tried: Vec<Tried> = tried.collect::<Result<_, _>>()?;
-        let full =
-            tried.iter().find(|one| one.name.starts_with("full")).expect("it is in the list");
+        let full = tried.iter().rfind(|one| one.name.starts_with("full"));
+        let full = full.expect("it is in the list");
         let count = test.len() as f64;
         let prices = &tuned.prices;
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 1.0 };

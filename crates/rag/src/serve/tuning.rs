@@ -10,7 +10,7 @@ use cotenant_index::{IndexError, View};
 use serde::{Deserialize, Serialize};
 
 use super::documents::Space;
-use crate::retrieval::pipeline::{StageBuys, Tuned};
+use crate::retrieval::pipeline::{Blend, StageBuys, Tuned};
 
 /// The note's name.
 const NOTE: &str = "retrieval";
@@ -21,6 +21,8 @@ const NOTE: &str = "retrieval";
 pub(super) struct Kept {
     /// The embedding whose vectors it was learnt with.
     pub(super) embedding: String,
+    /// The reranker that it was learnt with, by name and content, if it was with one.
+    pub(super) reranker: Option<String>,
     /// When, in seconds since 1970.
     pub(super) learnt_s: u64,
     /// Documents that there were.
@@ -78,6 +80,14 @@ fn parse(note: &str) -> Result<Kept, String> {
     Ok(Kept { tuned, ..kept })
 }
 
+impl Kept {
+    /// The reranker that reads again, by name and content.
+    pub(super) fn rereader(&self) -> Option<&str> {
+        let counts = self.tuned.blend.is_some_and(Blend::counts);
+        self.reranker.as_deref().filter(|_| counts)
+    }
+}
+
 impl Known {
     /// What may be used.
     pub(super) fn learnt(&self) -> Option<&Arc<Kept>> {
@@ -121,6 +131,7 @@ mod tests {
     fn kept() -> Kept {
         Kept {
             embedding: "law@1".to_owned(),
+            reranker: None,
             learnt_s: 1,
             documents: 2,
             queries_left_out: 0,
@@ -140,7 +151,7 @@ mod tests {
             assert!(why.contains(expected), "{why}");
         };
         check("\"embedding\"", "\"embedded\"", "embedded");
-        check("\"version\":2", "\"version\":1", "has version 1");
+        check("\"version\":3", "\"version\":2", "has version 2");
         check("\"posting_ns\":", "\"posting_ns\":-", "prices");
         assert!(parse("").is_err());
     }

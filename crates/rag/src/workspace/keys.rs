@@ -80,8 +80,8 @@ const DATA_AND_ADAPTER: &[Key<TenantConfig>] = &[
         kind: Kind::Word { words: TASK_WORDS, set: |tenant, at| tenant.task = TASKS[at] },
         default: |tenant| word(TASK_WORDS, &TASKS, tenant.task),
         doc: "`embed` trains an adapter that finds documents by their vectors, `rerank` one that \
-              reads a query together with each of the first 50 documents that words and the base \
-              model find, and orders them.",
+              reads a query together with each of the first 30 documents that words and the base \
+              model find, and helps to order them.",
     },
     Key {
         name: "passages_max",

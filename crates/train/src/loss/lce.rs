@@ -3,6 +3,9 @@
 //!
 //! Candidates are compared with no other question's, unlike in multiple-negatives ranking: each of
 //! them was read together with its question, and would have to be read again with another.
+//!
+//! What is known of a candidate beforehand, its prior, is added to what the head says of it, so that
+//! the head learns the rest, as residual embeddings do beside words (Gao et al., arXiv:2004.13969).
 
 use cotenant_transformer::HeadSlopes;
 
@@ -10,19 +13,23 @@ use super::matrix::LossBuffers;
 use super::{Judged, Slopes};
 
 /// Candidates of questions; numbers are rows of what the encoder made of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Choices {
     /// The candidates of each question in turn, the right one first.
     pub(crate) candidates: Vec<u32>,
+    /// What is known of each candidate's score beforehand, as a logit.
+    pub(crate) priors: Vec<f32>,
     /// Where each question's candidates end.
     pub(crate) ends: Vec<usize>,
 }
 
 impl Choices {
-    /// The candidates of each question.
-    fn iter(&self) -> impl Iterator<Item = &[u32]> {
+    /// The candidates of each question, and their priors.
+    fn iter(&self) -> impl Iterator<Item = (&[u32], &[f32])> {
         let begins = [0].into_iter().chain(self.ends.iter().copied());
-        begins.zip(&self.ends).map(|(begin, &end)| &self.candidates[begin..end])
+        begins
+            .zip(&self.ends)
+            .map(|(begin, &end)| (&self.candidates[begin..end], &self.priors[begin..end]))
     }
 }
 
@@ -47,8 +54,8 @@ pub(super) fn evaluate(
     slopes.resize(texts, 0.0);
     let questions = choices.ends.len().max(1) as f32;
     let mut loss = 0.0;
-    for candidates in choices.iter() {
-        loss += cross_entropy(candidates, scores, slopes, part / questions);
+    for question in choices.iter() {
+        loss += cross_entropy(question, scores, slopes, part / questions);
     }
     let slopes = HeadSlopes {
         rows: embedded.rows,
@@ -61,17 +68,22 @@ pub(super) fn evaluate(
 }
 
 /// Cross entropy of the first candidate among all; adds `part` times its gradient to `slopes`.
-fn cross_entropy(candidates: &[u32], scores: &[f32], slopes: &mut [f32], part: f32) -> f64 {
-    let score = |row: &u32| scores[*row as usize];
-    let Some((right, _)) = candidates.split_first() else { return 0.0 };
-    let highest = candidates.iter().map(score).fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = candidates.iter().map(|row| f64::from((score(row) - highest).exp())).sum();
+fn cross_entropy(
+    (candidates, priors): (&[u32], &[f32]),
+    scores: &[f32],
+    slopes: &mut [f32],
+    part: f32,
+) -> f64 {
+    let Some(right) = candidates.first() else { return 0.0 };
+    let logits = || candidates.iter().zip(priors).map(|(row, prior)| scores[*row as usize] + prior);
+    let highest = logits().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits().map(|logit| f64::from((logit - highest).exp())).sum();
     let divisor = sum as f32;
-    for row in candidates {
-        slopes[*row as usize] += part * (score(row) - highest).exp() / divisor;
+    for (row, logit) in candidates.iter().zip(logits()) {
+        slopes[*row as usize] += part * (logit - highest).exp() / divisor;
     }
     slopes[*right as usize] -= part;
-    sum.ln() - f64::from(score(right) - highest)
+    sum.ln() - f64::from(scores[*right as usize] + priors[0] - highest)
 }
 
 #[cfg(test)]
@@ -115,8 +127,9 @@ mod tests {
             let out = values[head.out.clone()].iter().enumerate();
             out.map(|(unit, w)| w * activated(unit)).sum::<f64>() + values[head.out_bias.start]
         };
-        let one = |candidates: &[u32]| {
-            candidates.iter().map(|&row| score(row).exp()).sum::<f64>().ln() - score(candidates[0])
+        let one = |(candidates, priors): (&[u32], &[f32])| {
+            let logit = |at: usize| score(candidates[at]) + f64::from(priors[at]);
+            (0..candidates.len()).map(|at| logit(at).exp()).sum::<f64>().ln() - logit(0)
         };
         choices.iter().map(one).sum::<f64>() / choices.ends.len() as f64
     }
@@ -144,14 +157,23 @@ mod tests {
 
     #[test]
     fn loss_and_gradients_agree_with_the_definition() {
-        check(&Choices { candidates: vec![0, 1, 2, 3, 4], ends: vec![3, 5] }, 5, 1.0);
+        check(&choices(&[0, 1, 2, 3, 4], &[3, 5]), 5, 1.0);
         // A text that is a candidate twice, a question of one candidate, and a part of a step.
-        check(&Choices { candidates: vec![2, 0, 3, 1, 0, 4, 2], ends: vec![3, 4, 7] }, 5, 0.25);
+        check(&choices(&[2, 0, 3, 1, 0, 4, 2], &[3, 4, 7]), 5, 0.25);
+        // What is known beforehand.
+        let priors = vec![0.5, 3.0, -1.0, 0.0, 0.0, 2.0, 1.5];
+        check(&Choices { priors, ..choices(&[2, 0, 3, 1, 0, 4, 2], &[3, 4, 7]) }, 5, 1.0);
+    }
+
+    /// Of which nothing is known.
+    fn choices(candidates: &[u32], ends: &[usize]) -> Choices {
+        let priors = vec![0.0; candidates.len()];
+        Choices { candidates: candidates.to_vec(), priors, ends: ends.to_vec() }
     }
 
     #[test]
     fn a_value_that_is_not_a_number_is_seen_in_the_loss() {
-        let choices = Choices { candidates: vec![0, 1, 2, 3], ends: vec![2, 4] };
+        let choices = choices(&[0, 1, 2, 3], &[2, 4]);
         for at in 0..4 {
             let (adapter, mut rows) = (adapter(), random_rows(4 * HIDDEN, 3));
             rows[at * HIDDEN] = f32::NAN;

@@ -64,7 +64,7 @@ pub(crate) fn build(
     examples: &[Example],
     members: &[u32],
     known: &KnownPositives,
-    draw: &dyn Fn(u32, &[u32]) -> Vec<u32>,
+    draw: &dyn Fn(u32, usize) -> Vec<usize>,
 ) -> Batch {
     let mut rows = Rows::default();
     let mut ranking = Ranking::default();
@@ -78,7 +78,8 @@ pub(crate) fn build(
                 anchors.push((*anchor, *positive));
                 ranking.anchors.push(rows.row(*anchor));
                 ranking.columns.push(rows.row(*positive));
-                negatives.extend(draw(member, hard).into_iter().map(|text| rows.row(text)));
+                let drawn = draw(member, hard.len()).into_iter().map(|at| hard[at]);
+                negatives.extend(drawn.map(|text| rows.row(text)));
             }
             Example::Scored { left, right, score } => {
                 scored.left.push(rows.row(*left));
@@ -86,10 +87,11 @@ pub(crate) fn build(
                 scored.scores.push(*score);
             }
             Example::Choice { right, wrong } => {
-                choices.candidates.push(rows.row(*right));
-                choices
-                    .candidates
-                    .extend(draw(member, wrong).into_iter().map(|text| rows.row(text)));
+                let drawn = draw(member, wrong.len()).into_iter().map(|at| wrong[at]);
+                for candidate in [*right].into_iter().chain(drawn) {
+                    choices.candidates.push(rows.row(candidate.text));
+                    choices.priors.push(candidate.prior);
+                }
                 choices.ends.push(choices.candidates.len());
             }
         }
@@ -135,13 +137,14 @@ fn exclude(ranking: &mut Ranking, anchors: &[(u32, u32)], rows: &Rows, known: &K
 }
 
 /// The draw of hard negatives that a sampler makes in an epoch.
-pub(crate) fn drawn_by(sampler: Sampler, epoch: u32) -> impl Fn(u32, &[u32]) -> Vec<u32> {
-    move |example, negatives| sampler.negatives(negatives, example, epoch).collect()
+pub(crate) fn drawn_by(sampler: Sampler, epoch: u32) -> impl Fn(u32, usize) -> Vec<usize> {
+    move |example, negatives| sampler.negatives(negatives, example, epoch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Choices, Example, KnownPositives, Ranking, Scored, Task, build};
+    use crate::spec::Candidate;
 
     fn pair(anchor: u32, positive: u32, negatives: &[u32]) -> Example {
         Example::Pair { anchor, positive, negatives: negatives.to_vec() }
@@ -149,7 +152,7 @@ mod tests {
 
     fn check(examples: &[Example], members: &[u32], texts: &[u32], task: Task) {
         let known = KnownPositives::new(examples);
-        let batch = build(examples, members, &known, &|_, hard| hard.to_vec());
+        let batch = build(examples, members, &known, &|_, hard| (0..hard).collect());
         assert_eq!(batch.texts, texts);
         assert_eq!(batch.task, task);
         assert_eq!(batch.pairs, members.len());
@@ -186,12 +189,21 @@ mod tests {
 
     #[test]
     fn candidates_of_a_question_stay_together() {
-        let choice = |right, wrong: &[u32]| Example::Choice { right, wrong: wrong.to_vec() };
+        // A candidate's prior tells its text.
+        let candidate = |text: u32| Candidate { text, prior: text as f32 };
+        let choice = |right: u32, wrong: &[u32]| Example::Choice {
+            right: candidate(right),
+            wrong: wrong.iter().map(|&text| candidate(text)).collect(),
+        };
         check(
             &[choice(4, &[5, 6]), choice(7, &[]), choice(8, &[4])],
             &[2, 0, 1],
             &[8, 4, 5, 6, 7],
-            Task::Choices(Choices { candidates: vec![0, 1, 1, 2, 3, 4], ends: vec![2, 5, 6] }),
+            Task::Choices(Choices {
+                candidates: vec![0, 1, 1, 2, 3, 4],
+                priors: vec![8.0, 4.0, 4.0, 5.0, 6.0, 7.0],
+                ends: vec![2, 5, 6],
+            }),
         );
     }
 

@@ -97,12 +97,15 @@ impl Course {
                 Example::Pair { anchor, positive, negatives } => {
                     texts.extend([*anchor, *positive]);
                     let epoch = self.cursor.epoch;
-                    texts.extend(self.sampler.negatives(negatives, member, epoch));
+                    let drawn = self.sampler.negatives(negatives.len(), member, epoch);
+                    texts.extend(drawn.into_iter().map(|at| negatives[at]));
                 }
                 Example::Scored { left, right, .. } => texts.extend([*left, *right]),
                 Example::Choice { right, wrong } => {
-                    texts.push(*right);
-                    texts.extend(self.sampler.negatives(wrong, member, self.cursor.epoch));
+                    texts.push(right.text);
+                    let epoch = self.cursor.epoch;
+                    let drawn = self.sampler.negatives(wrong.len(), member, epoch);
+                    texts.extend(drawn.into_iter().map(|at| wrong[at].text));
                 }
             }
         }

@@ -35,24 +35,20 @@ impl Sampler {
         batches
     }
 
-    /// The hard negatives used of an example in an epoch: all, or a draw of `negatives_max`.
-    pub(crate) fn negatives<'a>(
-        &self,
-        negatives: &'a [u32],
-        example: u32,
-        epoch: u32,
-    ) -> impl Iterator<Item = u32> + 'a {
-        let mut order: Vec<usize> = (0..negatives.len()).collect();
-        let taken = self.negatives_max.min(negatives.len());
-        if taken < negatives.len() {
+    /// The places of an example's hard negatives that are used in an epoch: all `negatives`, or a
+    /// draw of `negatives_max`.
+    pub(crate) fn negatives(&self, negatives: usize, example: u32, epoch: u32) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..negatives).collect();
+        let taken = self.negatives_max.min(negatives);
+        if taken < negatives {
             for i in 0..taken {
                 let keys = [self.seed, NEGATIVES, u64::from(epoch), u64::from(example), i as u64];
-                let left = (negatives.len() - i) as u64;
+                let left = (negatives - i) as u64;
                 order.swap(i, i + (random::mix(&keys) % left) as usize);
             }
         }
         order.truncate(taken);
-        order.into_iter().map(|at| negatives[at])
+        order
     }
 
     fn order(&self, examples: usize, epoch: u32) -> Vec<u32> {
@@ -211,15 +207,14 @@ mod tests {
 
     #[test]
     fn negatives_are_drawn_without_repetition_and_anew_each_epoch() {
-        let negatives: Vec<u32> = (10..30).collect();
         let sampler = Sampler { batch: 8, negatives_max: 5, seed: 1 };
-        let draw = |epoch| sampler.negatives(&negatives, 3, epoch).collect::<Vec<_>>();
+        let draw = |epoch| sampler.negatives(20, 3, epoch);
         assert_ne!(draw(0), draw(1));
         let mut once = draw(0);
         once.sort_unstable();
         once.dedup();
         assert_eq!(once.len(), 5);
         let all = Sampler { negatives_max: 20, ..sampler };
-        assert_eq!(all.negatives(&negatives, 3, 0).collect::<Vec<_>>(), negatives);
+        assert_eq!(all.negatives(20, 3, 0), (0..20).collect::<Vec<_>>());
     }
 }

@@ -6,4 +6,4 @@ mod texts;
 
 pub use limits::{Limits, LimitsError, PrefixLimits};
 pub use settings::{Decay, Evaluation, Length, Loss, Settings, SettingsError};
-pub use texts::{Example, TenantSpec, TextError, Texts, Tokens};
+pub use texts::{Candidate, Example, TenantSpec, TextError, Texts, Tokens};

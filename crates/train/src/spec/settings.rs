@@ -245,7 +245,10 @@ impl Settings {
             let (found, score) = match example {
                 Example::Pair { .. } => ("a pair", 0.0),
                 Example::Scored { score, .. } => ("a scored pair", *score),
-                Example::Choice { .. } => ("a choice", 0.0),
+                Example::Choice { right, wrong } => {
+                    let sum = wrong.iter().map(|one| one.prior).sum::<f32>();
+                    ("a choice", right.prior + sum)
+                }
             };
             if found != wanted {
                 return Err(SettingsError::WrongExample { index, found, loss, wanted });

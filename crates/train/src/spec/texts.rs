@@ -87,11 +87,21 @@ pub enum Example {
     /// Candidates of one question, of which one answers. Each text of the table is the question and
     /// a candidate, read together.
     Choice {
-        /// The question with what answers it.
-        right: u32,
-        /// The question with what does not; any number, also none.
-        wrong: Vec<u32>,
+        /// What answers it.
+        right: Candidate,
+        /// What does not; any number, also none.
+        wrong: Vec<Candidate>,
     },
+}
+
+/// A candidate of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The question and the candidate, read together.
+    pub text: u32,
+    /// What is known of its score before it is read, as a logit: the loss adds it to what the head
+    /// says, so that the head learns what is not known yet. 0 for each where nothing is known.
+    pub prior: f32,
 }
 
 /// A tenant as it joins a [`crate::Trainer`].

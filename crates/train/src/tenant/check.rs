@@ -88,9 +88,9 @@ pub(super) fn hash_data(examples: &[Example], texts: &dyn Texts) -> u64 {
             }
             Example::Choice { right, wrong } => {
                 hasher.word(wrong.len() as u64);
-                for &text in [right].into_iter().chain(wrong) {
-                    hasher.word(text.into());
-                    hasher.word(texts.key(text));
+                for one in [right].into_iter().chain(wrong) {
+                    hasher.word(u64::from(one.prior.to_bits()) << 32 | u64::from(one.text));
+                    hasher.word(texts.key(one.text));
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cotenant_train::{
-    Base, Decay, Evaluation, Event, Example, Length, Limits, Loss, Outcome, PrefixLimits, Settings,
-    TenantId, TenantSpec, TextError, Texts, Tokens, Trainer,
+    Base, Candidate, Decay, Evaluation, Event, Example, Length, Limits, Loss, Outcome,
+    PrefixLimits, Settings, TenantId, TenantSpec, TextError, Texts, Tokens, Trainer,
 };
 use cotenant_transformer::random::{mix, unit};
 use cotenant_transformer::{
@@ -161,8 +161,9 @@ pub fn tenant(seed: u64) -> TenantSpec {
     let example = |i: u64| {
         if reranks {
             // At least one, so that there is something to compare also without a draw.
-            let wrong = (0..1 + draw(200 + i, 4)).map(|n| text(3 + n, i)).collect();
-            Example::Choice { right: text(0, i), wrong }
+            let candidate = |n| Candidate { text: text(n, i), prior: draw(300 + i + n, 5) as f32 };
+            let wrong = (0..1 + draw(200 + i, 4)).map(|n| candidate(3 + n)).collect();
+            Example::Choice { right: candidate(0), wrong }
         } else if scored {
             Example::Scored { left: text(0, i), right: text(1, i), score: draw(100 + i, 5) as f32 }
         } else {

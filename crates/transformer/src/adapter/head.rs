@@ -12,18 +12,10 @@
 use std::ops::Range;
 
 use crate::model::EncoderConfig;
-use crate::random;
-
-/// Largest weight that `w` begins with: uniform values have the spread, 0.02, that BERT begins with.
-const OUT_START_MAX: f32 = 0.034_64;
-
-/// Keeps draws for a head apart from those for pairs.
-const HEAD: u64 = 0x6865_6164;
 
 /// Where a head's values lie in its adapter's flat buffer.
 ///
-/// It begins with `D` the identity, `d` and `b` zero, and `w` uniform with a spread of 0.02, from a
-/// counter keyed by the seed and the element.
+/// It begins with `D` the identity and all else zero: each score is 0, as a fresh pair changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Width of a row.
@@ -143,12 +135,8 @@ impl Head {
         self.out_bias.end
     }
 
-    pub(super) fn initialize(&self, values: &mut [f32], seed: u64) {
+    pub(super) fn initialize(&self, values: &mut [f32]) {
         values[self.dense.clone()].iter_mut().step_by(self.hidden + 1).for_each(|one| *one = 1.0);
-        for (i, value) in values[self.out.clone()].iter_mut().enumerate() {
-            let bits = random::mix(&[seed, HEAD, i as u64]);
-            *value = (random::unit(bits) * 2.0 - 1.0) * OUT_START_MAX;
-        }
     }
 
     /// Writes one score a text to `scores`, from `rows: [texts, hidden]`, the rows of first tokens

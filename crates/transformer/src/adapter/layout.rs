@@ -275,7 +275,7 @@ impl Adapter {
             }
         }
         if let Some(head) = layout.head() {
-            head.initialize(&mut values, seed);
+            head.initialize(&mut values);
         }
         Self { layout, values }
     }

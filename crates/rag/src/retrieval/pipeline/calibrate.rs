@@ -12,12 +12,14 @@ use cotenant_eval::{Judged, Metric};
 use cotenant_index::{Hit, Slot};
 use serde::{Deserialize, Serialize};
 
+use super::blend::{Blend, FOUND_DEPTH, Scored};
 use super::cost::Prices;
 use super::error::RetrievalError;
 use super::forecast::Forecast;
 use super::hints::after_both;
 use super::mix::{Lists, Mix};
-use super::search::{Asked, Reached, Reranker, Search, SoFar};
+use super::remembered::Remembered;
+use super::search::{Asked, Reached, Reranker, Reread, Search, SoFar};
 use super::source::Retrievers;
 use super::tuned::{ALWAYS, NEVER, Parts, Rule, Tuned, rounded};
 
@@ -29,6 +31,9 @@ pub const DEV_QUERIES_MAX: usize = 1000;
 
 /// Most of them from which weights are learnt, which looks at each of them thousands of times.
 const MIX_QUERIES_MAX: usize = 300;
+
+/// Most of them for which a reranker reads documents, some seventy each.
+const REREAD_QUERIES_MAX: usize = 100;
 
 /// Thresholds that are tried on each forecast: so many parts of its range by rank.
 const THRESHOLDS: usize = 24;
@@ -106,6 +111,7 @@ struct Trace {
 }
 
 /// What each stage found for a query.
+#[derive(Clone)]
 struct Looked<'a> {
     query: &'a DevQuery<'a>,
     after_words: Vec<f64>,
@@ -140,11 +146,20 @@ impl Calibration<'_> {
         if dev.is_empty() {
             return Ok(Learnt { tuned: Tuned::untaught(self.prices), stages: Vec::new() });
         }
-        let looked: Vec<Looked<'_>> =
+        let mut looked: Vec<Looked<'_>> =
             dev.into_iter().map(|query| self.look(query)).collect::<Result<_, _>>()?;
         let mix = learn_mix(&looked);
+        let remembered = self.reranker.map(Remembered::new);
+        let mut reread = None;
+        if let Some(reranker) = &remembered {
+            looked = spread(&looked, REREAD_QUERIES_MAX).into_iter().cloned().collect();
+            let blend = Some(self.learn_blend(&looked, &mix, reranker)?);
+            reread = Some(Reread { reranker, blend });
+        }
+        let blend = reread.and_then(|reread| reread.blend);
+        let reread = reread.filter(|_| blend.is_some_and(Blend::counts));
         let traces: Vec<Trace> =
-            looked.iter().map(|one| self.trace(one, &mix)).collect::<Result<_, _>>()?;
+            looked.iter().map(|one| self.trace(one, (&mix, reread))).collect::<Result<_, _>>()?;
         let losses = |stop: fn(&Trace) -> Stop| -> Vec<f64> {
             traces.iter().map(|trace| trace.all.ndcg - stop(trace).ndcg).collect()
         };
@@ -165,6 +180,7 @@ impl Calibration<'_> {
         let tuned = Tuned::new(Parts {
             queries: traces.len(),
             mix,
+            blend,
             prices: self.prices,
             after_words: fit(&words_hints, &words),
             after_shallow: fit(&shallow_hints, &shallow),
@@ -199,13 +215,40 @@ impl Calibration<'_> {
         })
     }
 
+    /// How much the reranker counts, by what it says of what full depth finds.
+    fn learn_blend(
+        &self,
+        looked: &[Looked<'_>],
+        mix: &Mix,
+        reranker: &dyn Reranker,
+    ) -> Result<Blend, RetrievalError> {
+        let mut lists = Vec::with_capacity(looked.len());
+        for one in looked {
+            let asked = asked(one.query);
+            let so_far = SoFar::default();
+            let mut search = Search { retrievers: self.retrievers, asked: &asked, so_far };
+            let hits = mix.fuse(&one.all.lists, FOUND_DEPTH);
+            let scored = search.read_again(reranker, &hits, Reached::All)?;
+            lists.push((hits, scored));
+        }
+        let scored: Vec<Scored> = lists.iter().map(|(_, scored)| scored.clone()).collect();
+        Ok(Blend::learn(&scored, &|at, order| {
+            let hits: Vec<Hit> = order.iter().map(|&place| lists[at].0[place]).collect();
+            ndcg(looked[at].query, &hits)
+        }))
+    }
+
     /// What each stage would answer with this mix.
-    fn trace(&self, looked: &Looked<'_>, mix: &Mix) -> Result<Trace, RetrievalError> {
+    fn trace(
+        &self,
+        looked: &Looked<'_>,
+        (mix, reread): (&Mix, Option<Reread<'_>>),
+    ) -> Result<Trace, RetrievalError> {
         let asked = asked(looked.query);
         let stop = |so_far: &SoFar, reached: Reached| -> Result<Stop, RetrievalError> {
             let so_far = so_far.clone();
             let mut search = Search { retrievers: self.retrievers, asked: &asked, so_far };
-            let hits = search.finish(mix, self.reranker, reached)?;
+            let hits = search.finish(mix, reread, reached)?;
             let work = search.so_far.work;
             Ok(Stop {
                 ndcg: ndcg(looked.query, &hits),

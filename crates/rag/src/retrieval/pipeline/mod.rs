@@ -9,6 +9,7 @@
 //! machine was. What is retrieved from ([`Retrievers`]) is a [`Collection`] in memory, or a view of
 //! a namespace of the index.
 
+mod blend;
 mod calibrate;
 mod cost;
 mod error;
@@ -16,12 +17,15 @@ mod forecast;
 mod hints;
 mod mix;
 mod namespace;
+mod remembered;
 mod search;
 mod source;
 #[cfg(test)]
 mod tests;
 mod tuned;
 
+pub use blend::Blend;
+pub(crate) use blend::{FOUND_DEPTH, Scored, found_scores, put_in_order};
 pub(crate) use calibrate::spread;
 pub use calibrate::{Calibration, DEV_QUERIES_MAX, DevQuery, Learnt, StageBuys};
 pub use cost::{Prices, Work};
@@ -29,6 +33,7 @@ pub use error::RetrievalError;
 pub use forecast::Forecast;
 pub use mix::{Lists, Mix, Way};
 pub use namespace::{FULL_VECTORS_MAX, Live};
-pub use search::{Answered, Asked, Begun, Pipeline, Reached, Reranker, Underway};
+pub(crate) use remembered::Remembered;
+pub use search::{Answered, Asked, Begun, Pipeline, RERANKED_MAX, Reached, Reranker, Underway};
 pub use source::{Collection, Near, Probe, Retrievers};
 pub use tuned::{BadTuned, Effort, Rule, Tuned};

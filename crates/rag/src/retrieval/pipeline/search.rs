@@ -18,6 +18,7 @@ use cotenant_index::text::{Literal, LiteralKind};
 use cotenant_index::{Hit, Slot};
 use serde::{Deserialize, Serialize};
 
+use super::blend::{Blend, FOUND_DEPTH, Scored, found_scores, put_in_order};
 use super::cost::Work;
 use super::error::RetrievalError;
 use super::hints::{WordHints, after_both};
@@ -100,9 +101,20 @@ pub struct Pipeline<'a> {
     pub retrievers: &'a dyn Retrievers,
     /// What was learnt on the tenant's judged queries.
     pub tuned: &'a Tuned,
-    /// Reads the best documents again.
+    /// Reads the best documents again, unless it was learnt that this does not help.
     pub reranker: Option<&'a dyn Reranker>,
 }
+
+/// Who reads the best documents again, and how much that counts.
+#[derive(Clone, Copy)]
+pub(super) struct Reread<'a> {
+    pub reranker: &'a dyn Reranker,
+    /// Where nothing was learnt, the reranker alone decides.
+    pub blend: Option<Blend>,
+}
+
+/// Most documents that are read again for a query.
+pub const RERANKED_MAX: usize = 30;
 
 /// Documents of the list by words, whatever the stage: more of them cost little, and asking again
 /// would cost the whole search again.
@@ -131,13 +143,18 @@ impl Reached {
         }
     }
 
+    /// Documents that are read again, where there is a reranker.
+    pub fn reread(self) -> usize {
+        self.width().reranked
+    }
+
     fn width(self) -> Width {
         let some = |candidates| Probe::Some { candidates };
         match self {
             Self::Words => Width { depth: 0, probe: some(0), reranked: 10 },
             Self::Shallow => Width { depth: 30, probe: some(100), reranked: 20 },
-            Self::Deep => Width { depth: 50, probe: some(300), reranked: 50 },
-            Self::All => Width { depth: 50, probe: Probe::All, reranked: 50 },
+            Self::Deep => Width { depth: 50, probe: some(300), reranked: RERANKED_MAX },
+            Self::All => Width { depth: 50, probe: Probe::All, reranked: RERANKED_MAX },
         }
     }
 }
@@ -219,13 +236,19 @@ impl Pipeline<'_> {
         self.end(search, reached)
     }
 
+    fn reread(&self) -> Option<Reread<'_>> {
+        let blend = self.tuned.blend;
+        let reranker = self.reranker.filter(|_| blend.is_none_or(Blend::counts))?;
+        Some(Reread { reranker, blend })
+    }
+
     fn search<'s>(&'s self, asked: &'s Asked<'s>) -> Search<'s> {
         Search { retrievers: self.retrievers, asked, so_far: SoFar::default() }
     }
 
     fn end(&self, mut search: Search<'_>, reached: Reached) -> Result<Answered, RetrievalError> {
         search.find_words()?;
-        let hits = search.finish(&self.tuned.mix, self.reranker, reached)?;
+        let hits = search.finish(&self.tuned.mix, self.reread(), reached)?;
         let SoFar { lists, work, .. } = search.so_far;
         Ok(Answered { hits, lists, work, reached })
     }
@@ -323,7 +346,7 @@ impl Search<'_> {
     pub(super) fn finish(
         &mut self,
         mix: &Mix,
-        reranker: Option<&dyn Reranker>,
+        reread: Option<Reread<'_>>,
         reached: Reached,
     ) -> Result<Vec<Hit>, RetrievalError> {
         let SoFar { lists, work, .. } = &mut self.so_far;
@@ -334,20 +357,31 @@ impl Search<'_> {
             Reached::Words | Reached::Shallow | Reached::Deep | Reached::All => mix.words,
         };
         let mix = Mix { words, ..*mix };
-        let Some(reranker) = reranker else { return Ok(mix.fuse(lists, self.asked.count)) };
-        let mut hits = mix.fuse(lists, reached.width().reranked.max(self.asked.count));
-        let again = hits.len().min(reached.width().reranked);
-        let text = |hit: &Hit| Ok(self.retrievers.text(hit.slot)?.unwrap_or_default());
-        let texts: Vec<Cow<'_, str>> =
-            hits[..again].iter().map(text).collect::<Result<_, RetrievalError>>()?;
-        let scores = reranker.scores(self.asked.text, &texts)?;
-        work.reranked += again as u64;
-        for (hit, score) in hits.iter_mut().zip(scores) {
-            hit.score = score;
-        }
-        hits[..again].sort_by(Hit::best_first);
+        let Some(Reread { reranker, blend }) = reread else {
+            return Ok(mix.fuse(lists, self.asked.count));
+        };
+        let mut hits = mix.fuse(lists, FOUND_DEPTH.max(self.asked.count));
+        let scored = self.read_again(reranker, &hits, reached)?;
+        put_in_order(&mut hits, &scored.reread, blend);
         hits.truncate(self.asked.count);
         Ok(hits)
+    }
+
+    /// Reads the best of what was found again, as many as a stage does.
+    pub(super) fn read_again(
+        &mut self,
+        reranker: &dyn Reranker,
+        hits: &[Hit],
+        reached: Reached,
+    ) -> Result<Scored, RetrievalError> {
+        let mut found = found_scores(hits);
+        found.truncate(reached.reread());
+        let text = |hit: &Hit| Ok(self.retrievers.text(hit.slot)?.unwrap_or_default());
+        let texts: Vec<Cow<'_, str>> =
+            hits[..found.len()].iter().map(text).collect::<Result<_, RetrievalError>>()?;
+        let reread = reranker.scores(self.asked.text, &texts)?;
+        self.so_far.work.reranked += found.len() as u64;
+        Ok(Scored { found, reread })
     }
 
     /// Documents of a list that are asked for: one more where one will be left out.

@@ -73,6 +73,14 @@ fn tuned(collection: &Collection, queries: &Queries) -> Tuned {
 }
 
 fn learnt(collection: &Collection, queries: &Queries) -> Learnt {
+    learnt_with(collection, queries, None)
+}
+
+fn learnt_with(
+    collection: &Collection,
+    queries: &Queries,
+    reranker: Option<&dyn Reranker>,
+) -> Learnt {
     let dev: Vec<DevQuery<'_>> = queries
         .texts
         .iter()
@@ -86,7 +94,7 @@ fn learnt(collection: &Collection, queries: &Queries) -> Learnt {
         })
         .collect();
     let prices = Prices::for_dimensions(WIDTH);
-    Calibration { retrievers: collection, dev: &dev, prices, reranker: None }.run().unwrap()
+    Calibration { retrievers: collection, dev: &dev, prices, reranker }.run().unwrap()
 }
 
 #[test]
@@ -138,7 +146,8 @@ fn a_file_that_cannot_be_right_is_refused() {
         let error = Tuned::from_json(json.replacen(from, to, 1).as_bytes()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
-    check("\"version\": 2", "\"version\": 9", "has version 9");
+    check("\"version\": 3", "\"version\": 9", "has version 9");
+    check("\"blend\": null", "\"blend\": -1", "its weight of the reranker");
     check("\"posting_ns\": ", "\"posting_ns\": -", "its prices");
     check("\"words\": ", "\"words\": -1", "its mix");
     check("\"means\": [", "\"means\": [0.5,", "its forecast after words");
@@ -226,13 +235,49 @@ fn a_reranker_has_the_last_word_on_the_best() {
     let asked = Asked { text: "commona commonb", count: 10, without: None };
     let (all, vector) = (Effort::To(Reached::All), || Some(unit_vector(8)));
     let found = pipeline.answer(&asked, all, &vector).unwrap();
-    assert_eq!(found.work.reranked, 50);
+    assert_eq!(found.work.reranked, RERANKED_MAX as u64);
     assert!(found.hits.is_sorted_by(|one, other| one.slot > other.slot), "{:?}", found.hits);
     let plain = Pipeline { reranker: None, ..pipeline };
-    let wide = Asked { count: 50, ..asked };
+    let wide = Asked { count: RERANKED_MAX, ..asked };
     let highest = plain.answer(&wide, all, &vector).unwrap();
     let highest = highest.hits.iter().map(|hit| hit.slot).max();
     assert_eq!(highest, found.hits.first().map(|hit| hit.slot));
+}
+
+/// A reranker that is right is read as far as a query needs, and one that is wrong is never read.
+#[test]
+fn a_reranker_counts_as_much_as_judged_queries_say() {
+    let collection = collection();
+    let mut judged = queries(80, 6);
+    let wrong = learnt_with(&collection, &judged, Some(&Backwards));
+    let blend = wrong.tuned.blend.unwrap();
+    assert!(!blend.counts(), "{blend:?}");
+    let answer = |tuned: &Tuned, at: usize, judged: &Queries| {
+        let pipeline = Pipeline {
+            retrievers: &collection,
+            tuned,
+            reranker: Some(&Backwards as &dyn Reranker),
+        };
+        let asked = Asked { text: &judged.texts[at], count: 10, without: None };
+        let vector = || Some(judged.vectors[at].clone());
+        pipeline.answer(&asked, Effort::To(Reached::All), &vector).unwrap()
+    };
+    assert_eq!(answer(&wrong.tuned, 0, &judged).work.reranked, 0);
+    // The answers become those that it likes best of the first ten.
+    judged.answers = (0..80)
+        .map(|at| {
+            answer(&wrong.tuned, at, &judged).hits.iter().map(|hit| hit.slot.0).max().unwrap()
+        })
+        .collect();
+    let without = learnt(&collection, &judged);
+    let right = learnt_with(&collection, &judged, Some(&Backwards));
+    assert!(right.tuned.blend.unwrap().counts());
+    let quality = |learnt: &Learnt| learnt.tuned.full_quality;
+    assert!(quality(&right) > quality(&without) + 0.2, "{} {}", quality(&right), quality(&without));
+    assert_eq!(answer(&right.tuned, 0, &judged).work.reranked, RERANKED_MAX as u64);
+    let costs: Vec<f64> = right.stages.iter().map(|one| one.total_us).collect();
+    let reading = [10.0, 20.0, 30.0, 30.0].map(|documents| documents * 18_000.0);
+    assert!(costs.iter().zip(reading).all(|(cost, reading)| *cost >= reading), "{costs:?}");
 }
 
 /// Who lets go of the collection between words and vectors gets the same answer.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::blend::Blend;
 use super::cost::Prices;
 use super::forecast::Forecast;
 use super::hints::{AFTER_BOTH, AFTER_WORDS};
@@ -10,7 +11,7 @@ use super::mix::Mix;
 use super::search::Reached;
 
 /// The version that is written and read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Most rules of a file.
 const RULES_MAX: usize = 64;
@@ -54,6 +55,8 @@ pub struct Tuned {
     pub queries: usize,
     /// How lists become one.
     pub mix: Mix,
+    /// How much the reranker counts beside them, if it was learnt with one.
+    pub blend: Option<Blend>,
     /// What work costs.
     pub prices: Prices,
     /// What stopping after the search by words is foretold to lose.
@@ -98,6 +101,7 @@ const RESERVE: f64 = 0.5;
 pub(super) struct Parts {
     pub queries: usize,
     pub mix: Mix,
+    pub blend: Option<Blend>,
     pub prices: Prices,
     pub after_words: Forecast,
     pub after_shallow: Forecast,
@@ -113,7 +117,8 @@ pub(super) fn rounded(value: f64) -> f64 {
 
 impl Tuned {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { queries, mix, prices, after_words, after_shallow, mut rules, .. } = parts;
+        let Parts { queries, mix, blend, prices, after_words, after_shallow, mut rules, .. } =
+            parts;
         rules.truncate(RULES_MAX);
         for rule in &mut rules {
             (rule.quality, rule.cost_us) = (rounded(rule.quality), rounded(rule.cost_us));
@@ -125,6 +130,7 @@ impl Tuned {
             version,
             queries,
             mix,
+            blend,
             prices,
             after_words,
             after_shallow,
@@ -141,6 +147,7 @@ impl Tuned {
         Self::new(Parts {
             queries: 0,
             mix: Mix::default(),
+            blend: None,
             prices,
             after_words: nothing(AFTER_WORDS),
             after_shallow: nothing(AFTER_BOTH),
@@ -148,6 +155,12 @@ impl Tuned {
             full_quality: 0.0,
             full_cost_us: 0.0,
         })
+    }
+
+    /// The same, for a reranker that counts so much.
+    #[must_use]
+    pub fn with(self, blend: Blend) -> Self {
+        Self { blend: Some(blend), ..self }
     }
 
     /// Reads what [`Tuned::to_json`] wrote.
@@ -175,6 +188,7 @@ impl Tuned {
         let full = [tuned.full_quality, tuned.full_cost_us];
         let checks = [
             ("mix", tuned.mix.is_sound()),
+            ("weight of the reranker", tuned.blend.is_none_or(Blend::is_sound)),
             ("prices", tuned.prices.are_sound()),
             ("forecast after words", tuned.after_words.is_sound(AFTER_WORDS)),
             ("forecast after few candidates", tuned.after_shallow.is_sound(AFTER_BOTH)),

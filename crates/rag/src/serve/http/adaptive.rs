@@ -9,6 +9,7 @@
 //!                                                     │ yes: words again ─────┘
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +24,8 @@ use super::shared::Shared;
 use super::wire::{FoundView, SearchResponse};
 use super::wire_tune::{AdaptiveView, CostView};
 use crate::retrieval::pipeline::{
-    Answered, Asked, Begun, Effort, Pipeline, Prices, Reached, RetrievalError, Tuned, Underway,
+    Answered, Asked, Begun, Blend, Effort, FOUND_DEPTH, Pipeline, Prices, Reached, RetrievalError,
+    Tuned, Underway, put_in_order,
 };
 use crate::serve::access::Caller;
 use crate::serve::documents::{NotDone, Space};
@@ -92,7 +94,10 @@ pub(super) async fn search(
     let (asked, looked) = (inquiry.clone(), space.clone());
     let step = blocking(move || asked.ask(&looked, None)).await?;
     let waiting = match step.map_err(|why| of_retrieval(why, caller))? {
-        Step::Answer(found) => return Ok(inquiry.response(*found)),
+        Step::Answer(found) => {
+            let found = shared.read_again(*found, (caller, &inquiry), deadline).await?;
+            return Ok(inquiry.response(found));
+        }
         Step::Embed(waiting) => *waiting,
     };
     let Some((chosen, maker)) = shared.maker(&space, caller).await? else {
@@ -105,8 +110,49 @@ pub(super) async fn search(
     let asked = inquiry.clone();
     let step = blocking(move || asked.ask(&space, Some(ready))).await?;
     match step.map_err(|why| of_retrieval(why, caller))? {
-        Step::Answer(found) => Ok(inquiry.response(*found)),
+        Step::Answer(found) => {
+            let found = shared.read_again(*found, (caller, &inquiry), deadline).await?;
+            Ok(inquiry.response(found))
+        }
         Step::Embed(_) => Err(of_not_done(NotDone::Switched, caller)),
+    }
+}
+
+impl Shared {
+    /// Puts what was found in the order that the reranker has a part in with which it was learnt to
+    /// search.
+    async fn read_again(
+        &self,
+        mut found: Found,
+        (caller, inquiry): (&Caller, &Inquiry),
+        deadline: Instant,
+    ) -> Result<Found, Fault> {
+        if let Some(kept) = found.known.learnt().cloned()
+            && let Some(reranker) = kept.rereader()
+        {
+            let chosen = self.reranker(caller, reranker).await?;
+            let again = found.answered.reached.reread().min(found.documents.len());
+            let texts = found.documents[..again].iter();
+            let texts = texts.map(|(_, document)| document.text.clone()).collect();
+            let query = inquiry.question.query.clone();
+            let scores = self.reread(&chosen, (query, texts), deadline).await?;
+            found.reorder(&scores, kept.tuned.blend);
+        }
+        found.documents.truncate(inquiry.question.limit);
+        Ok(found)
+    }
+}
+
+impl Found {
+    /// The documents in the order of finding and reading.
+    fn reorder(&mut self, scores: &[f32], blend: Option<Blend>) {
+        put_in_order(&mut self.answered.hits, scores, blend);
+        let mut by_slot: HashMap<Slot, Document> =
+            self.documents.drain(..).map(|(hit, document)| (hit.slot, document)).collect();
+        let hits = self.answered.hits.iter();
+        let documents = hits.filter_map(|hit| Some((*hit, by_slot.remove(&hit.slot)?)));
+        self.documents.extend(documents);
+        self.answered.work.reranked += scores.len() as u64;
     }
 }
 
@@ -117,7 +163,10 @@ impl Inquiry {
         let known = space.known(&view);
         let untaught = Tuned::untaught(Prices::for_dimensions(self.width));
         let tuned = known.learnt().map_or(&untaught, |kept| &kept.tuned);
-        let asked = Asked { text: &self.question.query, count: self.question.limit, without: None };
+        let reads_again = known.learnt().is_some_and(|kept| kept.rereader().is_some());
+        let limit = self.question.limit;
+        let count = if reads_again { limit.max(FOUND_DEPTH) } else { limit };
+        let asked = Asked { text: &self.question.query, count, without: None };
         let pipeline = Pipeline { retrievers: &view, tuned, reranker: None };
         let begin = || pipeline.begin(&asked, self.effort(&known));
         let answered = match ready {
@@ -187,6 +236,7 @@ impl Inquiry {
         let adaptive = AdaptiveView {
             stage: answered.reached.name(),
             query_embedded: work.encoded > 0,
+            reranked: work.reranked,
             cost: CostView {
                 search_us: work.search_us(&prices),
                 total_us: work.total_us(&prices),
@@ -306,6 +356,7 @@ mod tests {
         tuned["full_cost_us"] = json!(2.0);
         Kept {
             embedding: "one".to_owned(),
+            reranker: None,
             learnt_s: 0,
             documents: 2,
             queries_left_out: 0,

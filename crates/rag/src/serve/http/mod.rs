@@ -14,6 +14,7 @@ mod loading;
 mod openai;
 mod openapi;
 mod rerank;
+mod rereader;
 mod room;
 mod route;
 mod search;

@@ -25,6 +25,14 @@ struct Scored {
     cost: Vectors,
 }
 
+/// Why an adapter reads nothing again.
+pub(super) fn not_reranker(name: &str) -> Fault {
+    Fault::invalid(format!(
+        "{name:?} is no reranker: it embeds texts, and scores none together with a query\n\
+         hint: train one with task = \"rerank\""
+    ))
+}
+
 /// Orders texts by an adapter's scores where it is a reranker, and by their cosines with the query
 /// where it is none.
 pub(super) async fn rerank(
@@ -62,6 +70,20 @@ pub(super) async fn rerank(
 }
 
 impl Shared {
+    /// What a reranker says of texts, each with the query; what is too long is cut.
+    pub(super) async fn reread(
+        &self,
+        chosen: &Chosen,
+        (query, texts): (String, Vec<String>),
+        deadline: Instant,
+    ) -> Result<Vec<f32>, Fault> {
+        let reranker = chosen.reranker().ok_or_else(|| not_reranker(&chosen.name))?;
+        let reading = |prompt| Reading { prompt, too_long: TooLong::Cut };
+        let mut read = self.read(chosen, Input::Text(query), reading(Prompt::Query)).await?;
+        read.extend(self.read(chosen, Input::Texts(texts), reading(Prompt::Document)).await?);
+        Ok(self.score(chosen, reranker, read, (TooLong::Cut, deadline)).await?.scores)
+    }
+
     /// Cosines of the first text with each of the others.
     async fn compare(
         &self,

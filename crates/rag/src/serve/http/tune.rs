@@ -15,12 +15,13 @@ use super::adaptive::{FLOOR, of_retrieval};
 use super::body::Body;
 use super::documents::{InQuery, blocking, of_index, tenant};
 use super::fault::{Fault, Kind};
+use super::rereader::Rereader;
 use super::shared::{Shared, deadline};
 use super::wire::TenantQuery;
 use super::wire_tune::{AsNeededView, JudgedView, MixView, StageView, TuneRequest, TunedView};
 use crate::retrieval::pipeline::{
-    Calibration, DEV_QUERIES_MAX, DevQuery, Effort, Learnt, Live, Mix, Prices, RetrievalError,
-    StageBuys, Tuned, Way,
+    Blend, Calibration, DEV_QUERIES_MAX, DevQuery, Effort, Learnt, Live, Mix, Prices, Reranker,
+    RetrievalError, StageBuys, Tuned, Way,
 };
 use crate::serve::access::Caller;
 use crate::serve::documents::Space;
@@ -76,6 +77,10 @@ pub(super) async fn learn(
         let message = "the documents have no vectors: there is nothing to learn";
         return Err(Fault::invalid(message));
     };
+    let reranker = match &request.reranker {
+        Some(name) => Some(Rereader::new(&shared, &caller, (name, deadline)).await?),
+        None => None,
+    };
     let documents = shared.documents()?;
     let turn = tokio::time::timeout_at(deadline.into(), documents.learning.acquire()).await;
     let _turn = turn.map_err(|_| of_retrieval(RetrievalError::Stopped, &caller))?;
@@ -100,11 +105,15 @@ pub(super) async fn learn(
         judgements,
         vectors,
         embedding: maker.embedding().to_owned(),
+        reranker,
         stop: stop.0.clone(),
         deadline,
     };
     let kept = blocking(move || lesson.learn()).await?;
-    let kept = kept.map_err(|error| of_retrieval(error, &caller))?;
+    let kept = kept.map_err(|why| match why {
+        NotLearnt::Retrieval(error) => of_retrieval(error, &caller),
+        NotLearnt::Reranker(fault) => fault,
+    })?;
     Ok(Json(view(tenant, &kept, true)))
 }
 
@@ -202,19 +211,33 @@ fn resolve(space: &Space, queries: Vec<JudgedView>) -> Result<Judgements, IndexE
     Ok(found)
 }
 
+/// Why nothing was learnt.
+enum NotLearnt {
+    Retrieval(RetrievalError),
+    /// The reranker did not read.
+    Reranker(Fault),
+}
+
+impl<E: Into<RetrievalError>> From<E> for NotLearnt {
+    fn from(error: E) -> Self {
+        Self::Retrieval(error.into())
+    }
+}
+
 /// All that learning needs.
 struct Lesson {
     space: Arc<Space>,
     judgements: Judgements,
     vectors: Vec<Vec<f32>>,
     embedding: String,
+    reranker: Option<Rereader>,
     stop: Arc<AtomicBool>,
     deadline: Instant,
 }
 
 impl Lesson {
     /// Learns, and keeps what was learnt.
-    fn learn(self) -> Result<Kept, RetrievalError> {
+    fn learn(self) -> Result<Kept, NotLearnt> {
         let Judgements { queries, queries_left_out, documents_unknown, documents } =
             self.judgements;
         let live = Live {
@@ -234,13 +257,20 @@ impl Lesson {
             })
             .collect();
         let prices = Prices::for_dimensions(self.vectors.first().map_or(0, Vec::len));
-        let calibration = Calibration { retrievers: &live, dev: &dev, prices, reranker: None };
-        let Learnt { tuned, stages } = calibration.run()?;
+        let rereader = self.reranker.as_ref();
+        let reranker = rereader.map(|rereader| rereader as &dyn Reranker);
+        let calibration = Calibration { retrievers: &live, dev: &dev, prices, reranker };
+        let learnt = calibration.run();
+        if let Some(fault) = rereader.and_then(Rereader::fault) {
+            return Err(NotLearnt::Reranker(fault));
+        }
+        let Learnt { tuned, stages } = learnt?;
         // Whoever has gone meanwhile is told of nothing, and so nothing is kept.
         live.check()?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let kept = Kept {
             embedding: self.embedding,
+            reranker: rereader.map(|rereader| rereader.maker().to_owned()),
             learnt_s: since.as_secs(),
             documents,
             queries_left_out,
@@ -272,6 +302,8 @@ fn view(tenant: String, kept: &Kept, in_use: bool) -> TunedView {
         in_use,
         in_words: in_words(kept, (&stages, &as_needed), in_use),
         embedding: kept.embedding.clone(),
+        reranker: kept.reranker.clone(),
+        reranker_weight: tuned.blend.map(Blend::weight),
         learnt_s: kept.learnt_s,
         documents: kept.documents,
         queries: tuned.queries,
@@ -322,10 +354,23 @@ fn in_words(
             kept.documents_unknown, kept.queries_left_out
         ));
     }
+    if let (Some(reranker), Some(blend)) = (&kept.reranker, kept.tuned.blend) {
+        said.push(match blend.counts() {
+            true => format!(
+                "The reranker {reranker} reads what was found again; its score times {:.4} is added \
+                 to that of finding, which is 1 for the best and 0 for the last.",
+                blend.weight()
+            ),
+            false => format!(
+                "The reranker {reranker} does not help on these queries, and so nothing is read \
+                 again."
+            ),
+        });
+    }
     for one in stages {
         said.push(format!(
             "{} finds {:.4} nDCG@10, {:.1} % of full depth, for {:.0} microseconds of the index, \
-             {:.0} with the query's embedding.",
+             {:.0} with the models'.",
             one.stage,
             one.ndcg10,
             100.0 * one.kept,

@@ -12,6 +12,8 @@ pub(super) struct AdaptiveView {
     pub(super) stage: &'static str,
     /// Whether the query was embedded.
     pub(super) query_embedded: bool,
+    /// Documents that the reranker read again.
+    pub(super) reranked: u64,
     /// What was counted of its cost.
     pub(super) cost: CostView,
     /// How loaded the server was, from 0 to 1: the seconds that the texts which wait need, as a
@@ -44,6 +46,9 @@ pub(super) struct TuneRequest {
     pub(super) tenant: Option<String>,
     /// Queries whose answers are known, 20 to 1000.
     pub(super) queries: Vec<JudgedView>,
+    /// An adapter that scores a query and a text together: what is found is read again by it, and
+    /// how much that counts is learnt too, on 100 of the queries at most.
+    pub(super) reranker: Option<String>,
 }
 
 /// A query whose answers are known.
@@ -68,6 +73,11 @@ pub(super) struct TunedView {
     pub(super) in_words: Vec<String>,
     /// The embedding with whose vectors it was learnt.
     pub(super) embedding: String,
+    /// The reranker that it was learnt with, by name and content.
+    pub(super) reranker: Option<String>,
+    /// How much the reranker counts beside finding, of which the best has 1 and the last 0; with 0
+    /// nothing is read again.
+    pub(super) reranker_weight: Option<f32>,
     /// When, in seconds since 1970.
     pub(super) learnt_s: u64,
     /// Documents that there were.
