@@ -165,3 +165,24 @@ proptest! {
         }
     }
 }
+
+/// A value that stands twice in a list counts once: else a filter that half of all documents pass
+/// would seem to be passed by all, and be left out.
+#[test]
+fn a_value_that_stands_twice_counts_once() {
+    let mut columns = Columns::new();
+    for slot in 0..4 {
+        let metadata = json!({"h": slot % 2, "l": [slot % 2]});
+        columns.insert(Slot(slot), metadata.as_object().unwrap());
+    }
+    let values = [json!([0, 0]), json!([0, 0.0, 0]), json!([0, -0.0])];
+    for (field, values) in ["h", "l"].into_iter().flat_map(|f| values.iter().map(move |v| (f, v))) {
+        for (filter, expected) in [
+            (json!({ field: {"in": values} }), [0, 2]),
+            (json!({"not": { field: {"in": values} }}), [1, 3]),
+        ] {
+            let plan = columns.plan(&Filter::parse(&filter).unwrap(), PlanOptions::default());
+            assert_eq!(plan, Plan::Few(expected.into_iter().collect()), "{filter}");
+        }
+    }
+}

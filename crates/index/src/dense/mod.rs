@@ -195,13 +195,29 @@ impl Dense {
         }
     }
 
-    /// The score that a search would give a vector which is not in it; that of one that does not fit
-    /// is the lowest.
+    /// Puts slots that it does not have among those that a search of it found, by their originals.
     ///
     /// # Errors
     /// As for [`Dense::search`], of the query.
-    pub(crate) fn score(&self, query: &[f32], vector: &[f32]) -> Result<f32, DenseError> {
-        Ok(self.likeness(&self.prepare(query)?, vector))
+    pub(crate) fn compare_too(
+        &self,
+        found: &mut Found,
+        args: &SearchArgs<'_>,
+        slots: impl Iterator<Item = Slot>,
+    ) -> Result<(), DenseError> {
+        let (query, Some(originals)) = (self.prepare(args.query)?, args.originals) else {
+            return Ok(());
+        };
+        let mut best = Best::new(args.k);
+        found.hits.drain(..).for_each(|hit| best.offer(hit));
+        for slot in slots.filter(|&slot| args.allows(slot)) {
+            if let Some(vector) = originals.vector(slot) {
+                best.offer(Hit { slot, score: self.likeness(&query, &vector) });
+                found.cost.full += 1;
+            }
+        }
+        found.hits = best.into_hits();
+        Ok(())
     }
 
     /// Whether the slot has a vector.

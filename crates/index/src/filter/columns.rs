@@ -282,7 +282,7 @@ impl Column {
             }),
         }
         // A document with an array may have been counted several times.
-        let at_least = if self.elements.is_empty() { sum } else { highest };
+        let at_least = if self.elements.is_empty() { sum.min(present) } else { highest };
         let at_most = if values < ESTIMATE_VALUES_MAX { sum.min(present) } else { present };
         Estimate { at_least, at_most }
     }

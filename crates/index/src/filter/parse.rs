@@ -155,6 +155,9 @@ impl Parser {
         for (at, value) in values.iter().enumerate() {
             keys.push(self.within(Part::Element(at), |_| key(value))?);
         }
+        // One that stands there twice must not be counted twice.
+        keys.sort_unstable();
+        keys.dedup();
         Ok(Clause::Field(field.to_owned(), Test::In(keys)))
     }
 

@@ -8,8 +8,9 @@
 //! take long. Who calls is not kept waiting; where nobody listens, it is told so, and does the work
 //! itself before its next write.
 
-use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
 
 use super::namespace::Namespace;
@@ -35,7 +36,7 @@ impl Duty {
     }
 }
 
-enum Message {
+pub(crate) enum Message {
     Work(Weak<Namespace>),
     End,
 }
@@ -46,6 +47,8 @@ enum Message {
 pub(crate) struct Background {
     caller: Caller,
     threads: Vec<JoinHandle<()>>,
+    /// Whether what is still to be done is left.
+    is_ending: Arc<AtomicBool>,
 }
 
 /// How namespaces ask for work.
@@ -57,14 +60,15 @@ pub(crate) struct Caller {
 impl Background {
     /// Starts the threads. Where the system gives none, nobody listens to the caller.
     pub(crate) fn start() -> Self {
-        let mut threads = Vec::new();
+        let (mut threads, is_ending) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         let senders = Duty::ALL.map(|duty| {
             let (sender, receiver) = channel();
             let builder = Builder::new().name(duty.name().to_owned());
-            threads.extend(builder.spawn(move || serve(duty, &receiver)));
+            let is_ending = Arc::clone(&is_ending);
+            threads.extend(builder.spawn(move || serve(duty, &receiver, &is_ending)));
             sender
         });
-        Self { caller: Caller { senders }, threads }
+        Self { caller: Caller { senders }, threads, is_ending }
     }
 
     /// Somebody listens who never gets to it, so that tests decide when and writes do not.
@@ -75,7 +79,7 @@ impl Background {
             std::mem::forget(receiver);
             sender
         });
-        Self { caller: Caller { senders }, threads: Vec::new() }
+        Self { caller: Caller { senders }, threads: Vec::new(), is_ending: Arc::default() }
     }
 
     pub(crate) fn caller(&self) -> Caller {
@@ -85,6 +89,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        self.is_ending.store(true, Ordering::Release);
         for sender in &self.caller.senders {
             // A thread that is not there needs no end.
             let _ = sender.send(Message::End);
@@ -103,8 +108,12 @@ impl Caller {
     }
 }
 
-fn serve(duty: Duty, messages: &Receiver<Message>) {
+/// Does what is asked for, one thing after the other, until it is to end.
+pub(crate) fn serve(duty: Duty, messages: &Receiver<Message>, is_ending: &AtomicBool) {
     while let Ok(Message::Work(namespace)) = messages.recv() {
+        if is_ending.load(Ordering::Acquire) {
+            return;
+        }
         if let Some(namespace) = namespace.upgrade() {
             namespace.do_duty(duty);
         }

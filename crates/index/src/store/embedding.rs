@@ -16,7 +16,7 @@ use super::sealed::{FileEntry, FileKind, Sealed};
 use super::spec::EmbeddingSpec;
 use super::vectors::Run;
 use crate::dense::{Dense, DenseError, DenseSpec, Found, Kind, Originals, SearchArgs};
-use crate::hit::{Hit, Slot};
+use crate::hit::Slot;
 
 /// What searches the vectors is saved again once it has changed in this part of them,
 const SAVE_SHARE: u64 = 8;
@@ -194,11 +194,14 @@ impl Embedding {
         if Arc::get_mut(&mut self.dense).is_none() {
             return Ok(false);
         }
-        for slot in (0..slots).map_while(|_| self.behind.pop_first()).collect::<Vec<_>>() {
+        for _ in 0..slots {
+            let Some(&slot) = self.behind.first() else { break };
+            // One that cannot be read stays behind, and is asked for again.
             match self.vector(slot)?.map(Cow::into_owned) {
                 Some(vector) => self.search_for(slot, &vector),
                 None => self.unsearch(slot),
             }
+            self.behind.remove(&slot);
         }
         Ok(!self.behind.is_empty())
     }
@@ -291,19 +294,10 @@ impl Searched<'_> {
         mut found: Found,
     ) -> Result<Found, DenseError> {
         let Self(embedding) = self;
-        let allows = |slot| args.allowed.is_none_or(|allowed| (allowed.test)(slot));
-        let is_absent = |slot: &Slot| {
-            embedding.covered.contains(*slot) && !embedding.dense.contains(*slot) && allows(*slot)
-        };
-        for &slot in embedding.behind.iter().filter(|slot| is_absent(slot)) {
-            if let Some(vector) = args.originals.and_then(|originals| originals.vector(slot)) {
-                let score = embedding.dense.score(args.query, &vector)?;
-                found.hits.push(Hit { slot, score });
-                found.cost.full += 1;
-            }
-        }
-        found.hits.sort_unstable_by(Hit::best_first);
-        found.hits.truncate(args.k);
+        let is_absent =
+            |slot: &Slot| embedding.covered.contains(*slot) && !embedding.dense.contains(*slot);
+        let absent = embedding.behind.iter().copied().filter(is_absent);
+        embedding.dense.compare_too(&mut found, args, absent)?;
         Ok(found)
     }
 

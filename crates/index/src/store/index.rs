@@ -1,7 +1,6 @@
 //! An index: a folder with a namespace for each tenant.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,7 +11,7 @@ use super::error::{DamagedFile, IndexError, check_limit};
 use super::folder::Folder;
 use super::limits::{FLUSH_BYTES, NAMESPACES_MAX};
 use super::manifest::{self, NAME, RootManifest};
-use super::namespace::{Namespace, Verified};
+use super::namespace::{FolderLock, Namespace, Owner, Verified};
 use super::spec::EmbeddingSpec;
 
 /// The file whose lock says that a process has the index.
@@ -20,7 +19,8 @@ const LOCK: &str = "lock";
 
 /// An index on disk. One process has it at a time; its threads share it.
 ///
-/// Two threads of its own do what writes leave behind. Dropping it waits for what they are at.
+/// Two threads of its own do what writes leave behind. Dropping it waits for what they are at. A
+/// [`Namespace`] may outlive it, and nobody else can open the index until that one is dropped too.
 #[derive(Debug)]
 pub struct Index {
     folder: Folder,
@@ -29,8 +29,8 @@ pub struct Index {
     flush_bytes: usize,
     /// Ended before the lock is given back.
     background: Background,
-    /// Held until the index is dropped.
-    _lock: Box<dyn Debug + Send + Sync>,
+    /// Held until the index and all its namespaces are dropped.
+    lock: FolderLock,
 }
 
 #[derive(Debug)]
@@ -46,7 +46,24 @@ struct Root {
 }
 
 /// A namespace that is opened once, by whoever asks first.
-type Opening = Mutex<Option<Arc<Namespace>>>;
+type Opening = Mutex<Opened>;
+
+/// How far that is.
+#[derive(Debug, Default)]
+enum Opened {
+    #[default]
+    NotYet,
+    There(Arc<Namespace>),
+    /// Whoever asked for it before it was dropped must not open what is left of it.
+    Dropped,
+}
+
+/// Who asked for a namespace that is in the manifest, on the way to having it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    opening: Arc<Opening>,
+    folder: u64,
+}
 
 impl Index {
     /// Makes an index in a folder that does not exist, or has nothing in it.
@@ -60,9 +77,9 @@ impl Index {
     }
 
     /// Lets namespaces that are opened from now on write files once they have so many bytes in
-    /// memory, instead of [`FLUSH_BYTES`]: for a process that has many of them.
+    /// memory, instead of [`FLUSH_BYTES`]: for a process that has many of them. At least one byte.
     pub fn flush_at(&mut self, bytes: usize) {
-        self.flush_bytes = bytes;
+        self.flush_bytes = bytes.max(1);
     }
 
     pub(crate) fn create_on(
@@ -127,15 +144,16 @@ impl Index {
         folder: Folder,
         manifest: RootManifest,
         background: Background,
-        lock: Box<dyn Debug + Send + Sync>,
+        lock: FolderLock,
     ) -> Self {
         let (opened, is_stopped, in_doubt) = (BTreeMap::new(), false, None);
         let root = Mutex::new(Root { manifest, opened, is_stopped, in_doubt });
-        Self { folder, root, flush_bytes: FLUSH_BYTES, background, _lock: lock }
+        Self { folder, root, flush_bytes: FLUSH_BYTES, background, lock }
     }
 
     fn open_namespace(&self, name: &str, folder: Folder) -> Result<Arc<Namespace>, IndexError> {
-        Namespace::open(name, folder, self.background.caller(), self.flush_bytes)
+        let (caller, lock) = (self.background.caller(), Arc::clone(&self.lock));
+        Namespace::open(name, folder, Owner { caller, flush_bytes: self.flush_bytes, lock })
     }
 
     /// Its folder.
@@ -175,7 +193,7 @@ impl Index {
         });
         match swapped {
             Ok(namespace) => {
-                let opening = Mutex::new(Some(Arc::clone(&namespace)));
+                let opening = Mutex::new(Opened::There(Arc::clone(&namespace)));
                 root.opened.insert(name.to_owned(), Arc::new(opening));
                 Ok(namespace)
             }
@@ -190,24 +208,34 @@ impl Index {
 
     /// A namespace that is there.
     pub fn namespace(&self, name: &str) -> Result<Arc<Namespace>, IndexError> {
-        let (opening, number) = {
-            let mut root = self.root();
-            if root.in_doubt.as_deref() == Some(name) {
-                return Err(IndexError::Stopped { folder: self.folder.path().to_owned() });
-            }
-            let Some(&number) = root.manifest.namespaces.get(name) else {
-                let known = root.manifest.namespaces.keys().cloned().collect();
-                return Err(IndexError::UnknownNamespace { name: name.to_owned(), known });
-            };
-            (Arc::clone(root.opened.entry(name.to_owned()).or_default()), number)
-        };
-        // Others are not kept waiting by a log that is long.
-        let mut opening = opening.lock().expect("no opening panicked");
-        if let Some(namespace) = &*opening {
-            return Ok(Arc::clone(namespace));
+        self.opened(name, self.ask_for(name)?)
+    }
+
+    /// Finds out where a namespace is.
+    pub(crate) fn ask_for(&self, name: &str) -> Result<Asked, IndexError> {
+        let mut root = self.root();
+        if root.in_doubt.as_deref() == Some(name) {
+            return Err(IndexError::Stopped { folder: self.folder.path().to_owned() });
         }
-        let namespace = self.open_namespace(name, self.folder.below(&folder_name(number)))?;
-        Ok(Arc::clone(opening.insert(namespace)))
+        let Some(&folder) = root.manifest.namespaces.get(name) else {
+            return Err(root.unknown(name));
+        };
+        let opening = Arc::clone(root.opened.entry(name.to_owned()).or_default());
+        Ok(Asked { opening, folder })
+    }
+
+    /// What was asked for; others are not kept waiting by a log that is long.
+    pub(crate) fn opened(&self, name: &str, asked: Asked) -> Result<Arc<Namespace>, IndexError> {
+        let mut opened = asked.opening.lock().expect("no opening panicked");
+        match &*opened {
+            Opened::There(namespace) => return Ok(Arc::clone(namespace)),
+            Opened::Dropped => return Err(self.root().unknown(name)),
+            Opened::NotYet => {}
+        }
+        let folder = self.folder.below(&folder_name(asked.folder));
+        let namespace = self.open_namespace(name, folder)?;
+        *opened = Opened::There(Arc::clone(&namespace));
+        Ok(namespace)
     }
 
     /// Drops a namespace with all that is in it: at once, however large it is. Its files go then,
@@ -216,19 +244,22 @@ impl Index {
         let mut root = self.changing()?;
         let mut manifest = root.manifest.clone();
         let Some(number) = manifest.namespaces.remove(name) else {
-            let known = manifest.namespaces.into_keys().collect();
-            return Err(IndexError::UnknownNamespace { name: name.to_owned(), known });
+            return Err(root.unknown(name));
         };
         let swapped = self.swap(&mut root, manifest);
+        let mut opening = None;
         if swapped.is_ok() || root.is_stopped {
             root.in_doubt = swapped.is_err().then(|| name.to_owned());
-            if let Some(opening) = root.opened.remove(name)
-                && let Some(namespace) = &*opening.lock().expect("no opening panicked")
-            {
+            opening = root.opened.remove(name);
+        }
+        drop(root);
+        // It may be on the way to being opened, for which only this waits.
+        if let Some(opening) = opening {
+            let mut opened = opening.lock().expect("no opening panicked");
+            if let Opened::There(namespace) = std::mem::replace(&mut *opened, Opened::Dropped) {
                 namespace.on_dropped();
             }
         }
-        drop(root);
         swapped?;
         self.folder.discard_folder(&folder_name(number));
         Ok(())
@@ -281,12 +312,20 @@ impl Index {
     }
 }
 
+impl Root {
+    fn unknown(&self, name: &str) -> IndexError {
+        let known = self.manifest.namespaces.keys().cloned().collect();
+        IndexError::UnknownNamespace { name: name.to_owned(), known }
+    }
+}
+
 fn folder_name(number: u64) -> String {
     format!("namespace-{number:06}")
 }
 
-fn take_lock(folder: &Folder) -> Result<Box<dyn Debug + Send + Sync>, IndexError> {
+fn take_lock(folder: &Folder) -> Result<FolderLock, IndexError> {
     let path: PathBuf = folder.at(LOCK);
     let lock = folder.disk.lock(&path).map_err(IndexError::disk("lock", &path))?;
-    lock.ok_or_else(|| IndexError::InUse { folder: folder.path().to_owned() })
+    let lock = lock.ok_or_else(|| IndexError::InUse { folder: folder.path().to_owned() })?;
+    Ok(Arc::from(lock))
 }

@@ -10,12 +10,8 @@ use super::packing::BLOCK;
 /// Documents that are scored together; their sums fit in the first-level cache.
 pub(super) const WINDOW: usize = 4096;
 
-/// Documents of a window that are looked at together.
-pub(super) const GROUP: usize = 64;
-
-/// Which groups of a window have sums; anything but 0 says so. Bytes, because a store of one does
-/// not wait for the one before, as setting a bit would.
-pub(super) type Touched = [u8; WINDOW / GROUP];
+/// Documents of a block that are compared at once, when one of them is looked for.
+const RUN: usize = 16;
 
 /// Lengths of a part's documents in terms.
 #[derive(Clone, Copy)]
@@ -101,6 +97,11 @@ pub(super) struct Cursor<'a> {
     weighing: Weighing<'a>,
     /// The block that the cursor is in; nothing behind the last one.
     place: Option<Place>,
+    /// No document of that block is below the one or above the other; [`NONE`] behind the last one.
+    first: u32,
+    last: u32,
+    /// At least the weight of each document of that block.
+    block_bound: u32,
     stage: Stage,
     block: Box<Block>,
     weights: Box<[u32; BLOCK]>,
@@ -110,24 +111,26 @@ pub(super) struct Cursor<'a> {
     pub read: u64,
 }
 
+/// A document that no list has.
+const NONE: u32 = u32::MAX;
+
 impl<'a> Cursor<'a> {
     pub(super) fn new(list: List<'a>, weighing: Weighing<'a>) -> Self {
-        let place = list.meta(0).map(|meta| Place {
-            block: 0,
-            meta,
-            data: list.data_start(),
-            base: u32::MAX,
-        });
-        Self {
+        let mut cursor = Self {
             list,
             weighing,
-            place,
+            place: None,
+            first: NONE,
+            last: NONE,
+            block_bound: 0,
             stage: Stage::Meta,
             block: Box::new(Block::new()),
             weights: Box::new([0; BLOCK]),
             at: 0,
             read: 0,
-        }
+        };
+        cursor.go_to(list.first());
+        cursor
     }
 
     /// Number of documents of the whole list.
@@ -135,29 +138,32 @@ impl<'a> Cursor<'a> {
         self.list.len()
     }
 
+    fn go_to(&mut self, place: Option<Place>) {
+        self.place = place;
+        self.first = place.map_or(NONE, |place| place.base.wrapping_add(1));
+        self.last = place.map_or(NONE, |place| place.meta.last);
+        self.block_bound = place.map_or(0, |place| self.weighing.bound(place.meta.share));
+        self.stage = Stage::Meta;
+        self.at = 0;
+    }
+
     /// Passes all documents before `document`, reading no more than metas unless the block is open.
-    #[inline]
+    #[inline(always)]
     fn pass_blocks(&mut self, document: u32) {
-        while let Some(place) = &self.place {
-            if place.meta.last >= document {
-                return;
-            }
-            let next = place.next(&self.list);
-            self.place = self.list.meta(next.block).map(|meta| Place { meta, ..next });
-            self.stage = Stage::Meta;
-            self.at = 0;
+        if self.last < document {
+            self.go_to(self.place.and_then(|place| self.list.place_from(place, document)));
         }
     }
 
     /// Reads the block up to a stage. Bytes that cannot be read end the list.
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, stage: Stage) -> Option<()> {
         if self.stage >= stage {
             return Some(());
         }
         let read = self.read_block(stage);
         if read.is_none() {
-            self.place = None;
+            self.go_to(None);
         }
         read
     }
@@ -215,19 +221,12 @@ impl<'a> Cursor<'a> {
                 return 0;
             }
         }
-        let Some(mut place) = self.place else { return 0 };
-        if place.base.wrapping_add(1) >= end {
-            return 0;
+        match self.place {
+            Some(_) if self.first >= end => 0,
+            Some(_) if self.last >= end - 1 => self.block_bound,
+            Some(place) => self.weighing.bound(self.list.share_until(place, end)),
+            None => 0,
         }
-        let mut share = place.meta.share;
-        while place.meta.last.wrapping_add(1) < end {
-            let block = place.block + 1;
-            let Some(meta) = self.list.meta(block) else { break };
-            share = share.max(meta.share);
-            place.block = block;
-            place.meta = meta;
-        }
-        self.weighing.bound(share)
     }
 
     #[inline]
@@ -238,63 +237,53 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Adds the weights of all documents of the window to their sums, and names their groups in `touched`.
-    pub(super) fn add_window(
-        &mut self,
-        window: (u32, u32),
-        sums: &mut [u32; WINDOW],
-        touched: &mut Touched,
-    ) {
+    /// Calls `take` with the documents of the window and their weights, some at a time.
+    #[inline(always)]
+    pub(super) fn each_in(&mut self, window: (u32, u32), mut take: impl FnMut(&[u32], &[u32])) {
         let (start, end) = window;
         self.pass_blocks(start);
-        loop {
-            if self.place.is_none_or(|place| place.base.wrapping_add(1) >= end)
-                || self.open(Stage::Weights).is_none()
-            {
-                return;
-            }
+        while self.first < end && self.open(Stage::Weights).is_some() {
             self.pass_documents(start);
             let documents = &self.block.documents[self.at..self.block.len];
-            // Counted first, so that the loop has nothing to decide and nothing else to store.
             let count = documents.partition_point(|&document| document < end);
-            for (&document, &weight) in documents[..count].iter().zip(&self.weights[self.at..]) {
-                let within = document.wrapping_sub(start) as usize % WINDOW;
-                sums[within] = sums[within].wrapping_add(weight);
-                touched[within / GROUP] = 1;
-            }
+            take(&documents[..count], &self.weights[self.at..][..count]);
             let is_whole = count == documents.len();
             self.at += count;
             if !is_whole {
                 return;
             }
-            self.pass_blocks(end.min(self.last().saturating_add(1)));
+            self.pass_blocks(end.min(self.last.saturating_add(1)));
         }
-    }
-
-    fn last(&self) -> u32 {
-        self.place.map_or(u32::MAX, |place| place.meta.last)
     }
 
     /// At least the weight of this very document, by the meta of its block.
-    #[inline]
+    #[inline(always)]
     pub(super) fn block_bound(&mut self, document: u32) -> u32 {
         self.pass_blocks(document);
-        match self.place {
-            Some(place) if place.base.wrapping_add(1) <= document => {
-                self.weighing.bound(place.meta.share)
-            }
-            _ => 0,
-        }
+        if self.first <= document { self.block_bound } else { 0 }
     }
 
     /// The weight of the document, 0 if the list does not hold it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn weight(&mut self, document: u32) -> u32 {
-        if self.next_from(document) != Some(document) || self.open(Stage::Frequencies).is_none() {
+        self.pass_blocks(document);
+        if self.first > document || self.open(Stage::Documents).is_none() {
             return 0;
         }
-        let frequency = self.block.frequencies[self.at];
-        self.weighing.weight(frequency, self.weighing.lengths.of(document))
+        let at = self.block.place_of(document, self.at);
+        self.at = at;
+        if self.block.documents.get(at) != Some(&document)
+            || self.open(Stage::Frequencies).is_none()
+        {
+            return 0;
+        }
+        match self.stage {
+            Stage::Weights => self.weights[at],
+            Stage::Meta | Stage::Documents | Stage::Frequencies => {
+                let frequency = self.block.frequencies[at];
+                self.weighing.weight(frequency, self.weighing.lengths.of(document))
+            }
+        }
     }
 
     /// The first document of the list that is not before `document`; the cursor stays on it.
@@ -306,5 +295,21 @@ impl<'a> Cursor<'a> {
         let passed = rest.partition_point(|&one| one < document);
         self.at += passed;
         rest.get(passed).copied()
+    }
+}
+
+impl Block {
+    /// How many of its documents are before one that is not behind the last; at least `from` are.
+    #[inline(always)]
+    fn place_of(&self, document: u32, from: usize) -> usize {
+        let (runs, _) = self.documents.as_chunks::<RUN>();
+        let mut run = (from / RUN).min(runs.len() - 1);
+        while run < runs.len() - 1 && runs[run][RUN - 1] < document {
+            run += 1;
+        }
+        // Without a decision for each of them, they are compared in lanes: a part has far fewer than
+        // 2^31 documents, so that the highest bit of a difference is its sign.
+        let before: u32 = runs[run].iter().map(|one| one.wrapping_sub(document) >> 31).sum();
+        run * RUN + before as usize
     }
 }

@@ -48,7 +48,7 @@ pub(super) enum List<'a> {
 pub(super) struct Block {
     pub documents: [u32; BLOCK],
     pub frequencies: [u32; BLOCK],
-    /// Values from here on are none.
+    /// Values from here on are none; documents there are the last one again.
     pub len: usize,
 }
 
@@ -100,6 +100,34 @@ impl List<'_> {
         self.blocks() * META_BYTES
     }
 
+    /// The first block.
+    pub(super) fn first(&self) -> Option<Place> {
+        let meta = self.meta(0)?;
+        Some(Place { block: 0, meta, data: self.data_start(), base: u32::MAX })
+    }
+
+    /// The first block from a place on that does not end before `document`.
+    pub(super) fn place_from(&self, mut place: Place, document: u32) -> Option<Place> {
+        while place.meta.last < document {
+            let next = place.next(self);
+            place = Place { meta: self.meta(next.block)?, ..next };
+        }
+        Some(place)
+    }
+
+    /// The highest share of the blocks from a place on that begin before `end`.
+    pub(super) fn share_until(&self, place: Place, end: u32) -> u16 {
+        let (mut share, mut last) = (place.meta.share, place.meta.last);
+        for block in place.block + 1.. {
+            if last >= end - 1 {
+                break;
+            }
+            let Some(meta) = self.meta(block) else { break };
+            (share, last) = (share.max(meta.share), meta.last);
+        }
+        share
+    }
+
     /// Bytes of a block's data.
     #[inline]
     pub(super) fn data_bytes(&self, block: usize, meta: &Meta) -> usize {
@@ -128,14 +156,11 @@ impl List<'_> {
                 let bytes = bytes.get(place.data..)?;
                 let (count, width) = (out.len, place.meta.gap_width.into());
                 Packed { bytes, count, width }.unpack(&mut out.documents)?;
-                let mut document = place.base;
-                for gap in &mut out.documents {
-                    document = document.wrapping_add(*gap).wrapping_add(1);
-                    *gap = document;
-                }
+                add_up(place.base, &mut out.documents);
                 *out.documents.get_mut(out.len.checked_sub(1)?)? = place.meta.last;
             }
         }
+        out.documents[out.len..].fill(place.meta.last);
         Some(())
     }
 
@@ -178,6 +203,18 @@ impl List<'_> {
             let (document, frequency) = (block.documents[at - 1], block.frequencies[at - 1]);
             Some(Posting { document, frequency })
         })
+    }
+}
+
+/// From gaps to documents behind `base`. What need not wait for the one before is a loop of its own.
+fn add_up(base: u32, gaps: &mut [u32; BLOCK]) {
+    for gap in gaps.iter_mut() {
+        *gap = gap.wrapping_add(1);
+    }
+    let mut document = base;
+    for gap in gaps {
+        document = document.wrapping_add(*gap);
+        *gap = document;
     }
 }
 

@@ -14,6 +14,9 @@ pub(super) const WIDTH_MAX: usize = 32;
 const LANES: usize = 4;
 const ROWS: usize = BLOCK / LANES;
 
+/// A number of each lane.
+type Row = [u32; LANES];
+
 /// Bytes of a word of each lane.
 const ROW_BYTES: usize = 4 * LANES;
 
@@ -99,23 +102,32 @@ fn unpack_block(bytes: &[u8], width: usize, out: &mut [u32; BLOCK]) {
 fn unpack_width<const WIDTH: usize>(bytes: &[u8], out: &mut [u32; BLOCK]) {
     let (rows, _) = bytes.as_chunks::<ROW_BYTES>();
     let rows: &[[u8; ROW_BYTES]; WIDTH] = rows.try_into().expect("the caller cut them to size");
-    let mask = u32::MAX >> (WIDTH_MAX - WIDTH);
     let (numbers, _) = out.as_chunks_mut::<LANES>();
-    for (row, numbers) in numbers.iter_mut().enumerate().take(ROWS) {
-        let (word, shift) = (row * WIDTH / 32, row * WIDTH % 32);
-        for (lane, number) in numbers.iter_mut().enumerate() {
-            let mut value = lane_of(&rows[word], lane) >> shift;
-            if shift + WIDTH > 32 {
-                value |= lane_of(&rows[word + 1], lane) << (32 - shift);
-            }
-            *number = value & mask;
-        }
+    let numbers: &mut [Row; ROWS] = numbers.try_into().expect("a block has so many rows");
+    // Written out, so that every shift is a constant; a loop was three times as long.
+    macro_rules! each_row {
+        ($($row:literal)*) => { $(numbers[$row] = unpack_row::<WIDTH>(rows, $row);)* };
     }
+    each_row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
 }
 
-fn lane_of(row: &[u8; ROW_BYTES], lane: usize) -> u32 {
-    let bytes = row[4 * lane..][..4].try_into().expect("a slice of four is four");
-    u32::from_le_bytes(bytes)
+#[inline(always)]
+fn unpack_row<const WIDTH: usize>(rows: &[[u8; ROW_BYTES]; WIDTH], row: usize) -> Row {
+    let (word, shift) = (row * WIDTH / 32, row * WIDTH % 32);
+    let mask = u32::MAX >> (WIDTH_MAX - WIDTH);
+    let low = lanes_of(&rows[word]);
+    if shift + WIDTH <= 32 {
+        return low.map(|lane| lane >> shift & mask);
+    }
+    let high = lanes_of(&rows[word + 1]);
+    // Masked before it is joined: a shift of both as one is slow on some processors.
+    std::array::from_fn(|lane| low[lane] >> shift | (high[lane] << (32 - shift) & mask))
+}
+
+#[inline(always)]
+fn lanes_of(row: &[u8; ROW_BYTES]) -> Row {
+    let (lanes, _) = row.as_chunks::<4>();
+    std::array::from_fn(|lane| u32::from_le_bytes(lanes[lane]))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 
 use super::analyzer::Analyzer;
 use super::buffer::TextBuffer;
-use super::cursor::{Cursor, GROUP, Lengths, Touched, WEIGHT_MAX, WINDOW, Weighing};
+use super::cursor::{Cursor, Lengths, WEIGHT_MAX, WINDOW, Weighing};
 use super::list::List;
 use super::options::{Bm25Options, rarity};
 use super::segment::TextSegment;
@@ -284,11 +284,37 @@ impl Best {
     }
 }
 
+/// Documents of the first window: few, since all of them are looked at. Each one after it has twice
+/// as many, up to [`WINDOW`].
+const WINDOW_MIN: usize = 128;
+
+/// Postings of a window from which on all its sums are looked at, and not only theirs.
+const DENSE: usize = WINDOW / 8;
+
+/// Adds the pairs with enough. Each is stored, and overwritten if it has too little: which of them
+/// have enough cannot be foreseen, and a wrong guess costs more than a store.
+#[inline(always)]
+fn keep(
+    candidates: &mut Vec<(u32, u32)>,
+    pairs: impl ExactSizeIterator<Item = (u32, u32)>,
+    needed: u32,
+) {
+    let mut kept = candidates.len();
+    candidates.resize(kept + pairs.len(), (0, 0));
+    for pair in pairs {
+        candidates[kept] = pair;
+        kept += usize::from(pair.1 >= needed);
+    }
+    candidates.truncate(kept);
+}
+
 /// The lists of one part, and the sums of one window.
 struct Windows<'a> {
     cursors: Vec<Cursor<'a>>,
+    /// 0 between windows.
     sums: Box<[u32; WINDOW]>,
-    touched: Touched,
+    /// Documents with sums, list by list.
+    summed: Vec<u32>,
     /// Documents that may come into the answer, ascending, and their sums so far.
     candidates: Vec<(u32, u32)>,
     /// The lists that have something in the window, by what they weigh there at most, ascending.
@@ -300,7 +326,7 @@ impl<'a> Windows<'a> {
         Self {
             cursors,
             sums: Box::new([0; WINDOW]),
-            touched: [0; WINDOW / GROUP],
+            summed: Vec::new(),
             candidates: Vec::new(),
             order: Vec::new(),
         }
@@ -308,20 +334,27 @@ impl<'a> Windows<'a> {
 
     fn search(&mut self, part: TextPart<'_>, allowed: &dyn Fn(Slot) -> bool, best: &mut Best) {
         let documents = part.documents();
-        for start in (0..documents).step_by(WINDOW) {
-            let end = documents.min(start.saturating_add(WINDOW as u32));
+        let (mut start, mut size) = (0u32, WINDOW_MIN);
+        while start < documents {
+            let end = documents.min(start.saturating_add(size as u32));
             let threshold = best.threshold();
-            let Some(minor) = self.split((start, end), threshold) else { continue };
-            self.walk((start, end), minor, threshold);
-            self.ask(minor, threshold);
-            for &(document, sum) in &self.candidates {
-                if sum < best.threshold() || part.removed().contains(document) {
-                    continue;
-                }
-                let hit = Hit { slot: part.slot(document), score: best.score(sum) };
-                if allowed(hit.slot) {
-                    best.offer(hit);
-                }
+            if let Some(minor) = self.split((start, end), threshold) {
+                self.walk((start, end), minor, threshold);
+                self.ask(minor, threshold);
+                self.offer(part, allowed, best);
+            }
+            (start, size) = (end, WINDOW.min(2 * size));
+        }
+    }
+
+    fn offer(&self, part: TextPart<'_>, allowed: &dyn Fn(Slot) -> bool, best: &mut Best) {
+        for &(document, sum) in &self.candidates {
+            if sum < best.threshold() || part.removed().contains(document) {
+                continue;
+            }
+            let hit = Hit { slot: part.slot(document), score: best.score(sum) };
+            if allowed(hit.slot) {
+                best.offer(hit);
             }
         }
     }
@@ -350,22 +383,55 @@ impl<'a> Windows<'a> {
     fn walk(&mut self, window: (u32, u32), minor: usize, threshold: u32) {
         let (rest, walked) = self.order.split_at(minor);
         let rest = rest.iter().fold(0u32, |sum, (bound, _)| sum.saturating_add(*bound));
-        for &(_, at) in walked {
-            self.cursors[at].add_window(window, &mut self.sums, &mut self.touched);
-        }
         let needed = threshold.saturating_sub(rest).max(1);
         self.candidates.clear();
-        for (group, touched) in self.touched.iter_mut().enumerate() {
-            if std::mem::take(touched) == 0 {
-                continue;
-            }
-            let first = window.0.wrapping_add((group * GROUP) as u32);
-            let sums = &mut self.sums[group * GROUP..][..GROUP];
-            let highest =
-                sums.iter().fold(0, |highest, &sum| if sum > highest { sum } else { highest });
-            if highest >= needed {
-                let passing = (first..).zip(&*sums).filter(|(_, sum)| **sum >= needed);
-                self.candidates.extend(passing.map(|(document, &sum)| (document, sum)));
+        if let &[(_, at)] = walked {
+            let candidates = &mut self.candidates;
+            self.cursors[at].each_in(window, |documents, weights| {
+                let pairs = documents.iter().copied().zip(weights.iter().copied());
+                keep(candidates, pairs, needed);
+            });
+            return;
+        }
+        self.summed.clear();
+        let (sums, summed) = (&mut self.sums, &mut self.summed);
+        for &(_, at) in walked {
+            self.cursors[at].each_in(window, |documents, weights| {
+                for (&document, &weight) in documents.iter().zip(weights) {
+                    let sum = &mut sums[document.wrapping_sub(window.0) as usize % WINDOW];
+                    *sum = sum.wrapping_add(weight);
+                }
+                summed.extend_from_slice(documents);
+            });
+        }
+        if self.summed.len() >= DENSE {
+            self.collect_all(window.0, needed);
+        } else {
+            self.collect(window.0, needed);
+            // They rise within each list, which this sort makes use of.
+            self.candidates.sort_by_key(|(document, _)| *document);
+        }
+    }
+
+    /// Looks at the sum of each document that has one, the first time it comes.
+    fn collect(&mut self, start: u32, needed: u32) {
+        let sums = &mut self.sums;
+        let pairs = self.summed.iter().map(|&document| {
+            let sum = &mut sums[document.wrapping_sub(start) as usize % WINDOW];
+            (document, std::mem::take(sum))
+        });
+        keep(&mut self.candidates, pairs, needed);
+    }
+
+    /// Looks at all sums, some at a time.
+    fn collect_all(&mut self, start: u32, needed: u32) {
+        const TOGETHER: usize = 32;
+        for (at, sums) in self.sums.as_chunks_mut::<TOGETHER>().0.iter_mut().enumerate() {
+            if sums.iter().fold(false, |any, &sum| any | (sum >= needed)) {
+                let first = start.wrapping_add((at * TOGETHER) as u32);
+                let pairs = sums.iter().enumerate();
+                let pairs = pairs.map(|(at, &sum)| (first.wrapping_add(at as u32), sum));
+                keep(&mut self.candidates, pairs, needed);
             }
             sums.fill(0);
         }

@@ -168,7 +168,12 @@ impl Namespace {
             match (is_heard, duty) {
                 (false, Duty::Flush) => self.flush()?,
                 (false, Duty::Tidy) => self.tidy()?,
-                (true, duty) => self.wait(duty, seen),
+                (true, Duty::Flush) => self.wait(duty, seen),
+                (true, Duty::Tidy) => {
+                    if !self.catch_up_beside()? {
+                        self.wait(duty, seen);
+                    }
+                }
             }
         }
     }
@@ -223,7 +228,8 @@ impl State {
             return (Some(Duty::Tidy), true);
         }
         if self.is_due(flush_bytes) {
-            let is_full = self.memory_bytes >= 2 * flush_bytes || self.deaths >= 2 * DEATHS_MAX;
+            let is_full =
+                self.memory_bytes >= flush_bytes.saturating_mul(2) || self.deaths >= 2 * DEATHS_MAX;
             return (Some(Duty::Flush), is_full);
         }
         (self.is_misfit().then_some(Duty::Tidy), false)

@@ -49,6 +49,7 @@ pub(crate) mod work {
     pub(crate) use super::tidy::SavedDense;
 }
 
+pub(crate) use open::{FolderLock, Owner};
 pub use search::{Answer, Found, Query, Weights};
 pub use switch::Coverage;
 pub use verify::Verified;
@@ -87,6 +88,8 @@ pub struct Namespace {
     installing: Mutex<()>,
     duties: Duties,
     is_dropped: AtomicBool,
+    /// Nobody else opens the index while this can still write.
+    _lock: FolderLock,
 }
 
 /// What only one write at a time may touch.

@@ -1,6 +1,7 @@
 //! Making and opening a namespace.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
@@ -25,6 +26,17 @@ use crate::store::new_files::Numbers;
 use crate::store::record::Record;
 use crate::store::spec::EmbeddingSpec;
 use crate::text::{Bm25Options, TextBuffer};
+
+/// What keeps other processes from an index, as long as it is there.
+pub(crate) type FolderLock = Arc<dyn Debug + Send + Sync>;
+
+/// What a namespace has of the index that opens it.
+pub(crate) struct Owner {
+    pub(crate) caller: Caller,
+    /// Bytes in memory from which on they are to become files.
+    pub(crate) flush_bytes: usize,
+    pub(crate) lock: FolderLock,
+}
 
 impl Namespace {
     /// Makes the folder of a new namespace; it is not there until the index names it.
@@ -59,12 +71,7 @@ impl Namespace {
     }
 
     /// Opens a namespace: reads its manifest and tables, and what its logs have.
-    pub(crate) fn open(
-        name: &str,
-        folder: Folder,
-        caller: Caller,
-        flush_bytes: usize,
-    ) -> Result<Arc<Self>, IndexError> {
+    pub(crate) fn open(name: &str, folder: Folder, owner: Owner) -> Result<Arc<Self>, IndexError> {
         let manifest: NamespaceManifest = manifest::read(&folder)?.ok_or_else(|| {
             DamagedFile::new(&folder.at(NAME), "the index names it, and it is not there")
         })?;
@@ -92,8 +99,9 @@ impl Namespace {
             flushing: Mutex::default(),
             tidying: Mutex::default(),
             installing: Mutex::default(),
-            duties: Duties::new(caller, Weak::clone(namespace), flush_bytes),
+            duties: Duties::new(owner.caller, Weak::clone(namespace), owner.flush_bytes),
             is_dropped: AtomicBool::new(false),
+            _lock: owner.lock,
         });
         // The process before may have ended with much to do.
         namespace.call_if_due()?;

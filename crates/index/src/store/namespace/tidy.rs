@@ -189,17 +189,30 @@ impl Namespace {
 
     /// Lets an embedding's search take in what came while it was held.
     pub(crate) fn catch_up(&self, number: u32) -> Result<(), IndexError> {
-        loop {
-            self.check_there()?;
-            let mut state = self.change();
-            let Some(embedding) = state.numbered(number) else { return Ok(()) };
-            let is_behind = embedding.catch_up(JOINED_AT_A_TIME)?;
-            drop(state);
-            self.duties.on_progress();
-            if !is_behind {
-                return Ok(());
-            }
+        while self.catch_up_some(number)? {}
+        Ok(())
+    }
+
+    /// Lets it take in some of that, and says whether more is left.
+    fn catch_up_some(&self, number: u32) -> Result<bool, IndexError> {
+        self.check_there()?;
+        let mut state = self.change();
+        let embedding = state.numbered(number);
+        let is_behind = embedding.map(|embedding| embedding.catch_up(JOINED_AT_A_TIME));
+        let is_behind = is_behind.transpose()?.unwrap_or(false);
+        drop(state);
+        self.duties.on_progress();
+        Ok(is_behind)
+    }
+
+    /// Takes in some of what every embedding is behind by, unless somebody is at it; says whether it
+    /// did. The thread for that may have its hands full with another namespace for long.
+    pub(super) fn catch_up_beside(&self) -> Result<bool, IndexError> {
+        let Some(_tidying) = self.tidying.try_lock() else { return Ok(false) };
+        for number in self.embedding_numbers()? {
+            self.catch_up_some(number)?;
         }
+        Ok(true)
     }
 
     /// Lets a manifest name it.

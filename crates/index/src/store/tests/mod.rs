@@ -4,3 +4,4 @@ mod behind;
 mod crash;
 mod faulty;
 mod model;
+mod odd;
