@@ -1,6 +1,10 @@
 //! Online experiments over HTTP: who gets what, what counts, and what outlives a kill.
 
 use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -165,6 +169,46 @@ fn searches_that_fail_break_the_guardrail_of_errors() {
     let mut body = body;
     body["user"] = json!("somebody");
     assert_eq!(server.post("/v1/search", &body).ok()["experiment"]["variant"], "control");
+}
+
+/// The file of a new experiment is a pipe, which opens once somebody reads it: so slow a disk keeps
+/// the tenant waiting that begins it, and nobody else.
+#[test]
+fn who_begins_on_a_slow_disk_keeps_no_search_of_others_waiting() {
+    let server = server();
+    add(&server, "bio");
+    let files = || {
+        let entries = std::fs::read_dir(server.place().at("experiments")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    begin(&server, "bio", json!({})).ok();
+    let is_experiment = |path: &std::path::PathBuf| path.extension() == Some("experiment".as_ref());
+    let file = files().into_iter().find(is_experiment).unwrap();
+    assert_eq!(server.send("DELETE", "/v1/experiments?tenant=bio", (None, None)).status, 200);
+    begin(&server, "law", json!({})).ok();
+    let mut draft = file.into_os_string();
+    draft.push(".new");
+    assert!(Command::new("mkfifo").arg(&draft).status().unwrap().success());
+    let (answered, answers) = mpsc::channel();
+    let (found, begun) = thread::scope(|scope| {
+        let beginning = scope.spawn(|| begin(&server, "bio", json!({})));
+        let (server, answered) = (&server, answered.clone());
+        // Many searches, since nothing tells when the server has come to the pipe.
+        scope.spawn(move || {
+            (0..100).for_each(|user| {
+                // Nobody listens any more where one of them was too late.
+                let _ = answered.send(search(server, &format!("user-{user}")));
+            });
+        });
+        let next = || answers.recv_timeout(Duration::from_secs(20));
+        let found: Vec<_> = (0..100).map_while(|_| next().ok()).collect();
+        std::fs::read(&draft).unwrap();
+        (found, beginning.join().unwrap())
+    });
+    assert_eq!(found.len(), 100, "a search waited for another tenant's disk");
+    assert!(found.iter().all(|answer| answer["experiment"]["name"] == "words alone"));
+    assert_eq!(begun.status, 503, "a pipe cannot be synced: {begun:?}");
+    begin(&server, "bio", json!({})).ok();
 }
 
 #[test]

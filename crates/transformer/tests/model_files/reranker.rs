@@ -228,6 +228,16 @@ fn heads_that_do_not_fit_are_refused_with_reasons() {
         tensors.remove(place);
     });
     check_error(missing, &["bert.pooler.dense.weight", "no such tensor", "modules_to_save="]);
+    // What peft saves where pooler is not among the modules to save.
+    let classifier_alone = loaded(&json!(["classifier", "score"]), |tensors| {
+        tensors.retain(|tensor| !tensor.name.contains("pooler"));
+    });
+    let parts = ["pooler.dense.weight", "the classifier without the pooler", "train it again with"];
+    check_error(classifier_alone, &parts);
+    let no_classifier = loaded(&saved, |tensors| {
+        tensors.retain(|tensor| !tensor.name.ends_with("classifier.bias"));
+    });
+    check_error(no_classifier, &["classifier.bias", "no such tensor", "is saved whole"]);
     let labels = loaded(&saved, |tensors| {
         let place = at(tensors, "classifier.weight");
         let name = tensors[place].name.clone();

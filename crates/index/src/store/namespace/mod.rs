@@ -196,6 +196,12 @@ impl Namespace {
         })
     }
 
+    /// Why the work behind writes failed when it was tried last, as [`Stats::failure`] has it, without
+    /// looking at anything else.
+    pub fn failure(&self) -> Option<String> {
+        self.duties.failure()
+    }
+
     /// Writes every document as a line of JSON, by rising slots: `_id`, `text`, `metadata`, and
     /// `vector` where there is one. Writes wait meanwhile.
     pub fn export(&self, out: &mut dyn Write) -> Result<u64, IndexError> {

@@ -36,6 +36,8 @@ pub struct Query<'a> {
     pub fusion: Fusion,
     /// How much the search by vectors counts then, and the search by words.
     pub weights: Weights,
+    /// Most bytes of texts and metadata that are found together; with more it is an error.
+    pub bytes_max: usize,
 }
 
 /// How much each retriever counts; only the ratio matters.
@@ -98,6 +100,7 @@ impl Default for Query<'_> {
             effort: None,
             fusion: Fusion::ReciprocalRank { k: 60.0 },
             weights: Weights::default(),
+            bytes_max: usize::MAX,
         }
     }
 }
@@ -127,7 +130,10 @@ impl Namespace {
         if let (true, Some(words)) = (is_hybrid, query.text) {
             answer.texts_read = lists.find_literals(&view, words, depth)?;
         }
+        let mut bytes = 0_usize;
         for fused in lists.fuse(query, is_hybrid) {
+            bytes = bytes.saturating_add(view.bytes_of(fused.hit.slot)?);
+            check_limit(|| "what was found".to_owned(), (bytes, query.bytes_max), "bytes of text")?;
             let Some(document) = view.document(fused.hit.slot)? else { continue };
             let [dense, text, phrases, codes] = standings(&fused);
             let score = match is_hybrid {

@@ -145,6 +145,12 @@ impl View<'_> {
         Ok(self.state.stored(slot)?.map(|(stored, _)| stored.text))
     }
 
+    /// Bytes of a document's id, text and metadata; none if it is not there any more.
+    pub fn bytes_of(&self, slot: Slot) -> Result<usize, IndexError> {
+        let stored = self.state.stored(slot)?;
+        Ok(stored.map_or(0, |(it, _)| it.id.len() + it.text.len() + it.metadata.len()))
+    }
+
     fn text<T>(&self, with: impl FnOnce(&TextSearch<'_>) -> T) -> T {
         let parts = self.state.text_parts();
         let allowed = |slot: Slot| self.allows(slot);

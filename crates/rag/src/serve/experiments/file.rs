@@ -112,7 +112,10 @@ fn make(draft: &Path, path: &Path, bytes: &[u8]) -> io::Result<File> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(draft, path)?;
-    sync_parent(path)?;
+    sync_parent(path).inspect_err(|_| {
+        // What is refused now must not be there after a restart.
+        let _ = fs::remove_file(path);
+    })?;
     Ok(file)
 }
 

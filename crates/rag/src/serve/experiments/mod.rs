@@ -20,10 +20,9 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use cotenant_eval::experiment::{Effect, Recorded};
 use sha2::{Digest, Sha256};
@@ -51,7 +50,10 @@ const LOCK: &str = "lock";
 pub(super) struct Experiments {
     folder: PathBuf,
     meters: Arc<Meters>,
-    /// By the names of their files.
+    /// Held by whoever begins or ends an experiment, for as long as a disk takes.
+    changing: Mutex<()>,
+    /// By the names of their files. It is locked for moments only, so that no search waits for
+    /// another tenant's disk.
     slots: Mutex<BTreeMap<String, Slot>>,
     /// Held until the server ends.
     _lock: File,
@@ -93,14 +95,15 @@ impl Experiments {
         for entry in fs::read_dir(folder).map_err(disk("list", folder))? {
             let path = entry.map_err(disk("list", folder))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.ends_with(DRAFT) {
+            if name.strip_suffix(DRAFT).is_some_and(|name| name.ends_with(SUFFIX)) {
                 // It was never acknowledged; where that fails it is waste.
                 let _ = fs::remove_file(&path);
             }
             let Some(stem) = name.strip_suffix(SUFFIX) else { continue };
             slots.insert(stem.to_owned(), Slot::open(&path, stem));
         }
-        Ok(Self { folder: folder.to_owned(), meters, slots: Mutex::new(slots), _lock: lock })
+        let (folder, slots, changing) = (folder.to_owned(), Mutex::new(slots), Mutex::default());
+        Ok(Self { folder, meters, changing, slots, _lock: lock })
     }
 
     /// Begins an experiment.
@@ -111,20 +114,8 @@ impl Experiments {
         now_s: u64,
     ) -> Result<Standing, ExperimentError> {
         let name = stem(tenant);
-        let mut slots = self.lock();
-        match slots.get(&name) {
-            None => {}
-            Some(Slot::Damaged(error)) => return Err(again(error)),
-            Some(Slot::Whole(held)) => {
-                let name = held.trial().plan.request().name.clone();
-                return Err(ExperimentError::Taken { name });
-            }
-        }
-        let taken: usize = slots.values().map(Slot::subjects_max).sum();
-        let left = SUBJECTS_ALL_MAX.saturating_sub(taken);
-        if plan.request().subjects_max > left {
-            return Err(ExperimentError::TooMany { max: SUBJECTS_ALL_MAX, left });
-        }
+        let _alone = self.changing();
+        self.check_room(&name, plan.request().subjects_max)?;
         let head = Head {
             format: FORMAT,
             tenant: tenant.to_owned(),
@@ -135,8 +126,27 @@ impl Experiments {
         let (file, trial) = TrialFile::create(&self.path(&name), head)?;
         let standing = standing(&trial, now_s);
         let held = Held { file: Mutex::new(file), trial: Mutex::new(trial) };
-        slots.insert(name, Slot::Whole(Arc::new(held)));
+        self.lock().insert(name, Slot::Whole(Arc::new(held)));
         Ok(standing)
+    }
+
+    /// Whether an experiment of so many subjects may have a file of this name.
+    fn check_room(&self, name: &str, subjects_max: usize) -> Result<(), ExperimentError> {
+        let slots = self.lock();
+        match slots.get(name) {
+            None => {}
+            Some(Slot::Damaged(error)) => return Err(again(error)),
+            Some(Slot::Whole(held)) => {
+                let name = held.trial().plan.request().name.clone();
+                return Err(ExperimentError::Taken { name });
+            }
+        }
+        let taken: usize = slots.values().map(Slot::subjects_max).sum();
+        let left = SUBJECTS_ALL_MAX.saturating_sub(taken);
+        match subjects_max > left {
+            true => Err(ExperimentError::TooMany { max: SUBJECTS_ALL_MAX, left }),
+            false => Ok(()),
+        }
     }
 
     /// How a tenant's experiment stands; one whose time is over stops by that.
@@ -150,13 +160,17 @@ impl Experiments {
 
     /// Forgets a tenant's experiment, running or not, damaged or not.
     pub(super) fn forget(&self, tenant: &str) -> Result<(), ExperimentError> {
-        let (name, mut slots) = (stem(tenant), self.lock());
-        if !slots.contains_key(&name) {
+        let (name, _alone) = (stem(tenant), self.changing());
+        if !self.lock().contains_key(&name) {
             return Err(ExperimentError::Absent);
         }
         let path = self.path(&name);
-        fs::remove_file(&path).map_err(disk("remove", &path))?;
-        slots.remove(&name);
+        match fs::remove_file(&path) {
+            // Somebody removed it by hand, which is no reason to keep what it said.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.map_err(disk("remove", &path))?,
+        }
+        self.lock().remove(&name);
         sync_parent(&path).map_err(disk("sync", &path))
     }
 
@@ -166,20 +180,6 @@ impl Experiments {
         let enrolled = self.held(tenant).ok()?.trial().enrol(subject, now_s);
         self.meters.on_enrolled(tenant, enrolled.variant);
         Some(enrolled)
-    }
-
-    /// The id by which feedback is to come, while the experiment runs.
-    pub(super) fn ticket(
-        &self,
-        tenant: &str,
-        enrolled: &Enrolled,
-        latency: Duration,
-    ) -> Option<String> {
-        let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
-        let ticket = Ticket { unit: enrolled.unit?, latency_us };
-        let held = self.held(tenant).ok()?;
-        let key = held.trial().key;
-        Some(ticket.write(&key))
     }
 
     /// Takes feedback; what is acknowledged is durable, and counts once.
@@ -209,7 +209,14 @@ impl Experiments {
     ) -> Result<(), ExperimentError> {
         let Some(unit) = enrolled.unit else { return Ok(()) };
         let held = self.held(tenant)?;
-        let marks = held.trial().plan.marks_of_failure();
+        let marks = {
+            let trial = held.trial();
+            if trial.key != enrolled.key {
+                // The experiment was ended meanwhile, and this is another one.
+                return Ok(());
+            }
+            trial.plan.marks_of_failure()
+        };
         self.record(tenant, &held, (unit, marks), now_s).map(|_| ())
     }
 
@@ -253,6 +260,10 @@ impl Experiments {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}{SUFFIX}"))
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().expect("no thread panicked")
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {

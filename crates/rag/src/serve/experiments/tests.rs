@@ -2,6 +2,7 @@
 //! outlive whatever happens to them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -136,7 +137,7 @@ impl Place {
     /// An id for a user's search that took so many milliseconds.
     fn ticket(&self, tenant: &str, user: &str, ms: u64) -> Option<String> {
         let enrolled = self.it().enrol(tenant, user, NOW_S).unwrap();
-        self.it().ticket(tenant, &enrolled, Duration::from_millis(ms))
+        enrolled.ticket(Duration::from_millis(ms))
     }
 
     fn say(&self, tenant: &str, id: &str, value: f64) -> Result<Recorded, ExperimentError> {
@@ -297,6 +298,64 @@ fn a_file_that_is_cut_anywhere_has_what_was_acknowledged_before() {
     }
     place.it().forget("law").unwrap();
     place.it().begin("law", &plan(json!({})), NOW_S).unwrap();
+}
+
+/// The end follows from the outcomes, and is a line of its own behind them. A server that was killed
+/// before it wrote that line must not acknowledge what does not count any more.
+#[test]
+fn outcomes_behind_an_end_that_was_not_written_are_too_late() {
+    let mut place = Place::new();
+    place.it().begin("law", &plan(json!({})), NOW_S).unwrap();
+    let waiting = place.ticket("law", "waiting", 5).unwrap();
+    for user in 0.. {
+        let enrolled = place.it().enrol("law", &format!("user-{user}"), NOW_S).unwrap();
+        let Some(id) = enrolled.ticket(Duration::from_millis(5)) else { break };
+        let value = if enrolled.variant == Variant::Treatment { 10.0 } else { 0.0 };
+        place.say("law", &id, value).unwrap();
+        assert!(user < 1000, "it stops by itself");
+    }
+    let (file, subjects) = (place.file("law"), place.subjects("law"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let end = text.trim_end().rfind('\n').unwrap() + 1;
+    assert!(text[end..].contains("\"stop\""), "{}", &text[end..]);
+    std::fs::write(&file, &text[..end]).unwrap();
+    place.reopen();
+    for user in 0..20 {
+        let enrolled = place.it().enrol("law", &format!("new-{user}"), NOW_S).unwrap();
+        assert_eq!((enrolled.variant, enrolled.unit), (Variant::Treatment, None));
+    }
+    assert_eq!(place.say("law", &waiting, 5.0).unwrap(), Recorded::TooLate);
+    assert_eq!(place.subjects("law"), subjects);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text[end..].contains("\"stop\""), "it is written now: {}", &text[end..]);
+}
+
+#[test]
+fn a_search_belongs_to_the_experiment_that_decided_about_it() {
+    let place = Place::new();
+    place.it().begin("law", &plan(json!({})), NOW_S).unwrap();
+    let enrolled = place.it().enrol("law", "anna", NOW_S).unwrap();
+    place.it().forget("law").unwrap();
+    place.it().begin("law", &plan(json!({ "name": "another" })), NOW_S).unwrap();
+    let id = enrolled.ticket(Duration::ZERO).unwrap();
+    assert!(matches!(place.say("law", &id, 1.0), Err(ExperimentError::UnknownId)));
+    place.it().fail("law", &enrolled, NOW_S).unwrap();
+    assert_eq!(place.subjects("law"), 0);
+}
+
+#[test]
+fn files_of_others_stay_and_one_that_went_can_be_forgotten() {
+    let mut place = Place::new();
+    place.it().begin("law", &plan(json!({})), NOW_S).unwrap();
+    let (own, other) = (place.file("bio").display().to_string() + DRAFT, "notes.new");
+    let other = place.folder.path().join(other);
+    std::fs::write(&own, "half a line").unwrap();
+    std::fs::write(&other, "a person's").unwrap();
+    place.reopen();
+    assert!(!Path::new(&own).exists() && other.exists());
+    std::fs::remove_file(place.file("law")).unwrap();
+    place.it().forget("law").unwrap();
+    assert!(matches!(place.it().show("law", NOW_S), Err(ExperimentError::Absent)));
 }
 
 #[test]

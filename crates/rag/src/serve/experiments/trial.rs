@@ -6,6 +6,8 @@
 //! ```
 //! No clock and no file is in here: the same lines of a file give the same state.
 
+use std::time::Duration;
+
 use cotenant_eval::experiment::{Arm, Decision, Effect, Experiment, Guardrail, Reason, Recorded};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ExperimentError;
 use super::plan::{Marks, Plan};
 use super::request::ExperimentRequest;
-use super::ticket::{Key, Unit, of_hex, to_hex};
+use super::ticket::{Key, Ticket, Unit, of_hex, to_hex};
 use crate::serve::http::SearchSettings;
 
 /// One of the two ways to answer.
@@ -100,6 +102,17 @@ pub(crate) struct Enrolled {
     pub(crate) settings: SearchSettings,
     /// The subject, while the experiment runs.
     pub(super) unit: Option<Unit>,
+    /// Whose subject it is: another experiment may have begun before the search is answered.
+    pub(super) key: Key,
+}
+
+impl Enrolled {
+    /// The id by which feedback is to come on a search whose answer took so long, while the
+    /// experiment runs.
+    pub(crate) fn ticket(&self, latency: Duration) -> Option<String> {
+        let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+        Some(Ticket { unit: self.unit?, latency_us }.write(&self.key))
+    }
 }
 
 /// An experiment that runs or has ended.
@@ -150,8 +163,8 @@ impl Trial {
     /// How searches of a subject are answered.
     pub(super) fn enrol(&self, subject: &str, now_s: u64) -> Enrolled {
         let unit = self.key.unit(subject);
-        let (variant, unit) = match (&self.stop, self.is_over(now_s)) {
-            (Some(stop), _) => (stop.serves, None),
+        let (variant, unit) = match (self.winner(), self.is_over(now_s)) {
+            (Some(winner), _) => (winner, None),
             (None, true) => (Variant::Control, None),
             (None, false) => (self.experiment.assign(&to_hex(&unit.0)).into(), Some(unit)),
         };
@@ -160,12 +173,12 @@ impl Trial {
             Variant::Control => request.control.clone(),
             Variant::Treatment => request.treatment.clone(),
         };
-        Enrolled { name: request.name.clone(), variant, settings, unit }
+        Enrolled { name: request.name.clone(), variant, settings, unit, key: self.key }
     }
 
     /// What recording an outcome of a subject would do.
     pub(super) fn foresee(&self, unit: Unit, now_s: u64) -> Recorded {
-        match self.stop.is_some() || self.is_over(now_s) {
+        match self.winner().is_some() || self.is_over(now_s) {
             true => Recorded::TooLate,
             false if self.experiment.has_outcome(&to_hex(&unit.0)) => Recorded::Repeated,
             false => Recorded::Counted,
@@ -224,6 +237,17 @@ impl Trial {
 
     pub(super) fn guardrails(&self) -> impl Iterator<Item = (&Guardrail, Effect)> {
         self.experiment.guardrails()
+    }
+
+    /// What answers all subjects once that is decided. An end follows from the outcomes before it
+    /// is written: where the disk refuses it, or the server is killed in between, no outcome counts
+    /// all the same.
+    fn winner(&self) -> Option<Variant> {
+        match (&self.stop, self.experiment.decision()) {
+            (Some(stop), _) => Some(stop.serves),
+            (None, Decision::Stop(reason)) => Some(reason.winner().into()),
+            (None, Decision::Continue) => None,
+        }
     }
 
     fn is_over(&self, now_s: u64) -> bool {

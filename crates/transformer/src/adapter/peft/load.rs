@@ -8,7 +8,7 @@ use super::config::PeftConfig;
 use super::keys::{Half, Key, head_key, key, parse, parse_head};
 use super::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::adapter::head::HeadPart;
-use crate::adapter::{Adapter, AdapterLayout, Head, Module, Site};
+use crate::adapter::{Adapter, AdapterLayout, Head, HeadNames, Module, Site};
 use crate::model::names::site_name;
 use crate::model::tensor_file::TensorFile;
 use crate::model::{EncoderConfig, ModelError};
@@ -196,6 +196,12 @@ fn match_names<'a>(
     })
 }
 
+/// Why a classifier alone is no head. PEFT saves only what `modules_to_save` names; the pooler between
+/// the encoder and the classifier may be the base's or one that was drawn at random, and scores by
+/// another than the one it was trained with would be wrong without anybody noticing.
+const POOLER_HINT: &str = "the folder has the classifier without the pooler that it was trained with, which may have been \
+     drawn at random then; train it again with modules_to_save=[\"pooler\", \"classifier\"]";
+
 /// Checks that a head is there whole and of its shapes where the configuration names one, and that
 /// none is there where it does not, so that nothing is read that would then not be used.
 fn check_head(
@@ -224,12 +230,12 @@ fn check_head(
         let found = tensors.head.iter().find(|(found, _)| *found == part);
         let Some((_, name)) = found else {
             let name = head_key(head.names, part);
-            return Err(wrong(
-                &name,
-                format!("shape {shape:?}"),
-                "no such tensor".to_owned(),
-                hint,
-            ));
+            let (expected, found) = (format!("shape {shape:?}"), "no such tensor".to_owned());
+            let is_of_pooler = matches!(part, HeadPart::Dense | HeadPart::DenseBias);
+            return Err(match head.names {
+                HeadNames::Bert if is_of_pooler => wrong(&name, expected, found, POOLER_HINT),
+                HeadNames::Bert | HeadNames::Roberta => wrong(&name, expected, found, hint),
+            });
         };
         let found = file.shape(name).unwrap_or_default();
         if found != shape {

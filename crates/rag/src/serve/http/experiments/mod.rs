@@ -142,17 +142,17 @@ impl Shared {
         turn: Turn,
         found: Result<SearchResponse, Fault>,
     ) -> Result<SearchResponse, Fault> {
-        let experiments = self.experiments()?;
         let Turn { tenant, enrolled, begun } = turn;
         match found {
             Ok(mut response) => {
-                let feedback_id = experiments.ticket(&tenant, &enrolled, begun.elapsed());
+                let feedback_id = enrolled.ticket(begun.elapsed());
                 let (name, variant) = (enrolled.name, enrolled.variant);
                 response.experiment = Some(TrialView { name, variant, feedback_id });
                 Ok(response)
             }
             Err(fault) => {
                 if fault.is_the_servers() {
+                    let experiments = self.experiments()?;
                     // What the client is told is why its search failed, whatever becomes of this.
                     let _ = blocking(move || experiments.fail(&tenant, &enrolled, now_s())).await;
                 }
