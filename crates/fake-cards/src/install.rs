@@ -70,7 +70,10 @@ pub fn install(folder: &Path, missing: &[&str]) -> Result<(), InstallError> {
         }
     }
     fs::create_dir_all(folder).map_err(failed)?;
-    fs::write(folder.join(NAMES[0]), content).map_err(failed)?;
+    // Another process may have loaded what is there, so that it is replaced and not written into.
+    let whole = folder.join(format!("{}.{}", NAMES[0], std::process::id()));
+    fs::write(&whole, content).map_err(failed)?;
+    fs::rename(&whole, folder.join(NAMES[0])).map_err(failed)?;
     // One file under two names is one library to the loader, as it must be: a process is one user
     // of the cards.
     let second = folder.join(NAMES[1]);

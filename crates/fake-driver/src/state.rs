@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use cotenant_fake_cards::{CARDS_MAX, Cards, Client, Refused};
 
 use crate::api::array::Array;
-use crate::api::capture::Captures;
+use crate::api::capture::{Captures, HostCall};
 use crate::api::context::{Context, Primary};
 use crate::api::event::Event;
 use crate::api::graph::{Exec, Graph, Node};
@@ -60,8 +60,8 @@ pub(crate) struct Tables {
     pub(crate) nodes: HashMap<Handle, Node>,
     pub(crate) execs: HashMap<Handle, Exec>,
     pub(crate) captures: Captures,
-    /// Functions of the host by number, with their data.
-    pub(crate) host_functions: HashMap<u64, (usize, usize)>,
+    /// Functions of the host by number.
+    pub(crate) host_functions: HashMap<u64, HostCall>,
 }
 
 impl Tables {

@@ -128,6 +128,15 @@ impl Driver {
         }
     }
 
+    /// Why the fake driver found no cards.
+    pub(super) fn why(&self) -> Answer {
+        let mut text = [0u8; 1024];
+        let room = text.len();
+        self.call("cotenantFakeError", &[address(&mut text), room])?;
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        Ok(String::from_utf8_lossy(text).replace('\n', " / "))
+    }
+
     pub(super) fn now(&self) -> Result<u64, Failure> {
         let mut ns = 0u64;
         self.call("cotenantFakeNow", &[address(&mut ns)])?;

@@ -26,6 +26,8 @@ enum Held {
     Host(usize),
     Context(usize),
     Opened(u64),
+    /// Physical memory that is mapped nowhere.
+    Physical(u64),
 }
 
 const PAGE: usize = 2 << 20;
@@ -62,6 +64,22 @@ impl Memory {
                 let mut handle = [0u64; 8];
                 driver.call("cuIpcGetMemHandle", &[address(&mut handle), start as usize])?;
                 Ok(handle.map(|part| format!("{part:x}")).join("-"))
+            }
+            "export" => {
+                let Held::Mapped(_, _, handle) = self.find(line.word(0)?)? else {
+                    return Err(Failure::Script("only vmm memory can be exported".to_owned()));
+                };
+                let mut descriptor = 0i32;
+                let to = [address(&mut descriptor), handle as usize, 1, 0];
+                driver.call("cuMemExportToShareableHandle", &to)?;
+                Ok(descriptor.to_string())
+            }
+            "import" => {
+                let mut handle = 0u64;
+                let to = [address(&mut handle), line.number(1)?, 1];
+                driver.call("cuMemImportFromShareableHandle", &to)?;
+                self.held.insert(line.word(0)?.to_owned(), Held::Physical(handle));
+                Ok(String::new())
             }
             _ => {
                 let text = line.word(1)?;
@@ -180,6 +198,7 @@ fn give(driver: &Driver, held: Held) -> Answer {
         Held::Mipmap(handle) => driver.call("cuMipmappedArrayDestroy", &[handle]),
         Held::Host(handle) => driver.call("cuMemFreeHost", &[handle]),
         Held::Context(handle) => driver.call("cuCtxDestroy_v2", &[handle]),
+        Held::Physical(handle) => driver.call("cuMemRelease", &[handle as usize]),
         Held::Opened(start) => driver.call("cuIpcCloseMemHandle", &[start as usize]),
     }
 }

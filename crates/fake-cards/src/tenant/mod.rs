@@ -14,16 +14,19 @@
 //! total                                           ok BYTES
 //! launch NS [sms=N] [count=N] [stream=NAME] [way=plain|ex|together] [blocks=N]
 //! stream NAME [nonblocking] | event NAME | record EVENT [STREAM] | await STREAM EVENT
-//! graph NAME NS COUNT [sms=N] | capture NAME NS COUNT [sms=N] | play NAME [count=N] [stream=S]
+//! graph NAME NS COUNT [sms=N] | capture NAME NS COUNT [sms=N] [bytes=N]
+//! play NAME [count=N] [stream=S] | forget NAME
 //! sync [STREAM] | wait EVENT | elapsed EVENT EVENT     ok NANOSECONDS
-//! host [STREAM]                                   a function of the host; counted by `called`
+//! host [STREAM] | callback [STREAM]               functions of the host; counted by `called`
 //! called                                          ok COUNT
 //! work NS UNTIL_NS [sms=N] [ahead=N]              kernels until a time of the cards: ok COUNT
 //! share NAME | open NAME HANDLE | close NAME      memory of another process
+//! export NAME | import NAME DESCRIPTOR            mapped memory by a descriptor of this process
 //! now | sleep NS                                  of the cards, on the fake driver alone
 //! nvml count | card I | memory I | processes I | use I | samples I SEEN_US | mig I | xid I MS
 //! call FUNCTION [NUMBER...]                       ok, or the error
 //! fork LINE...                                    the line in a child: ok STATUS, after its answer
+//! why                                             why the fake driver found no cards
 //! exec | die | exit
 //! ```
 
@@ -123,15 +126,15 @@ impl Tenant {
                 self.driver.call(name, &numbers?)
             }
             "fork" => self.fork(&words[1..], answers),
+            "why" => self.driver.why(),
             "nvml" => self.watch.act(&line),
             "exec" => Err(exec()),
             "die" => {
                 crate::system::kill_self();
                 Ok(String::new())
             }
-            "alloc" | "free" | "info" | "total" | "share" | "open" | "close" => {
-                self.memory.act(&self.driver, self.card, &line)
-            }
+            "alloc" | "free" | "info" | "total" | "share" | "open" | "close" | "export"
+            | "import" => self.memory.act(&self.driver, self.card, &line),
             _ => self.work.act(&self.driver, &line),
         }
     }

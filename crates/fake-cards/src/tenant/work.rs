@@ -23,6 +23,10 @@ extern "C" fn count_call(_data: *mut std::ffi::c_void) {
     CALLED.fetch_add(1, Ordering::Relaxed);
 }
 
+extern "C" fn count_callback(_stream: usize, code: i32, _data: *mut std::ffi::c_void) {
+    CALLED.fetch_add(usize::from(code == 0), Ordering::Relaxed);
+}
+
 impl Work {
     pub(super) fn act(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
         match line.verb {
@@ -72,6 +76,15 @@ impl Work {
             "host" => {
                 let stream = self.stream(line.word(0).ok())?;
                 driver.call("cuLaunchHostFunc", &[stream, count_call as *const () as usize, 0])
+            }
+            "callback" => {
+                let stream = self.stream(line.word(0).ok())?;
+                let callback = count_callback as *const () as usize;
+                driver.call("cuStreamAddCallback", &[stream, callback, 0, 0])
+            }
+            "forget" => {
+                let exec = self.graphs.remove(line.word(0)?).ok_or_else(|| unknown(line))?;
+                driver.call("cuGraphExecDestroy", &[exec])
             }
             "called" => Ok(CALLED.load(Ordering::Relaxed).to_string()),
             other => Err(Failure::Script(format!("'{other}' is no action"))),
@@ -142,8 +155,15 @@ impl Work {
             let mut stream = 0usize;
             driver.call("cuStreamCreate", &[address(&mut stream), 1])?;
             driver.call("cuStreamBeginCapture_v2", &[stream, 0])?;
+            let (bytes, mut start) = (line.option_number("bytes", 0usize)?, 0usize);
+            if bytes > 0 {
+                driver.call("cuMemAllocAsync", &[address(&mut start), bytes, stream])?;
+            }
             for _ in 0..count {
                 submit(driver, function, 1, stream, &arguments)?;
+            }
+            if bytes > 0 {
+                driver.call("cuMemFreeAsync", &[start, stream])?;
             }
             driver.call("cuStreamEndCapture", &[stream, address(&mut graph)])?;
             driver.call("cuStreamDestroy_v2", &[stream])?;

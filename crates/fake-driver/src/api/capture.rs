@@ -30,6 +30,13 @@ struct Capture {
     is_invalid: bool,
 }
 
+/// Something of the program that the driver calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HostCall {
+    Function { function: usize, data: usize },
+    Callback { callback: usize, data: usize, stream: Handle },
+}
+
 thread_local! {
     static MODE: std::cell::Cell<i32> = const { std::cell::Cell::new(0) };
 }
@@ -222,8 +229,19 @@ impl Captures {
     }
 }
 
-/// Keeps a function of the host until its turn comes, and a thread that calls such functions.
+/// Keeps a function of the host until its turn comes.
 pub(crate) fn keep_host_function(driver: &'static Driver, function: usize, data: usize) -> u64 {
+    keep(driver, HostCall::Function { function, data })
+}
+
+/// Keeps a callback with its data and the stream that it is told of.
+pub(crate) fn keep_callback(driver: &'static Driver, parts: [usize; 3]) -> u64 {
+    let [callback, data, stream] = parts;
+    keep(driver, HostCall::Callback { callback, data, stream })
+}
+
+/// Keeps a call, and a thread that makes such calls.
+fn keep(driver: &'static Driver, called: HostCall) -> u64 {
     static CALLER: OnceLock<()> = OnceLock::new();
     CALLER.get_or_init(|| {
         // The thread ends with the process.
@@ -236,7 +254,7 @@ pub(crate) fn keep_host_function(driver: &'static Driver, function: usize, data:
     });
     let mut tables = driver.tables();
     let number = tables.new_handle() as u64;
-    tables.host_functions.insert(number, (function, data));
+    tables.host_functions.insert(number, called);
     number
 }
 
@@ -245,8 +263,13 @@ pub(crate) fn call_host_functions(driver: &Driver) {
     while let Some((stream, number)) = driver.client.host_due() {
         let kept = driver.tables().host_functions.remove(&number);
         // Another thread is calling it now.
-        let Some((function, data)) = kept else { return };
-        ffi::call_host_function(function, data);
+        match kept {
+            None => return,
+            Some(HostCall::Function { function, data }) => ffi::call_host_function(function, data),
+            Some(HostCall::Callback { callback, data, stream }) => {
+                ffi::call_callback(callback, stream, data);
+            }
+        }
         driver.client.host_called(stream);
     }
 }

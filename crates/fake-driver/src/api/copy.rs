@@ -181,6 +181,38 @@ driver! {
         run(Move::Fill { to, value, width: 4, count }, stream, Wait::No)
     }
 
+    3020 fn cuMemsetD2D8_v2(to: u64, pitch: usize, value: u8, width: usize, height: usize)
+        / cuMemsetD2D8_v2_ptds
+    {
+        let rows = Rows { to, pitch, value: value.into(), element: 1, width, height };
+        fill_2d(rows, 0, Wait::UntilDone)
+    }
+
+    3020 fn cuMemsetD2D16_v2(to: u64, pitch: usize, value: u16, width: usize, height: usize)
+        / cuMemsetD2D16_v2_ptds
+    {
+        let rows = Rows { to, pitch, value: value.into(), element: 2, width, height };
+        fill_2d(rows, 0, Wait::UntilDone)
+    }
+
+    3020 fn cuMemsetD2D32_v2(to: u64, pitch: usize, value: u32, width: usize, height: usize)
+        / cuMemsetD2D32_v2_ptds
+    {
+        let rows = Rows { to, pitch, value, element: 4, width, height };
+        fill_2d(rows, 0, Wait::UntilDone)
+    }
+
+    3020 fn cuMemsetD2D32Async(
+        to: u64,
+        pitch: usize,
+        value: u32,
+        width: usize,
+        height: usize,
+        stream: Handle,
+    ) / cuMemsetD2D32Async_ptsz {
+        fill_2d(Rows { to, pitch, value, element: 4, width, height }, stream, Wait::No)
+    }
+
     8000 fn cuMemPrefetchAsync(
         address: u64,
         bytes: usize,
@@ -233,6 +265,38 @@ fn perform(what: Move) {
     match what {
         Move::Copy { to, from, bytes, .. } => ffi::copy(to, from, bytes),
         Move::Fill { to, value, width, count } => ffi::fill(to, value, width, count),
+    }
+}
+
+/// Rows that are to be filled.
+#[derive(Clone, Copy)]
+struct Rows {
+    to: u64,
+    pitch: usize,
+    value: u32,
+    element: usize,
+    width: usize,
+    height: usize,
+}
+
+/// Fills row by row, as one piece of work.
+fn fill_2d(rows: Rows, stream: Handle, wait: Wait) -> Outcome {
+    let target = stream::resolve(stream)?;
+    let Rows { to, pitch, value, element, width, height } = rows;
+    let row = width.checked_mul(element).ok_or(cuda::INVALID_VALUE)?;
+    let bytes = row.checked_mul(height).ok_or(cuda::INVALID_VALUE)?;
+    if pitch < row {
+        return Err(cuda::INVALID_VALUE);
+    }
+    for at in 0..height as u64 {
+        let start = to + at * pitch as u64;
+        memory::check_range(&target.driver.tables(), start, row)?;
+        ffi::fill(start, value, element, width);
+    }
+    stream::submit(&target, Work::Copy(bytes as u64))?;
+    match wait {
+        Wait::UntilDone => stream::synchronize(&target),
+        Wait::No => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use cotenant_fake_cards::{EventId, Kernel};
 
-use super::stream;
+use super::{graph_memory, stream};
 use crate::codes::{Code, Outcome, cuda};
 use crate::ffi::{List, Out, TextOut, driver};
 use crate::state::{self, Handle, Tables};
@@ -23,6 +23,12 @@ pub(crate) enum Work {
         data: usize,
     },
     Child(Vec<Work>),
+    /// Memory that was charged before.
+    Alloc {
+        card: usize,
+        bytes: u64,
+    },
+    Free,
     Nothing,
 }
 
@@ -45,6 +51,8 @@ pub(crate) struct Node {
 pub(crate) struct Exec {
     pub(crate) works: Vec<(Handle, Work)>,
     flags: u64,
+    /// What its nodes take of a card, once it was launched.
+    pub(crate) charged: Option<(usize, u64)>,
 }
 
 /// The driver's `CUDA_GRAPH_INSTANTIATE_PARAMS`.
@@ -160,12 +168,15 @@ driver! {
             let found = tables.execs.get(&exec).ok_or(cuda::INVALID_VALUE)?;
             found.works.iter().map(|(_, work)| work.clone()).collect()
         };
+        graph_memory::charge(target.driver, exec)?;
         stream::submit(&target, Work::Child(works))
     }
 
     10000 fn cuGraphExecDestroy(exec: Handle) {
         let driver = state::driver()?;
-        driver.tables().execs.remove(&exec).map(drop).ok_or(cuda::INVALID_VALUE)
+        let gone = driver.tables().execs.remove(&exec).ok_or(cuda::INVALID_VALUE)?;
+        graph_memory::credit(driver, &gone);
+        Ok(())
     }
 
     10020 fn cuGraphExecUpdate(
@@ -189,7 +200,7 @@ fn instantiate(exec: Out<Handle>, graph: Handle, flags: u64) -> Outcome {
     let mut tables = driver.tables();
     let works = works(&tables, graph)?;
     let handle = tables.new_handle();
-    tables.execs.insert(handle, Exec { works, flags });
+    tables.execs.insert(handle, Exec { works, flags, charged: None });
     exec.set(handle)
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum AllocationKind {
     Imported,
     /// Variables of a module.
     Module,
+    /// Memory that graphs take, which are charged in its place.
+    Graph,
 }
 
 /// Memory of the host that the driver knows.
@@ -211,7 +213,9 @@ fn free(address: u64) -> Outcome {
         (held.context, held.kind)
     };
     match kind {
-        AllocationKind::Imported | AllocationKind::Module => return Err(cuda::INVALID_VALUE),
+        AllocationKind::Imported | AllocationKind::Module | AllocationKind::Graph => {
+            return Err(cuda::INVALID_VALUE);
+        }
         AllocationKind::Device | AllocationKind::Managed | AllocationKind::Pooled(_) => {}
     }
     // As the real one does, this waits for what may still use the memory.
@@ -231,7 +235,7 @@ pub(crate) fn release(driver: &Driver, tables: &mut Tables, address: u64) {
         AllocationKind::Device | AllocationKind::Managed | AllocationKind::Module => {
             driver.client.credit(held.card, held.charged);
         }
-        AllocationKind::Imported => {}
+        AllocationKind::Imported | AllocationKind::Graph => {}
     }
 }
 

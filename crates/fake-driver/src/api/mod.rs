@@ -7,6 +7,7 @@ pub(crate) mod copy;
 pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod graph;
+pub(crate) mod graph_memory;
 pub(crate) mod launch;
 pub(crate) mod lookup;
 pub(crate) mod memory;
@@ -30,6 +31,7 @@ pub(crate) fn exported() -> Vec<Exported> {
         device::exported(),
         event::exported(),
         graph::exported(),
+        graph_memory::exported(),
         launch::exported(),
         lookup::exported(),
         memory::exported(),

@@ -141,6 +141,8 @@ driver! {
             Work::Nothing => 5,
             Work::Await(_) => 6,
             Work::Record(_) => 7,
+            Work::Alloc { .. } => 10,
+            Work::Free => 11,
         })
     }
 
@@ -177,7 +179,13 @@ fn kernel_work(params: &KernelParams) -> Result<Work, Code> {
     Ok(Work::Kernel(launch::kernel(params.function, &shape, params.arguments)?))
 }
 
-fn add(node: Out<Handle>, graph: Handle, dependencies: Vec<Handle>, work: Work) -> Outcome {
+/// Adds a node to a graph.
+pub(crate) fn add(
+    node: Out<Handle>,
+    graph: Handle,
+    dependencies: Vec<Handle>,
+    work: Work,
+) -> Outcome {
     let driver = state::driver()?;
     let mut tables = driver.tables();
     let is_known = |node: &Handle| tables.nodes.get(node).is_some_and(|held| held.graph == graph);

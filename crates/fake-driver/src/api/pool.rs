@@ -1,8 +1,9 @@
 //! Pools: memory that streams take and give in their order. A card is charged for what a pool has
 //! reserved, not for what was taken of it.
 
+use super::graph::Work;
 use super::memory::{self, Allocation, AllocationKind};
-use super::{context, stream};
+use super::{capture, context, graph_memory, stream};
 use crate::codes::{Code, Outcome, cuda};
 use crate::ffi::{In, Out, Region, RegionKind, driver};
 use crate::state::{self, Driver, Handle, Tables};
@@ -37,6 +38,14 @@ pub(crate) struct PoolProps {
 const PINNED: i32 = 1;
 const ON_DEVICE: i32 = 1;
 
+impl PoolProps {
+    /// The card on which the pool shall be; no other place is known.
+    pub(crate) fn card(&self) -> Result<i32, Code> {
+        let is_on_card = self.kind == PINNED && self.location_kind == ON_DEVICE;
+        if is_on_card { Ok(self.location) } else { Err(cuda::INVALID_VALUE) }
+    }
+}
+
 driver! {
     11020 fn cuMemAllocAsync(
         address: Out<u64>,
@@ -63,6 +72,11 @@ driver! {
         let held = tables.memory.get(&address).ok_or(cuda::INVALID_VALUE)?;
         match held.kind {
             AllocationKind::Imported | AllocationKind::Module => return Err(cuda::INVALID_VALUE),
+            // The graph keeps it; freeing is a node where the stream is captured.
+            AllocationKind::Graph if tables.captures.is_capturing(target.id) => {
+                return capture::add(&mut tables, target.id, Work::Free);
+            }
+            AllocationKind::Graph => return Ok(()),
             AllocationKind::Device | AllocationKind::Managed | AllocationKind::Pooled(_) => {}
         }
         memory::release(target.driver, &mut tables, address);
@@ -72,10 +86,7 @@ driver! {
     11020 fn cuMemPoolCreate(pool: Out<Handle>, props: In<PoolProps>) {
         let driver = state::driver()?;
         let props = props.get()?;
-        if props.kind != PINNED || props.location_kind != ON_DEVICE {
-            return Err(cuda::INVALID_VALUE);
-        }
-        let card = driver.check_card(props.location)?;
+        let card = driver.check_card(props.card()?)?;
         let mut tables = driver.tables();
         pool.set(open(&mut tables, card, props.bytes_max as u64))
     }
@@ -184,8 +195,10 @@ fn allocate(address: Out<u64>, bytes: usize, pool: Handle, target: &stream::Targ
     }
     let driver = target.driver;
     if driver.tables().captures.is_capturing(target.id) {
-        // Nodes of a graph that allocate are made by `cuGraphAddMemAllocNode`.
-        return Err(cuda::STREAM_CAPTURE_UNSUPPORTED);
+        let (card, bytes) = (target.card, bytes as u64);
+        let reserved = graph_memory::reserve(driver, card, bytes)?;
+        capture::add(&mut driver.tables(), target.id, Work::Alloc { card, bytes })?;
+        return address.set(reserved);
     }
     let granularity = driver.client.cards().granularity_bytes();
     let wanted = (bytes as u64).checked_next_multiple_of(granularity).ok_or(cuda::OUT_OF_MEMORY)?;

@@ -1,10 +1,10 @@
-//! Memory of another process, by a handle of 64 bytes. Who opens it is not charged; what it finds
+//! Memory of another process, by a handle of 64 bytes or a file. Who opens it is not charged; what it finds
 //! there is not what the other process wrote.
 
 use super::context;
 use super::memory::{self, Allocation, AllocationKind};
 use crate::codes::{Outcome, cuda};
-use crate::ffi::{Out, Region, RegionKind, driver};
+use crate::ffi::{self, Out, Region, RegionKind, driver};
 use crate::state;
 
 /// The driver's `CUipcMemHandle`, and what is in it here.
@@ -19,6 +19,8 @@ pub(crate) struct MemHandle {
     rest: [u64; 3],
 }
 
+/// `CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR`.
+const FILE: i32 = 1;
 const MARK: u64 = 0x6661_6b65_2069_7063;
 
 driver! {
@@ -45,6 +47,38 @@ driver! {
         open(address, &handle, flags)
     }
 
+    10020 fn cuMemExportToShareableHandle(
+        shared: Out<i32>,
+        handle: u64,
+        kind: i32,
+        flags: u64,
+    ) {
+        let driver = state::driver()?;
+        if kind != FILE || flags != 0 {
+            return Err(cuda::NOT_SUPPORTED);
+        }
+        let (card, bytes) = super::vmm::describe(&driver.tables(), handle)?;
+        let pid = u64::from(std::process::id());
+        let told = MemHandle { mark: MARK, pid, address: handle, bytes, card, rest: [0; 3] };
+        shared.set(ffi::file_of(&told.words())?)
+    }
+
+    10020 fn cuMemImportFromShareableHandle(handle: Out<u64>, shared: usize, kind: i32) {
+        let driver = state::driver()?;
+        if kind != FILE {
+            return Err(cuda::NOT_SUPPORTED);
+        }
+        let words = ffi::words_of(shared as i32)?;
+        let [mark, pid, _, bytes, card, ..] = words;
+        let owner = u32::try_from(pid).ok().filter(|_| mark == MARK);
+        let owner = owner.and_then(|pid| driver.client.cards().process(pid));
+        if owner.is_none_or(|owner| !owner.is_alive) {
+            return Err(cuda::INVALID_VALUE);
+        }
+        let card = driver.check_card(card as i32)?;
+        handle.set(super::vmm::import(&mut driver.tables(), card, bytes))
+    }
+
     4010 fn cuIpcCloseMemHandle(address: u64) {
         let driver = state::driver()?;
         let mut tables = driver.tables();
@@ -54,6 +88,13 @@ driver! {
         }
         tables.memory.remove(&address);
         Ok(())
+    }
+}
+
+impl MemHandle {
+    fn words(&self) -> [u64; 8] {
+        let [a, b, c] = self.rest;
+        [self.mark, self.pid, self.address, self.bytes, self.card, a, b, c]
     }
 }
 

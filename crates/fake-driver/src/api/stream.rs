@@ -87,6 +87,21 @@ driver! {
         submit(&resolve(stream)?, Work::Host { function, data })
     }
 
+    5000 fn cuStreamAddCallback(
+        stream: Handle,
+        callback: usize,
+        data: usize,
+        _flags: u32,
+    ) / cuStreamAddCallback_ptsz {
+        let target = resolve(stream)?;
+        refuse_capture(&target)?;
+        if callback == 0 {
+            return Err(cuda::INVALID_VALUE);
+        }
+        let number = capture::keep_callback(target.driver, [callback, data, stream]);
+        Ok(target.driver.client.submit(target.id, Submission::Host(number))?)
+    }
+
     5050 fn cuStreamGetPriority(stream: Handle, priority: Out<i32>) / cuStreamGetPriority_ptsz {
         priority.set(resolve(stream)?.priority)
     }
@@ -169,7 +184,7 @@ pub(crate) fn perform(target: &Target, work: &Work) -> Outcome {
             Submission::Host(capture::keep_host_function(target.driver, function, data))
         }
         Work::Child(ref works) => return perform_all(target, works),
-        Work::Nothing => return Ok(()),
+        Work::Nothing | Work::Alloc { .. } | Work::Free => return Ok(()),
     };
     Ok(target.driver.client.submit(target.id, submission)?)
 }

@@ -184,6 +184,28 @@ driver! {
     }
 }
 
+/// The card and the size of physical memory; memory of the host cannot be given away here.
+pub(crate) fn describe(tables: &Tables, handle: u64) -> Result<(u64, u64), Code> {
+    let found = tables.physical.get(&(handle as Handle)).ok_or(cuda::INVALID_VALUE)?;
+    Ok((found.card.ok_or(cuda::NOT_SUPPORTED)? as u64, found.bytes))
+}
+
+/// Physical memory of another process, which is charged for it.
+pub(crate) fn import(tables: &mut Tables, card: usize, bytes: u64) -> u64 {
+    let props = AllocationProp {
+        kind: PINNED,
+        handle_types: 1,
+        location_kind: ON_DEVICE,
+        location: card as i32,
+        metadata: 0,
+        flags: [0; 8],
+    };
+    let handle = tables.new_handle();
+    let (card, charged, retained, mapped) = (Some(card), 0, 1, 0);
+    tables.physical.insert(handle, Physical { card, bytes, charged, retained, mapped, props });
+    handle as u64
+}
+
 /// Whether a range is mapped and may be used.
 pub(crate) fn is_mapped(tables: &Tables, address: u64, bytes: u64) -> bool {
     let Ok((start, reservation)) = find(tables, address) else { return false };

@@ -5,11 +5,13 @@
 
 mod address;
 mod entry;
+mod file;
 mod memory;
 mod pointer;
 mod text;
 
-pub(crate) use address::call_host_function;
+pub(crate) use address::{call_callback, call_host_function};
 pub(crate) use entry::{Entry, Exported, driver};
+pub(crate) use file::{file_of, words_of};
 pub(crate) use memory::{Region, RegionKind, copy, fill, on_fork_in_child};
 pub(crate) use pointer::{In, List, Out, Text, TextOut};

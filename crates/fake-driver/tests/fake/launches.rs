@@ -86,12 +86,12 @@ fn streams_wait_for_events_of_others() {
 fn functions_of_the_host_are_called_in_their_turn() {
     let world = World::new("sms=10", "");
     let mut tenant = world.tenant();
-    for line in ["launch 1000000", "host", "launch 1000000"] {
+    for line in ["launch 1000000", "host", "launch 1000000", "callback"] {
         tenant.expect(line, "ok");
     }
     assert_eq!(tenant.numbers("called"), [0]);
     tenant.expect("sync", "ok");
-    assert_eq!(tenant.numbers("called"), [1]);
+    assert_eq!(tenant.numbers("called"), [2]);
     assert_eq!(world.of(&tenant).busy_ns, 2 * MS);
 }
 

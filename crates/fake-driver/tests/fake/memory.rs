@@ -99,3 +99,80 @@ fn a_context_takes_its_memory_with_it() {
     tenant.expect("free second", "ok");
     assert_eq!((world.of(&tenant).used_bytes, world.of(&tenant).contexts), (MIB, 1));
 }
+
+#[test]
+fn a_graph_is_charged_for_its_memory_from_its_first_launch_to_its_end() {
+    let world = World::new("memory=16MiB,sms=10", "");
+    let mut tenant = world.tenant();
+    tenant.expect("capture g 1000 2 bytes=12582912", "ok");
+    tenant.expect("capture h 1000 2 bytes=8388608", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 0);
+    tenant.expect("play g count=3", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 12 * MIB);
+    tenant.expect("play h", "error 2 CUDA_ERROR_OUT_OF_MEMORY in cuGraphLaunch");
+    tenant.expect("sync", "ok");
+    assert_eq!((world.of(&tenant).kernels, world.of(&tenant).launches), (6, 3));
+    tenant.expect("forget g", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 0);
+    tenant.expect("play h", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 8 * MIB);
+}
+
+#[test]
+fn mapped_memory_can_be_exported_and_is_charged_once() {
+    let world = World::new("memory=16MiB", "");
+    let mut tenant = world.tenant();
+    tenant.expect("alloc a 8388608 vmm", "ok");
+    let descriptor = tenant.numbers("export a")[0];
+    tenant.expect(&format!("import b {descriptor}"), "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 8 * MIB);
+    tenant.expect("free b", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 8 * MIB);
+    tenant.expect("free a", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 0);
+    let answer = tenant.ask("import c 0");
+    assert!(answer.starts_with("error 1 "), "{answer}");
+}
+
+/// A simple generator; the same seed gives the same sequence.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// Takes and gives memory at random; a sum kept here must foretell every answer.
+fn check_sequence(seed: u64) {
+    const WAYS: [(&str, u64); 4] =
+        [("plain", 512), ("managed", 512), ("array", 512), ("vmm", 2 * MIB)];
+    let total = 64 * MIB;
+    let world = World::new("memory=64MiB", "");
+    let mut tenant = world.tenant();
+    let (mut state, mut held, mut used) = (seed, Vec::new(), 0);
+    for step in 0..400 {
+        if next(&mut state).is_multiple_of(3) && !held.is_empty() {
+            let (name, bytes) = held.swap_remove(next(&mut state) as usize % held.len());
+            tenant.expect(&format!("free {name}"), "ok");
+            used -= bytes;
+        } else {
+            let (way, unit) = WAYS[next(&mut state) as usize % WAYS.len()];
+            let bytes = next(&mut state) % (6 * MIB) + 1;
+            let rounded = bytes.next_multiple_of(unit);
+            let answer = tenant.ask(&format!("alloc m{step} {bytes} {way}"));
+            let is_fit = used + rounded <= total;
+            assert_eq!(answer == "ok", is_fit, "seed {seed}, step {step}, {way}: {answer}");
+            if is_fit {
+                held.push((format!("m{step}"), rounded));
+                used += rounded;
+            }
+        }
+        assert_eq!(world.of(&tenant).used_bytes, used, "seed {seed}, step {step}");
+    }
+    assert!(world.of(&tenant).peak_bytes > total * 9 / 10, "the card was never nearly full");
+}
+
+#[test]
+fn random_sequences_are_foretold_by_a_sum() {
+    for seed in 1..=3 {
+        check_sequence(seed);
+    }
+}
