@@ -2,11 +2,12 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process;
+use std::sync::{Arc, OnceLock};
 
 use crate::description::{DescribeError, Description, Fault};
 use crate::engine;
-use crate::process;
+use crate::process as processes;
 use crate::system::{Locked, OpenError, Shared, monotonic_ns};
 
 /// The variable that names the file of the cards.
@@ -22,9 +23,10 @@ const REAP_NS: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Cards {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) path: Arc<PathBuf>,
-    /// The slot of this process, whose own mark the system does not show.
-    pub(crate) own_slot: Option<usize>,
+    path: Arc<PathBuf>,
+    /// The slot of this process and its number: the system does not show a process its own mark. All
+    /// copies know it, so that none takes the process for dead; a child has another number.
+    own: Arc<OnceLock<(usize, u32)>>,
 }
 
 /// The cards that the environment names could not be had.
@@ -96,7 +98,7 @@ impl Cards {
     }
 
     fn of(shared: Shared, path: &Path) -> Self {
-        Self { shared: Arc::new(shared), path: Arc::new(path.to_owned()), own_slot: None }
+        Self { shared: Arc::new(shared), path: Arc::new(path.to_owned()), own: Arc::default() }
     }
 
     /// The file, for the variable that tells a process of it.
@@ -111,7 +113,7 @@ impl Cards {
         let machine_ns = monotonic_ns();
         if machine_ns.saturating_sub(world.clock.reaped_ns) >= REAP_NS {
             world.clock.reaped_ns = machine_ns;
-            process::reap(&mut world, |slot| self.is_dead(slot));
+            processes::reap(&mut world, |slot| self.is_dead(slot));
         }
         if world.clock.is_real == 1 {
             let now_ns = machine_ns.saturating_sub(world.clock.epoch_ns);
@@ -130,6 +132,11 @@ impl Cards {
     }
 
     pub(crate) fn is_dead(&self, slot: usize) -> bool {
-        self.own_slot != Some(slot) && self.shared.is_unmarked(slot)
+        self.own.get() != Some(&(slot, process::id())) && self.shared.is_unmarked(slot)
+    }
+
+    /// Notes the slot of this process; says whether it had none before.
+    pub(crate) fn set_own_slot(&self, slot: usize) -> bool {
+        self.own.set((slot, process::id())).is_ok()
     }
 }

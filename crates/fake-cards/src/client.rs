@@ -8,7 +8,7 @@ use crate::cards::Cards;
 use crate::engine::{self, Reached};
 use crate::process;
 use crate::system::{self, Locked};
-use crate::world::{CARDS_MAX, EVENTS_MAX, Op, STREAMS_MAX, Waiter, World, op, role, waiter};
+use crate::world::{CARDS_MAX, EVENTS_MAX, Op, STREAMS_MAX, Waiter, World, life, op, role, waiter};
 
 /// How long a thread sleeps at most before it looks again whether somebody died.
 const LOOK_NS: u64 = 5_000_000;
@@ -92,9 +92,12 @@ impl Client {
         let slot = slot.ok_or_else(|| io::Error::other("too many processes use the cards"))?;
         // Under the lock, so that nobody finds the slot without its mark.
         cards.shared.mark_alive(slot)?;
+        if !cards.set_own_slot(slot) {
+            world.processes[slot].life = life::FREE;
+            return Err(io::Error::other("this process uses the cards already"));
+        }
         drop(world);
-        let cards = Cards { own_slot: Some(slot), ..cards.clone() };
-        Ok(Self { cards, slot })
+        Ok(Self { cards: cards.clone(), slot })
     }
 
     /// The cards, as everybody sees them.

@@ -30,6 +30,21 @@ fn nvml_tells_of_the_same_cards() {
 }
 
 #[test]
+fn a_user_that_asks_nvml_finds_itself() {
+    let world = World::new("memory=16MiB", "");
+    let mut tenant = world.tenant();
+    tenant.expect("alloc a 4194304", "ok");
+    let pid = tenant.0.pid();
+    for _ in 0..2 {
+        tenant.expect("nvml processes 0", &format!("ok {pid}:4194304"));
+        tenant.expect("nvml memory 0", "ok 16777216 4194304 12582912");
+    }
+    assert_eq!(world.of(&tenant).used_bytes, 4 << 20);
+    // A child that only asks sees its parent, and not a second one.
+    tenant.expect("fork nvml processes 0", &format!("child ok {pid}:4194304"));
+}
+
+#[test]
 fn nvml_must_be_initialised_as_often_as_it_is_shut_down() {
     let world = World::new("memory=16MiB", "");
     let mut watcher = world.fresh();
