@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cotenant_index::filter::{Columns, Filter};
+use cotenant_index::filter::{Columns, Filter, Plan, PlanOptions};
 use cotenant_index::{DamagedFile, Slot, Storage, fuzzing};
 use serde_json::{Map, Value, json};
 
@@ -15,18 +15,24 @@ use crate::message;
 const FOLDER: &str = "/index";
 
 /// The data of a file that is written once. The first byte says of which kind: `d` for documents,
-/// `f` and `b` for vectors of three values, `c` for columns, `r` for removals, others for live slots.
+/// `f` and `b` for vectors of three values, `c` for columns, `r` for removals, `x` for what searches
+/// vectors, `t` for full text, others for live slots.
 pub fn segment(bytes: &[u8]) -> Verdict {
     let (Some((kind, data)), path) = (bytes.split_first(), Path::new(FOLDER).join("segment"))
     else {
         return Verdict::Refused;
     };
+    if *kind == b'x' {
+        // A place is kept for each of 1024 neighbours of a slot, so that few slots may take much.
+        return verdict(fuzzing::read_searcher(&path, data));
+    }
     verdict(memory::bounded(bytes.len(), || match kind {
         b'd' => fuzzing::read_documents(&path, data),
         b'f' => fuzzing::read_vectors(&path, data, Storage::F32),
         b'b' => fuzzing::read_vectors(&path, data, Storage::Bf16),
         b'c' => fuzzing::read_columns(&path, data),
         b'r' => fuzzing::read_removals(&path, data),
+        b't' => fuzzing::read_text(&path, data),
         _ => fuzzing::read_live(&path, data),
     }))
 }
@@ -70,6 +76,14 @@ pub fn filter(bytes: &[u8]) -> Verdict {
         (0..).zip(&documents).filter(|(_, one)| filter.matches(one)).map(|(at, _)| at).collect();
     let selected: BTreeSet<u32> = columns.select(&filter).iter().collect();
     assert_eq!(selected, matching, "columns and documents disagree about {value}");
+    let (all, passing) = (documents.len() as u64, matching.len() as u64);
+    let is_right = match columns.plan(&filter, PlanOptions { few_max: 1 }) {
+        Plan::All => passing == all,
+        Plan::Few(slots) | Plan::Many(slots) => slots.iter().eq(matching.iter().copied()),
+        Plan::Check(slots) => matching.iter().all(|&slot| slots.contains(slot)),
+        Plan::Ask { at_least, at_most } => (at_least..=at_most).contains(&passing),
+    };
+    assert!(is_right, "the plan for {value} lets other documents pass than {matching:?}");
     Verdict::Accepted
 }
 

@@ -25,6 +25,8 @@ mod spec;
 mod tests;
 
 pub use error::{DamagedError, DenseError};
+#[cfg(feature = "fuzzing")]
+pub(crate) use saved::of_body;
 pub use search::{Allowed, Found, Originals, SearchArgs, SearchCost, Stats};
 pub use spec::{Codes, DIMENSIONS_MAX, DenseSpec, Hnsw, IvfPq, Kind, Metric, Rescoring, kind_for};
 

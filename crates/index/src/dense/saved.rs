@@ -149,6 +149,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A saved form with any body and the right length and checksum, since nobody guesses these.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn of_body(body: &[u8]) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], &VERSION.to_le_bytes(), body].concat();
+    bytes.extend((bytes.len() as u64).to_le_bytes());
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend(checksum.to_le_bytes());
+    bytes
+}
+
 /// A number with a saved form.
 pub(super) trait Number: Copy + 'static {
     fn put(self, out: &mut Vec<u8>);

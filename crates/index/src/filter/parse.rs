@@ -184,10 +184,11 @@ impl Parser {
         let mut place = String::new();
         for part in &self.place {
             match part {
-                Part::Name(name) if place.is_empty() => place.push_str(name),
                 Part::Name(name) => {
-                    place.push('.');
-                    place.push_str(name);
+                    if !place.is_empty() {
+                        place.push('.');
+                    }
+                    place.push_str(if name.is_empty() { "\"\"" } else { name });
                 }
                 Part::Element(at) => write!(place, "[{at}]").expect("a string takes all"),
             }
@@ -252,6 +253,7 @@ mod tests {
         check(json!({"not": {"or": [3]}}), "not.or[0]", "not a number");
         check(json!({"a": {"like": 1}}), "a.like", "there are eq, ne, in");
         check(json!({"a": {}}), "a", "an operator is missing");
+        check(json!({"": {}}), "\"\"", "an operator is missing");
         check(json!({"a": [1]}), "a", "not an array");
         check(json!({"a": {"eq": {"b": 1}}}), "a.eq", "not an object");
         check(json!({"a": {"in": 3}}), "a.in", "not in a number");

@@ -1,5 +1,6 @@
 //! Readers of single files over bytes, for fuzzing: what they accept holds together, or they panic.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::document;
@@ -13,10 +14,12 @@ use super::sealed::{FileKind, Sealed};
 use super::spec::{EmbeddingSpec, Storage};
 use super::vectors::Run;
 use crate::bytes::Bytes;
-use crate::dense::Metric;
+use crate::dense::{self, Dense, Metric, Originals, SearchArgs};
 use crate::filter::Columns;
 use crate::hit::Slot;
-use crate::text::{Bm25Options, TextBuffer, TextPart, TextSearch, TextSegment};
+use crate::text::{
+    Bm25Options, DamagedText, Exact, Literal, TextBuffer, TextPart, TextSearch, TextSegment,
+};
 
 /// Slots of a live set are below this.
 const SLOTS: u32 = 1 << 16;
@@ -93,6 +96,67 @@ pub fn read_removals(path: &Path, data: &[u8]) -> Result<(), DamagedFile> {
     Ok(())
 }
 
+/// Reads bytes as what searches vectors, between the head and the tail of its saved form. What is
+/// read finds no slot that it does not have, takes and gives up slots, and is saved and read again.
+pub fn read_searcher(path: &Path, body: &[u8]) -> Result<(), DamagedFile> {
+    let damaged = |error: dense::DamagedError| DamagedFile::new(path, error.to_string());
+    let mut dense = Dense::open(&dense::of_body(body)).map_err(damaged)?;
+    let query = vec![0.5; dense.spec().dimensions];
+    let originals: Option<&dyn Originals> = Some(&Same(&query));
+    let args = SearchArgs { query: &query, k: 5, effort: None, allowed: None, originals };
+    for round in 0..2 {
+        let found = dense.search(&args).expect("the query fits");
+        assert!(found.hits.len() <= 5 && found.hits.iter().all(|hit| dense.contains(hit.slot)));
+        let gone: Vec<Slot> = dense.slots().step_by(3).take(20).collect();
+        assert!(gone.iter().all(|&slot| dense.remove(slot)), "a slot was not there");
+        // A structure may be full; else a new slot is taken once.
+        if dense.insert(Slot(SLOTS + round), &query).is_ok() {
+            assert!(dense.insert(Slot(SLOTS + round), &query).is_err());
+        }
+    }
+    dense.settle();
+    let mut bytes = Vec::new();
+    dense.save(&mut bytes).expect("a vector takes all bytes");
+    let again = Dense::open(&bytes).map_err(damaged).expect("it was just written");
+    assert!(again.slots().eq(dense.slots()), "it changed when it was written and read");
+    Ok(())
+}
+
+/// Every slot has the same vector.
+struct Same<'a>(&'a [f32]);
+
+impl Originals for Same<'_> {
+    fn vector(&self, _slot: Slot) -> Option<Cow<'_, [f32]>> {
+        Some(Cow::Borrowed(self.0))
+    }
+}
+
+/// Reads bytes as the full text of a segment, behind its head. What is read is searched, by words
+/// and word for word, and written again without what was removed.
+pub fn read_text(path: &Path, body: &[u8]) -> Result<(), DamagedFile> {
+    let damaged = |error: DamagedText| DamagedFile::new(path, error.to_string());
+    let mut text = TextSegment::of_body(body).map_err(damaged)?;
+    let removed = text.remove(Slot(8), "alpha gamma common");
+    assert!(removed != Ok(true) || !text.contains(Slot(8)), "it was removed and is there");
+    for options in [Bm25Options::default(), Bm25Options::new(1.5, 0.9).expect("it is in range")] {
+        let parts = [TextPart::Segment(&text)];
+        let search = TextSearch { parts: &parts, options, allowed: &|slot| slot.0 % 7 != 3 };
+        for query in ["common alpha beta common1", "common", "gamma delta common2 common3"] {
+            let found = search.best(query, 5);
+            assert!(found.hits.len() <= 5 && found.hits.iter().all(|hit| hit.score.is_finite()));
+            let literals = Literal::all_of(&format!("\"{query}\""));
+            let text_of = |_| Some(Cow::Borrowed(query));
+            search.exact(&literals, Exact { k: 5, texts_max: 20, text_of: &text_of });
+        }
+    }
+    if text.bytes_len() < 1 << 16 {
+        let merged = TextSegment::merge(&[&text], Bm25Options::default());
+        let merged = TextSegment::open(Bytes::from_vec(merged)).expect("it was just written");
+        assert_eq!(merged.len(), text.len());
+    }
+    Ok(())
+}
+
 /// Reads bytes as a manifest: as the whole file, and as what stands below its first line.
 pub fn read_manifest(path: &Path, bytes: &[u8]) -> Result<(), DamagedFile> {
     let with_head = manifest::with_head(bytes);
@@ -112,7 +176,7 @@ pub fn read_manifest(path: &Path, bytes: &[u8]) -> Result<(), DamagedFile> {
 /// Reads bytes as a log, and as the payloads of a log, a line each.
 pub fn read_log(path: &Path, bytes: &[u8]) -> Result<(), DamagedFile> {
     if let Some(record) = Record::decode(bytes) {
-        assert_eq!(Record::decode(&record.encode()), Some(record.clone()));
+        assert_eq!(record.encode(), bytes, "it changed when it was read and written");
         let bytes = log::of_payloads(LOG, [bytes, bytes].into_iter());
         let (records, whole) = log::read(path, &bytes, LOG, None)?;
         assert_eq!((records.len(), whole), (2, bytes.len()));

@@ -247,12 +247,11 @@ impl<'a> Cursor<'a> {
             let documents = &self.block.documents[self.at..self.block.len];
             let count = documents.partition_point(|&document| document < end);
             take(&documents[..count], &self.weights[self.at..][..count]);
-            let is_whole = count == documents.len();
             self.at += count;
-            if !is_whole {
+            if self.last >= end {
                 return;
             }
-            self.pass_blocks(end.min(self.last.saturating_add(1)));
+            self.pass_blocks(self.last + 1);
         }
     }
 
@@ -271,7 +270,8 @@ impl<'a> Cursor<'a> {
             return 0;
         }
         let at = self.block.place_of(document, self.at);
-        self.at = at;
+        // Documents that do not rise, which nobody has written, can be passed in part.
+        self.at = at.min(self.block.len);
         if self.block.documents.get(at) != Some(&document)
             || self.open(Stage::Frequencies).is_none()
         {

@@ -154,7 +154,7 @@ impl TextSearch<'_> {
         if k == 0 || wanted.is_empty() {
             return found;
         }
-        let mut best = Best { heap: BinaryHeap::new(), k, scale };
+        let mut best = Best { heap: BinaryHeap::new(), k, scale, window: WINDOW_MIN };
         let length: u64 = self.parts.iter().map(|part| part.length_total()).sum();
         let mean = (length as f64 / self.documents() as f64) as f32;
         for (at, part) in self.parts.iter().enumerate() {
@@ -231,6 +231,8 @@ struct Best {
     heap: BinaryHeap<Worst>,
     k: usize,
     scale: f64,
+    /// Documents of the next window.
+    window: usize,
 }
 
 /// Worst first.
@@ -334,16 +336,17 @@ impl<'a> Windows<'a> {
 
     fn search(&mut self, part: TextPart<'_>, allowed: &dyn Fn(Slot) -> bool, best: &mut Best) {
         let documents = part.documents();
-        let (mut start, mut size) = (0u32, WINDOW_MIN);
+        let mut start = 0u32;
         while start < documents {
-            let end = documents.min(start.saturating_add(size as u32));
+            let end = documents.min(start.saturating_add(best.window as u32));
             let threshold = best.threshold();
             if let Some(minor) = self.split((start, end), threshold) {
                 self.walk((start, end), minor, threshold);
                 self.ask(minor, threshold);
                 self.offer(part, allowed, best);
             }
-            (start, size) = (end, WINDOW.min(2 * size));
+            best.window = WINDOW.min(2 * best.window);
+            start = end;
         }
     }
 
