@@ -33,6 +33,6 @@ pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_fl
 pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode, scale_to_unit};
 pub use model::{
     Digest, EncoderConfig, EncoderWeights, LayerWeights, Linear, ModelError, ModelFolder, Norm,
-    TextIds, Tokenizer, export_merged,
+    PlacedToken, TextIds, Tokenizer, export_merged,
 };
 pub use packed::{Dropout, Packed, Segment, Text};

@@ -70,6 +70,22 @@ pub(crate) struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(1..=1 << 24)
     )]
     pub adapter_memory_mib: u32,
+    /// Seconds that a client may take to send a body, or to take more of an answer
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
+    pub client_seconds: u32,
+    /// Seconds for requests that are under way once the server is told to end
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(..=3600)
+    )]
+    pub end_seconds: u32,
     /// Print the HTTP contract as OpenAPI and end
     #[arg(long)]
     pub openapi: bool,

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cotenant_rag::job::{JobError, RunFolder};
 use cotenant_rag::serve::{
@@ -80,6 +81,8 @@ fn config(arguments: &ServeArgs, console: &Console) -> Result<ServeConfig, Box<d
             batch_tokens: arguments.batch_tokens as usize,
             queue_tokens: arguments.queue_tokens.into(),
             adapter_bytes_max: u64::from(arguments.adapter_memory_mib) << 20,
+            client_wait: Duration::from_secs(arguments.client_seconds.into()),
+            end_wait: Duration::from_secs(arguments.end_seconds.into()),
         },
     })
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::json;
 
-use super::server::{Reply, Server, place_with, vector, write_adapter};
+use super::server::{Reply, Server, place_with, vector, write_adapter, write_reranker};
 
 fn load(server: &Server, name: &str, folder: &str, in_place: &str) -> Reply {
     let folder = server.place().at(folder);
@@ -38,6 +38,41 @@ fn adapters_come_and_go() {
     assert_eq!((unload("bio"), unload("bio")), (200, 404));
     assert_eq!(ids(&server), ["./model", "law"]);
     assert_eq!(server.post("/v1/embeddings", &json!({ "model": "bio", "input": "x" })).status, 404);
+}
+
+#[test]
+fn rerankers_are_told_from_embedders_and_begin_no_documents() {
+    let server =
+        Server::start(place_with(&["law"]), &["--adapters", "adapters", "--index", "index"]);
+    let kind = |name: &str| -> serde_json::Value {
+        let models = server.get("/v1/models").ok();
+        let models = models["data"].as_array().unwrap();
+        models.iter().find(|it| it["id"] == name).unwrap()["kind"].clone()
+    };
+    assert_eq!((kind("./model"), kind("law")), (json!("embedder"), json!(null)));
+    server.embed("law", &["badol"]);
+    assert_eq!(kind("law"), "embedder");
+    write_reranker(&server.place().at("reranker"), 5);
+    assert_eq!(load(&server, "bio", "reranker", "").status, 200);
+    assert_eq!(kind("bio"), "reranker");
+    let asked = json!({
+        "query": "badol", "texts": ["cebar", "badol"], "parameters": { "adapter_id": "bio" },
+    });
+    assert_eq!(server.post("/rerank", &asked).ok().as_array().unwrap().len(), 2);
+    // The tenant's own adapter embeds nothing, and nothing is left behind by trying.
+    let mut add = json!({ "tenant": "bio", "documents": [{ "id": "1", "text": "badol" }] });
+    let refused = server.post("/v1/documents", &add);
+    assert!(refused.status == 400 && refused.text.contains("is a reranker"), "{refused:?}");
+    assert_eq!(server.get("/v1/documents?tenant=bio").status, 404);
+    add["model"] = json!("base");
+    server.post("/v1/documents", &add).ok();
+    let anew = json!({ "tenant": "bio", "model": "bio" });
+    assert_eq!(server.post("/v1/embed_documents", &anew).status, 400);
+    let found = json!({ "tenant": "bio", "query": "badol", "mode": "dense" });
+    assert_eq!(server.post("/v1/search", &found).ok()["results"][0]["id"], "1");
+    // In place of it comes one that embeds.
+    assert_eq!(load(&server, "bio", "adapters/law", "in place").status, 200);
+    assert_eq!(kind("bio"), "embedder");
 }
 
 /// A request sees the old adapter or the new one as a whole, and one that came after the change was
@@ -85,11 +120,7 @@ fn few_adapters_are_in_memory_and_all_are_served() {
     let first = server.embed("t3", &["badol cebar"]);
     let all: Vec<_> = names.iter().map(|name| server.embed(name, &["badol cebar"])).collect();
     assert_eq!(all[3], first);
-    let page = server.get("/metrics").text;
-    let figure = |name: &str| -> u64 {
-        let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-        line.unwrap_or_else(|| panic!("{name} is not in {page}")).parse().unwrap()
-    };
+    let figure = |name: &str| server.figure(name) as u64;
     assert_eq!(figure("cotenant_serve_adapters"), 1200);
     let (loaded, bytes) =
         (figure("cotenant_serve_adapters_loaded"), figure("cotenant_serve_adapter_bytes"));

@@ -128,3 +128,45 @@ fn a_deadline_that_passed_is_told() {
     assert_eq!(ask("soon"), 400);
     assert_eq!(server.embed("law", &["badol"]).len(), 1);
 }
+
+/// A tenant's own texts are before it, and none of them is late: who asked with a short deadline is
+/// told at once, and not when its turn comes.
+#[test]
+fn who_does_not_wait_is_told_before_its_turn() {
+    let arguments = ["--adapters", "adapters", "--batch-tokens", "16", "--queue-tokens", "4000000"];
+    let server = Server::start(place_with(&["law"]), &arguments);
+    let ask = |count: usize, deadline: &str| {
+        let body = json!({ "model": "law", "input": vec![vec![7; 62]; count] }).to_string();
+        let request = ureq::post(&format!("{}/v1/embeddings", server.address));
+        let request = request.config().http_status_as_error(false).build();
+        let request = request.header("x-deadline-ms", deadline);
+        let sent = request.header("content-type", "application/json").send(body);
+        sent.unwrap().status().as_u16()
+    };
+    thread::scope(|scope| {
+        let patient: Vec<_> = (0..8).map(|_| scope.spawn(|| ask(2048, "600000"))).collect();
+        // Until all of them wait, but for what was computed and the batch under way.
+        let figure = |name: &str| server.figure(name);
+        let come = || {
+            figure("cotenant_serve_tokens_total{tenant=\"law\"}")
+                + figure("cotenant_serve_queue_tokens")
+        };
+        while figure("cotenant_serve_queue_tokens") < 500_000.0 {}
+        while come() < f64::from(8 * 2048 * 62 - 100) {}
+        assert_eq!(ask(1, "1"), 503);
+        let waiting = server.figure("cotenant_serve_queue_tokens");
+        assert!(waiting > 0.0, "it was told when its turn came");
+        assert!(patient.into_iter().all(|thread| thread.join().unwrap() == 200));
+    });
+}
+
+#[test]
+fn an_adapter_with_the_base_models_name_is_refused_at_the_start() {
+    let place = place_with(&["law"]);
+    for (name, model) in [("base", "./model"), ("model", "model")] {
+        let adapter = format!("{name}=adapters/law");
+        let ran = place.run(&["serve", "--model", model, "--adapter", &adapter]);
+        let said = format!("\"{name}\" is the base model's name");
+        ran.check(name, 1, &[&said, "hint: call the adapter something else"]);
+    }
+}

@@ -12,8 +12,14 @@ use super::server::{Server, place_with};
 use crate::common::data::text;
 
 fn server() -> Server {
-    let arguments = ["--adapters", "adapters", "--index", "index", "--experiments", "experiments"];
-    let server = Server::start(place_with(&["law"]), &arguments);
+    patient("30")
+}
+
+/// A server that waits for a client for so many seconds.
+fn patient(seconds: &str) -> Server {
+    let places = ["--adapters", "adapters", "--index", "index", "--experiments", "experiments"];
+    let waits = ["--client-seconds", seconds];
+    let server = Server::start(place_with(&["law"]), &[&places[..], &waits].concat());
     let document = |seed| json!({ "id": format!("d{seed}"), "text": text(seed, 9) });
     let documents: Vec<_> = (0..20).map(document).collect();
     server.post("/v1/documents", &json!({ "tenant": "law", "documents": documents })).ok();
@@ -158,7 +164,7 @@ fn floods_of_headers_and_half_heads_are_cut_off() {
 
 #[test]
 fn clients_that_never_finish_keep_nobody_waiting() {
-    let server = server();
+    let server = patient("3");
     let address = server.address.trim_start_matches("http://").to_owned();
     // 200 that begin a head or a body, and stay.
     let slow: Vec<TcpStream> = (0..200)
@@ -180,15 +186,133 @@ fn clients_that_never_finish_keep_nobody_waiting() {
             scope.spawn(|| (0..10).for_each(|_| check_alive(&server)));
         }
     });
-    // A body that never comes is given up after half a minute.
-    let mut one = &slow[1];
-    one.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
-    let mut answer = vec![0; 4000];
-    let read = one.read(&mut answer).unwrap();
-    let answer = String::from_utf8_lossy(&answer[..read]);
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("within 30 seconds"), "{answer}");
+    // Bodies that never come are given up.
+    for mut stream in slow.iter().skip(1).step_by(2) {
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut answer = vec![0; 4000];
+        let read = stream.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        let is_refused = answer.starts_with("HTTP/1.1 400");
+        assert!(is_refused && answer.contains("within 3 seconds"), "{answer}");
+    }
     drop(slow);
     check_alive(&server);
+}
+
+/// Documents of 7.5 MiB each, of which an answer may have four.
+fn add_large(server: &Server, count: usize) {
+    for at in 0..count {
+        let text = format!("badol {}", "x".repeat(15 << 19));
+        let document = json!({ "id": format!("large-{at}"), "text": text });
+        server.post("/v1/documents", &json!({ "tenant": "big", "documents": [document] })).ok();
+    }
+}
+
+fn search_large(limit: usize) -> serde_json::Value {
+    json!({ "tenant": "big", "query": "badol", "mode": "text", "limit": limit })
+}
+
+#[test]
+fn answers_have_a_bound_alone_and_together() {
+    let server = patient("8");
+    add_large(&server, 12);
+    let before = peak_mib(&server);
+    let refused = server.post("/v1/search", &search_large(12));
+    assert_eq!(refused.status, 413, "{}", refused.status);
+    assert!(refused.text.contains("hint: ask for fewer documents"), "{}", refused.text);
+    assert!(peak_mib(&server) < before + 120, "{before} MiB became {}", peak_mib(&server));
+
+    // Clients that ask for 30 MiB each, and read only whether they get it, until one does not.
+    let body = search_large(4).to_string();
+    let request = format!(
+        "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let address = server.address.trim_start_matches("http://");
+    let ask = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (String::from_utf8_lossy(&status).into_owned(), stream)
+    };
+    let mut streams = Vec::new();
+    loop {
+        let (status, stream) = ask();
+        if status == "HTTP/1.1 429" {
+            break;
+        }
+        assert_eq!(status, "HTTP/1.1 200");
+        streams.push(stream);
+        assert!(streams.len() < 40, "256 MiB are for 8 of them");
+    }
+    let peak = peak_mib(&server);
+    assert!(peak < before + 450, "{before} MiB became {peak}");
+    check_alive(&server);
+    // Who takes nothing is given up, and leaves its room although it stays.
+    while ask().0 == "HTTP/1.1 429" {}
+    check_alive(&server);
+    drop(streams);
+}
+
+#[test]
+fn connections_leave_files_for_what_needs_them() {
+    let place = place_with(&["law", "bio"]);
+    let script = "ulimit -n 200; exec \"$0\" serve --model ./model --listen 127.0.0.1:0 --json \
+                  --precision f32 --threads 1 --adapters adapters --index index";
+    let command = place.shell(script);
+    let server = Server::spawn(place, command);
+    let address = server.address.trim_start_matches("http://");
+    // The last of those that are answered stays open and asks for what needs files.
+    let mut streams: Vec<TcpStream> = Vec::new();
+    let ask = |stream: &mut TcpStream, path: &str, body: &serde_json::Value| {
+        let body = body.to_string();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = vec![0; 1 << 16];
+        let read = stream.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..read]).into_owned()
+    };
+    let mut first = TcpStream::connect(address).unwrap();
+    let embed = |model: &str| json!({ "model": model, "input": "badol" });
+    assert!(ask(&mut first, "/v1/embeddings", &embed("base")).starts_with("HTTP/1.1 200"));
+    for _ in 0..200 {
+        streams.push(TcpStream::connect(address).unwrap());
+    }
+    // Until the server has taken all that it takes.
+    let files = || fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    let mut last = 0;
+    while files() != last {
+        last = files();
+        ask(&mut first, "/v1/embeddings", &embed("base"));
+    }
+    let answer = ask(&mut first, "/v1/embeddings", &embed("law"));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{last} files, then {answer}");
+    let documents = json!({ "tenant": "law", "documents": [{ "id": "1", "text": "badol" }] });
+    let answer = ask(&mut first, "/v1/documents", &documents);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{last} files, then {answer}");
+    drop(streams);
+    assert_eq!(server.embed("bio", &["badol"]).len(), 1, "others come in again");
+}
+
+#[test]
+fn pages_of_others_are_refused_by_what_they_call_themselves() {
+    let server = server();
+    let ask = |origin: &str| {
+        let head = format!(
+            "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{origin}Connection: close\r\n\r\n"
+        );
+        raw(&server, head.as_bytes())[..12].to_owned()
+    };
+    assert_eq!(ask(""), "HTTP/1.1 200");
+    assert_eq!(ask("Origin: http://localhost:3000\r\n"), "HTTP/1.1 200");
+    assert_eq!(ask("Origin: https://evil.example\r\n"), "HTTP/1.1 403");
+    assert_eq!(ask("Origin: null\r\n"), "HTTP/1.1 403", "as a frame that is shut off says");
 }
 
 #[test]

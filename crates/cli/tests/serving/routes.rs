@@ -91,6 +91,13 @@ fn openai_requests_are_answered_as_openai_does() {
         (tokens[0][0]["text"].as_str(), tokens[0][0]["special"].as_bool()),
         (Some("[CLS]"), Some(true))
     );
+    let letters: Vec<char> = words.chars().collect();
+    for token in &tokens[0].as_array().unwrap()[1..7] {
+        let at = |name: &str| token[name].as_u64().unwrap() as usize;
+        let part: String = letters[at("start")..at("stop")].iter().collect();
+        assert_eq!(token["text"], part, "{token}");
+    }
+    assert!(tokens[0][7]["start"].is_null() && tokens[0][7]["stop"].is_null(), "{tokens}");
     let by_ids = server.post("/v1/embeddings", &json!({ "model": "law", "input": ids })).ok();
     assert_eq!(by_ids["data"], answer["data"]);
     let lists = json!({ "model": "law", "input": [ids, ids] });
@@ -139,6 +146,31 @@ fn text_embeddings_inference_requests_are_answered_as_it_does() {
     assert_eq!(info["max_input_length"], 64);
     assert!(info["reranking"].as_str().unwrap().contains("cosines of embeddings"));
     assert_eq!(server.get("/health").status, 200);
+}
+
+/// What was asked for longest is not waited for once the server is told to end.
+#[test]
+fn a_signal_ends_it_although_much_is_under_way() {
+    let arguments = ["--adapters", "adapters", "--batch-tokens", "16", "--queue-tokens", "8000000"];
+    let ends = ["--end-seconds", "1"];
+    let server = Server::start(place_with(&["law"]), &[&arguments[..], &ends].concat());
+    let body = json!({ "model": "law", "input": vec![vec![7; 62]; 2048] }).to_string();
+    let asking: Vec<_> = (0..30)
+        .map(|_| {
+            let (address, body) = (server.address.clone(), body.clone());
+            std::thread::spawn(move || {
+                let request = ureq::post(&format!("{address}/v1/embeddings"));
+                let request = request.header("x-deadline-ms", "600000");
+                let sent = request.header("content-type", "application/json").send(body);
+                sent.is_ok_and(|response| response.status() == 200)
+            })
+        })
+        .collect();
+    while server.figure("cotenant_serve_queue_tokens") < 2_500_000.0 {}
+    assert_eq!(server.terminate(), Some(0));
+    let answered = asking.into_iter().map(|thread| thread.join().unwrap());
+    let answered = answered.filter(|answered| *answered).count();
+    assert!(answered < 15, "{answered} of 30 were computed before the server ended");
 }
 
 #[test]

@@ -52,14 +52,19 @@ impl Server {
 
     /// Runs the program, which prints where it listens.
     pub(crate) fn run(place: Place, arguments: &[&str]) -> Self {
-        let mut command = place.command(arguments);
+        let command = place.command(arguments);
+        Self::spawn(place, command)
+    }
+
+    /// Runs a command that becomes the program.
+    pub(crate) fn spawn(place: Place, mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         if line.is_empty() {
             let mut said = String::new();
             child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
-            panic!("{arguments:?}: {said}");
+            panic!("{command:?}: {said}");
         }
         let address = serde_json::from_str::<Value>(&line).unwrap()["address"].clone();
         Self { place: Some(place), address: address.as_str().unwrap().to_owned(), child }
@@ -117,6 +122,14 @@ impl Server {
         Ok(Reply { status: response.status().as_u16(), text, retry_after })
     }
 
+    /// What stands in `/metrics` behind a name and its labels.
+    #[track_caller]
+    pub(crate) fn figure(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").text;
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name} is not in {page}")).parse().unwrap()
+    }
+
     /// The process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -159,12 +172,29 @@ pub(crate) fn vector(value: &Value) -> Vec<f32> {
 
 /// Writes an adapter for the tiny model: its value matrices of both layers, by a seed.
 pub(crate) fn write_adapter(folder: &Path, seed: u64) {
+    let config = json!({ "task_type": "FEATURE_EXTRACTION" });
+    write_peft(folder, seed, (config, "encoder", &[]));
+}
+
+/// The same with the head of a reranker.
+pub(crate) fn write_reranker(folder: &Path, seed: u64) {
+    let config = json!({ "task_type": "SEQ_CLS", "modules_to_save": ["pooler", "classifier"] });
+    let head: [(&str, &[usize]); 4] = [
+        ("bert.pooler.dense.weight", &[WIDTH, WIDTH]),
+        ("bert.pooler.dense.bias", &[WIDTH]),
+        ("classifier.weight", &[1, WIDTH]),
+        ("classifier.bias", &[1]),
+    ];
+    write_peft(folder, seed, (config, "bert.encoder", &head));
+}
+
+fn write_peft(folder: &Path, seed: u64, (more, encoder, head): (Value, &str, &[(&str, &[usize])])) {
     fs::create_dir_all(folder).unwrap();
-    let config = json!({
-        "peft_type": "LORA", "task_type": "FEATURE_EXTRACTION", "r": 4, "lora_alpha": 8,
-        "target_modules": ["value"], "bias": "none", "lora_dropout": 0.0,
-        "base_model_name_or_path": "model",
+    let mut config = json!({
+        "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["value"], "bias": "none",
+        "lora_dropout": 0.0, "base_model_name_or_path": "model",
     });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
     let mut state = seed;
     let mut bytes = |len: usize| -> Vec<u8> {
@@ -177,14 +207,16 @@ pub(crate) fn write_adapter(folder: &Path, seed: u64) {
     let mut tensors = Vec::new();
     for layer in 0..2 {
         for (half, shape) in [("A", vec![4, WIDTH]), ("B", vec![WIDTH, 4])] {
-            let name = format!(
-                "base_model.model.encoder.layer.{layer}.attention.self.value.lora_{half}.weight"
-            );
+            let name = format!("{encoder}.layer.{layer}.attention.self.value.lora_{half}.weight");
             tensors.push((name, shape, bytes(4 * WIDTH)));
         }
     }
+    for (name, shape) in head {
+        tensors.push(((*name).to_owned(), shape.to_vec(), bytes(shape.iter().product())));
+    }
     let views = tensors.iter().map(|(name, shape, bytes)| {
-        (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+        (format!("base_model.model.{name}"), view)
     });
     serialize_to_file(views, None, &folder.join("adapter_model.safetensors")).unwrap();
 }

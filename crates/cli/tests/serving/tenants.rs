@@ -97,6 +97,13 @@ fn a_tenant_sees_its_own_adapters_documents_and_figures() {
     let page = get(&server, LAW, "/metrics").text;
     assert!(page.contains("tenant=\"law\"") && !page.contains("bio"), "{page}");
     assert!(!page.contains("cotenant_serve_adapters"), "the machine is not the tenant's: {page}");
+    for line in [
+        "cotenant_serve_searches_total{tenant=\"law\",mode=\"hybrid\",reached=\"full_depth\"} 1",
+        "cotenant_serve_search_stage_runs_total{tenant=\"law\",stage=\"words\"} 2",
+        "cotenant_serve_index_failing{tenant=\"law\"} 0",
+    ] {
+        assert!(page.lines().any(|it| it == line), "{line}\n{page}");
+    }
     let whole = get(&server, ADMIN, "/metrics").text;
     assert!(whole.contains("tenant=\"law\"") && whole.contains("tenant=\"bio\""));
 }
@@ -109,6 +116,23 @@ fn adapters_are_loaded_by_the_administrator_alone() {
     assert_eq!(post(&server, ADMIN, "/v1/load_lora_adapter", &body).status, 200);
     let body = json!({ "lora_name": "bio" });
     assert_eq!(post(&server, LAW, "/v1/unload_lora_adapter", &body).status, 403);
+    // However the path is spelt, it is the administrator's or nothing's.
+    for path in [
+        "/v1/unload_lora%5Fadapter",
+        "/v1/%75nload_lora_adapter",
+        "/v1//unload_lora_adapter",
+        "/v1/unload_lora_adapter/",
+        "/v1/./unload_lora_adapter",
+        "/V1/unload_lora_adapter",
+        "/v1/unload_lora_adapter?tenant=law",
+    ] {
+        let status = post(&server, LAW, path, &body).status;
+        assert!(matches!(status, 403 | 404), "{path}: {status}");
+    }
+    assert_eq!(
+        post(&server, ADMIN, "/v1/embeddings", &json!({ "model": "bio", "input": "x" })).status,
+        200
+    );
 }
 
 #[test]

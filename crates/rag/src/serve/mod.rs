@@ -11,7 +11,8 @@
 //! - A text's embedding depends on the text and its adapter alone, whoever else is in the batch.
 //! - A request is answered by one generation of its adapter, as a whole.
 //! - With tokens, a tenant is told of no adapter and no figure but its own.
-//! - Everything that waits has a bound: texts in tokens, adapters in bytes, requests in number.
+//! - Everything that waits has a bound: texts in tokens, adapters in bytes, requests in number, their
+//!   bodies and answers in bytes.
 
 mod access;
 mod adapters;
@@ -30,7 +31,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cotenant_transformer::Precision;
 use tokio::sync::{Semaphore, watch};
@@ -51,7 +52,7 @@ use adapters::{AdapterLimits, Adapters};
 use documents::Documents;
 use engine::{Engine, EngineLimits};
 use experiments::Experiments;
-use http::{BODIES_KIB_MAX, Inner, REQUESTS_MAX, Room, Shared};
+use http::{BASE, BODIES_KIB_MAX, Inner, REQUESTS_MAX, Room, Shared, Waits};
 use meters::Meters;
 use model::Model;
 
@@ -114,11 +115,22 @@ pub struct ServeLimits {
     pub queue_tokens: u64,
     /// Memory of adapters, in bytes.
     pub adapter_bytes_max: u64,
+    /// Longest time that a client takes to send a body, or to take more of an answer.
+    pub client_wait: Duration,
+    /// Longest time for requests that are under way once the server is told to end.
+    pub end_wait: Duration,
 }
 
 impl Default for ServeLimits {
     fn default() -> Self {
-        Self { threads: None, batch_tokens: 256, queue_tokens: 1 << 19, adapter_bytes_max: 1 << 30 }
+        Self {
+            threads: None,
+            batch_tokens: 256,
+            queue_tokens: 1 << 19,
+            adapter_bytes_max: 1 << 30,
+            client_wait: Duration::from_secs(30),
+            end_wait: Duration::from_secs(30),
+        }
     }
 }
 
@@ -172,10 +184,11 @@ impl Server {
                 http::serve(listener, shared.clone(), told).await;
                 Ok(())
             });
+            // Requests that took longer than others wait for them go first, so that nothing is
+            // computed for them any more.
+            runtime.shutdown_background();
             shared.engine.end();
             shared.adapters.end();
-            // Whoever kept a connection open without asking anything is not waited for.
-            runtime.shutdown_background();
             served
         })?;
         Ok(Self { address: format!("http://{address}"), ending, thread })
@@ -203,6 +216,9 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
         AdapterLimits { bytes_max: config.limits.adapter_bytes_max, threads: LOADER_THREADS };
     let adapters = Adapters::start(model.folder.config().clone(), limits, meters.clone())?;
     for source in &config.adapters {
+        if source.name == BASE || source.name == model.name {
+            return Err(AdapterError::OfBase { name: source.name.clone() }.into());
+        }
         adapters.register(source.clone())?;
     }
     let (batch_tokens, queue_tokens) = (config.limits.batch_tokens, config.limits.queue_tokens);
@@ -221,10 +237,11 @@ fn shared(config: &ServeConfig, access: Access) -> Result<Shared, ServeError> {
         access,
         documents,
         experiments,
-        tokenizing: Semaphore::new(threads),
+        tokenizing: Arc::new(Semaphore::new(threads)),
         bodies: Room::new(BODIES_KIB_MAX),
         batch_tokens,
         started_s: since.as_secs(),
         requests: Room::new(REQUESTS_MAX),
+        waits: Waits { client: config.limits.client_wait, end: config.limits.end_wait },
     }))
 }

@@ -21,5 +21,5 @@ pub use error::ModelError;
 pub use export::export_merged;
 pub use folder::ModelFolder;
 pub use pair::TextIds;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{PlacedToken, Tokenizer};
 pub use weights::{EncoderWeights, LayerWeights, Linear, Norm};

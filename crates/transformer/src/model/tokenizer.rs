@@ -1,5 +1,6 @@
 //! From text to token ids.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,24 @@ pub struct Tokenizer {
     closing: Vec<u32>,
     /// How two texts are read together, or why they cannot be.
     pair: Result<PairTemplate, String>,
+}
+
+/// A token, and where in the text it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacedToken {
+    /// Its id.
+    pub id: u32,
+    /// Where it begins and ends, in characters; none for the special ones around a text.
+    pub place: Option<(usize, usize)>,
+}
+
+/// Whether tokens are to know where they stand, which costs time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Places {
+    /// They are not.
+    None,
+    /// In characters.
+    Characters,
 }
 
 impl Tokenizer {
@@ -90,6 +109,46 @@ impl Tokenizer {
     /// tokens is lengthened, up to 1 MiB or 64 bytes a token: a text that is as thin as that is
     /// blanks or one endless word, and what lies behind them is not read.
     pub fn encode(&self, text: &str, tokens_max: usize) -> Result<Vec<u32>, ModelError> {
+        let (encoding, count) = self.checked_content(text, (tokens_max, Places::None))?;
+        let mut ids = Vec::with_capacity(self.special_tokens() + count);
+        ids.extend_from_slice(&self.opening);
+        ids.extend_from_slice(&encoding.get_ids()[..count]);
+        ids.extend_from_slice(&self.closing);
+        Ok(ids)
+    }
+
+    /// The tokens that [`Tokenizer::encode`] gives, with their places in the text.
+    pub fn encode_with_places(
+        &self,
+        text: &str,
+        tokens_max: usize,
+    ) -> Result<Vec<PlacedToken>, ModelError> {
+        let (encoding, count) = self.checked_content(text, (tokens_max, Places::Characters))?;
+        let characters = self.lowercase.then(|| characters_before(text));
+        let in_text = |at: usize| match &characters {
+            None => at,
+            Some(characters) => characters.get(at).copied().unwrap_or(at),
+        };
+        let special = |ids: &[u32]| -> Vec<PlacedToken> {
+            ids.iter().map(|&id| PlacedToken { id, place: None }).collect()
+        };
+        let placed = |(&id, &(start, stop)): (&u32, &(usize, usize))| {
+            let place = Some((in_text(start), in_text(stop)));
+            PlacedToken { id, place }
+        };
+        let mut tokens = special(&self.opening);
+        let content = encoding.get_ids().iter().zip(encoding.get_offsets());
+        tokens.extend(content.take(count).map(placed));
+        tokens.extend(special(&self.closing));
+        Ok(tokens)
+    }
+
+    /// A text without special tokens, and how many of its tokens fit beside these.
+    fn checked_content(
+        &self,
+        text: &str,
+        (tokens_max, places): (usize, Places),
+    ) -> Result<(Encoding, usize), ModelError> {
         let failed = |reason| ModelError::Encode { bytes: text.len(), reason };
         let special = self.special_tokens();
         if tokens_max < special {
@@ -97,17 +156,13 @@ impl Tokenizer {
             return Err(failed(reason));
         }
         let content_max = tokens_max - special;
-        let mut content = self.content(text, content_max).map_err(failed)?;
-        content.truncate(content_max);
-        if let Some(id) = content.iter().find(|id| **id as usize >= self.vocab) {
+        let content = self.content(text, (content_max, places)).map_err(failed)?;
+        let count = content.len().min(content_max);
+        if let Some(id) = content.get_ids()[..count].iter().find(|id| **id as usize >= self.vocab) {
             let reason = format!("token id {id} is outside the model's {} pieces", self.vocab);
             return Err(failed(reason));
         }
-        let mut ids = Vec::with_capacity(special + content.len());
-        ids.extend_from_slice(&self.opening);
-        ids.extend_from_slice(&content);
-        ids.extend_from_slice(&self.closing);
-        Ok(ids)
+        Ok((content, count))
     }
 
     /// Joins a query and a document, as [`Tokenizer::encode`] gave them, to what a cross-encoder
@@ -144,11 +199,6 @@ impl Tokenizer {
         self.opening.len() + self.closing.len()
     }
 
-    /// Whether the token at a place of a text with so many tokens is a special one.
-    pub fn is_special_at(&self, at: usize, tokens: usize) -> bool {
-        at < self.opening.len() || at + self.closing.len() >= tokens
-    }
-
     /// The vocabulary's piece of an id, if it has one.
     pub fn piece(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
@@ -160,25 +210,27 @@ impl Tokenizer {
         &ids[from..ids.len().saturating_sub(self.closing.len()).max(from)]
     }
 
-    /// At least the first `tokens` ids of a text without special tokens, or all if it has fewer.
-    fn content(&self, text: &str, tokens: usize) -> Result<Vec<u32>, String> {
+    /// At least the first `tokens` tokens of a text without special ones, or all if it has fewer.
+    fn content(&self, text: &str, (tokens, places): (usize, Places)) -> Result<Encoding, String> {
         let most = PREFIX_BYTES_MAX.max(tokens.saturating_mul(PREFIX_BYTES_MAX_PER_TOKEN));
         let mut bytes = PREFIX_BYTES.saturating_add(tokens.saturating_mul(PREFIX_BYTES_PER_TOKEN));
         loop {
             let prefix = cut(text, bytes);
             let encode = || {
-                if self.lowercase {
-                    self.inner.encode_fast(prefix.to_lowercase(), false)
-                } else {
-                    self.inner.encode_fast(prefix, false)
+                let prefix = match self.lowercase {
+                    true => Cow::Owned(prefix.to_lowercase()),
+                    false => Cow::Borrowed(prefix),
+                };
+                match places {
+                    Places::None => self.inner.encode_fast(prefix, false),
+                    Places::Characters => self.inner.encode_char_offsets(prefix, false),
                 }
                 .map_err(|error| error.to_string())
             };
             let encoding = guarded(encode)?;
-            let ids = encoding.get_ids();
-            let decided = ids.len() >= tokens.saturating_add(UNSURE_TOKENS);
+            let decided = encoding.len() >= tokens.saturating_add(UNSURE_TOKENS);
             if decided || prefix.len() == text.len() || bytes >= most {
-                return Ok(ids.to_vec());
+                return Ok(encoding);
             }
             bytes = bytes.saturating_mul(4).min(most);
         }
@@ -228,6 +280,14 @@ fn cut(text: &str, bytes: usize) -> &str {
         Some(at) if at + WORD_BYTES_MAX >= prefix.len() => prefix[..at].trim_end(),
         _ => prefix,
     }
+}
+
+/// For each place between characters of a text in small letters, the characters before it in the
+/// text as it is: a few letters become two.
+fn characters_before(text: &str) -> Vec<usize> {
+    let begun = |(at, letter): (usize, char)| letter.to_lowercase().map(move |_| at);
+    let ends = std::iter::once(text.chars().count());
+    text.chars().enumerate().flat_map(begun).chain(ends).collect()
 }
 
 /// The ids that the post-processor puts in front of and behind a text, found by giving it one

@@ -194,6 +194,39 @@ fn texts_are_lower_cased_where_the_folder_says_so() {
     assert_eq!(load(&tiny).unwrap().encode("The Cat", 16).unwrap(), [2, 1, 1, 3]);
     tiny.json("sentence_bert_config.json", &json!({ "do_lower_case": true }));
     assert_eq!(load(&tiny).unwrap().encode("The Cat", 16).unwrap(), [2, 5, 6, 3]);
+    // A letter that becomes two when it is small.
+    check_places(&load(&tiny).unwrap(), "\u{130} The Cat", &["\u{130}", "The", "Cat"]);
+}
+
+/// Checks what of a text each token but the special ones stands for.
+#[track_caller]
+fn check_places(tokenizer: &Tokenizer, text: &str, expected: &[&str]) {
+    let letters: Vec<char> = text.chars().collect();
+    for tokens_max in [2, 4, 64] {
+        let tokens = tokenizer.encode_with_places(text, tokens_max).unwrap();
+        let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+        assert_eq!(ids, tokenizer.encode(text, tokens_max).unwrap(), "{text:?}");
+        let (first, last) = (tokens.first().unwrap(), tokens.last().unwrap());
+        assert_eq!((first.place, last.place), (None, None), "{text:?}");
+        let places = tokens[1..tokens.len() - 1].iter().map(|token| token.place.unwrap());
+        let parts: Vec<String> =
+            places.map(|(start, stop)| letters[start..stop].iter().collect()).collect();
+        assert_eq!(parts, expected[..expected.len().min(tokens_max - 2)], "{text:?}");
+    }
+}
+
+#[test]
+fn tokens_know_where_in_the_text_they_stand() {
+    let tokenizer = changed(|_| {}).unwrap();
+    check_places(&tokenizer, "", &[]);
+    check_places(&tokenizer, "  The cats, SAT ", &["The", "cat", "s", ",", "SAT"]);
+    check_places(&tokenizer, "ä the 猫cat", &["ä", "the", "猫", "cat"]);
+    check_places(&tokenizer, "\u{1}cat 🙂 mat", &["cat", "🙂", "mat"]);
+    // What is not read of a long text changes no place.
+    let long = "the cat ".repeat(50_000);
+    let tokens = tokenizer.encode_with_places(&long, 6).unwrap();
+    let places: Vec<_> = tokens.iter().filter_map(|token| token.place).collect();
+    assert_eq!(places, [(0, 3), (4, 7), (8, 11), (12, 15)]);
 }
 
 #[test]

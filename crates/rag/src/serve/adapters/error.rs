@@ -31,6 +31,12 @@ pub enum AdapterError {
         /// Longest name.
         bytes_max: usize,
     },
+    /// The name is the base model's.
+    #[error("{name:?} is the base model's name\nhint: call the adapter something else")]
+    OfBase {
+        /// The name.
+        name: String,
+    },
     /// Too many are known.
     #[error("there are {max} adapters already\nhint: unload some")]
     TooMany {

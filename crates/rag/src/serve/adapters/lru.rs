@@ -102,6 +102,11 @@ impl Lru {
         self.held.contains_key(name)
     }
 
+    /// The size of what is held.
+    pub(super) fn bytes_of(&self, name: &str) -> Option<u64> {
+        self.held.get(name).map(|held| held.bytes)
+    }
+
     /// What would go for so many bytes if only some may, the longest unused first; `None` if that is
     /// not enough among the first few.
     pub(super) fn room(&self, bytes: u64, may_go: impl Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {

@@ -80,6 +80,22 @@ impl Loaded {
     pub(super) fn bytes(&self) -> u64 {
         4 * self.adapter.values.len() as u64
     }
+
+    fn makes(&self) -> Makes {
+        match self.adapter.layout.head() {
+            None => Makes::Embeddings,
+            Some(_) => Makes::Scores,
+        }
+    }
+}
+
+/// What comes out of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Makes {
+    /// Embeddings of texts.
+    Embeddings,
+    /// Scores of pairs of texts: it is a reranker.
+    Scores,
 }
 
 /// Whether an adapter may take the place of one of its name.
@@ -135,6 +151,8 @@ struct Entry {
     /// Another one for each time that its files are read: they may have been replaced meanwhile.
     generation: u64,
     stage: Stage,
+    /// What came out of it when it was read last; nobody knows before.
+    makes: Option<Makes>,
 }
 
 enum Stage {
@@ -196,14 +214,16 @@ impl Adapters {
         state.check_place(&source.name, Place::Free)?;
         let generation = state.new_generation();
         let name: Arc<str> = source.name.as_str().into();
-        let entry = Entry { source: Arc::new(source), generation, stage: Stage::OnDisk };
+        let (source, stage) = (Arc::new(source), Stage::OnDisk);
+        let entry = Entry { source, generation, stage, makes: None };
         state.entries.insert(name, entry);
         Ok(())
     }
 
-    /// The names of all that are known.
-    pub(super) fn names(&self) -> Vec<Arc<str>> {
-        self.shared.lock().entries.keys().cloned().collect()
+    /// The names of all that are known, and what comes out of each, as far as it was read before.
+    pub(super) fn names(&self) -> Vec<(Arc<str>, Option<Makes>)> {
+        let state = self.shared.lock();
+        state.entries.iter().map(|(name, entry)| (name.clone(), entry.makes)).collect()
     }
 
     /// Whether one is known.
@@ -331,6 +351,7 @@ impl Shared {
 
     fn finish(&self, errand: Errand, loaded: Answer) {
         let name: Arc<str> = errand.source.name.as_str().into();
+        let makes = loaded.as_ref().ok().map(|loaded| loaded.makes());
         let mut state = self.lock();
         let (waiters, answer) = match errand.why {
             Why::Asked | Why::Expected => {
@@ -339,12 +360,13 @@ impl Shared {
                     // It was unloaded or replaced meanwhile, and who waited was told so.
                     return;
                 };
+                entry.makes = makes.or(entry.makes);
                 let stage = std::mem::replace(&mut entry.stage, Stage::OnDisk);
                 let Stage::Coming(waiters) = stage else { return };
                 if waiters.is_empty() {
                     // Nobody asked meanwhile, so it comes only where nobody goes for it.
                     if let Ok(loaded) = loaded {
-                        state.hold_ahead(&name, loaded, self.now_ms());
+                        state.hold_ahead(&name, loaded, (self.now_ms(), &self.meters));
                     }
                     return;
                 }
@@ -357,7 +379,8 @@ impl Shared {
                 let before = held.as_ref().ok().and_then(|loaded| {
                     let (source, generation) = (errand.source, errand.generation);
                     let stage = Stage::Here(loaded.clone());
-                    state.entries.insert(name.clone(), Entry { source, generation, stage })
+                    let entry = Entry { source, generation, stage, makes };
+                    state.entries.insert(name.clone(), entry)
                 });
                 let mut waiters = vec![reply];
                 if let Some(Entry { stage: Stage::Coming(more), .. }) = before {
@@ -401,11 +424,17 @@ impl State {
     }
 
     /// Keeps an adapter that nobody asked for yet, where there is room that nobody needs.
-    fn hold_ahead(&mut self, name: &Arc<str>, loaded: Arc<Loaded>, now_ms: u64) {
+    fn hold_ahead(
+        &mut self,
+        name: &Arc<str>,
+        loaded: Arc<Loaded>,
+        (now_ms, meters): (u64, &Meters),
+    ) {
         let size = (loaded.bytes(), loaded.source.keep);
         let entries = &self.entries;
         let is_held = |name: &str| is_held(entries, name);
         if let Some(gone) = self.shelf.bring_ahead(name, size, (now_ms, is_held)) {
+            meters.on_evicted(gone.len() as u64);
             self.put(name, &loaded, gone);
         }
     }

@@ -56,6 +56,10 @@ impl Shelf {
     pub(super) fn on_asked(&mut self, name: &str, now: u64) {
         self.lru.touch(name);
         self.foresight.on_use(name, now);
+        // One that was brought by hand is there before it is asked for the first time.
+        if let Some(bytes) = self.lru.bytes_of(name) {
+            self.foresight.on_loaded(name, bytes);
+        }
         if self.ahead.remove(name) {
             self.counts.used += 1;
         }
@@ -237,6 +241,23 @@ mod tests {
         let (after, ahead) = run(&visits, 20, Looks::Ahead);
         assert!(ahead.loaded * 20 <= before, "{ahead:?} beside {before} cold, seed {SEED}");
         assert!(after * 20 <= before * 21, "{after} cold of {before}, seed {SEED}");
+    }
+
+    #[test]
+    fn what_was_brought_before_anybody_asked_is_known_by_its_size() {
+        let mut shelf = Shelf::new(2 * BYTES);
+        let [even, a, b] = ["even", "a", "b"].map(Arc::<str>::from);
+        shelf.bring(&even, BYTES, Keep::WhileUsed);
+        (0..6).for_each(|visit| shelf.on_asked("even", visit * 600_000));
+        shelf.bring(&a, BYTES, Keep::Pinned);
+        shelf.bring(&b, BYTES, Keep::Pinned);
+        assert!(!shelf.lru.holds("even"));
+        let now = shelf.foresight.expected("even").unwrap().from;
+        assert_eq!(
+            shelf.next_expected(now, |_| false),
+            None,
+            "there is no room, so it is not read"
+        );
     }
 
     #[test]

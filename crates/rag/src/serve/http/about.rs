@@ -37,15 +37,16 @@ pub(super) async fn info(State(shared): State<Shared>, caller: Caller) -> Json<I
         payload_limit: BODY_BYTES_MAX,
         auto_truncate: true,
         reranking: "a reranker's scores where adapter_id names one, else cosines of embeddings",
-        adapters: names.iter().filter(|name| caller.may_use_adapter(name)).count(),
+        adapters: names.iter().filter(|(name, _)| caller.may_use_adapter(name)).count(),
         version: env!("CARGO_PKG_VERSION"),
     })
 }
 
 pub(super) async fn metrics(State(shared): State<Shared>, caller: Caller) -> Response {
     let adapters = shared.adapters.held();
-    let now = Now { waiting_tokens: shared.engine.waiting_tokens(), adapters };
+    let index_failing = shared.documents.as_ref().map_or_else(Vec::new, |it| it.failing());
+    let now = Now { waiting_tokens: shared.engine.waiting_tokens(), adapters, index_failing };
     let only = caller.tenant().map(|tenant| &**tenant);
-    let text = shared.meters.text(now, only);
+    let text = shared.meters.text(&now, only);
     ([(header::CONTENT_TYPE, METRICS_KIND)], text).into_response()
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::body::Body;
 use super::fault::{Fault, Kind};
 use super::shared::{Chosen, Shared, deadline};
+use super::stay::on_thread;
 use super::texts::{Length, Prompt, Reading, Shape, TEXTS_MAX, TooLong};
 use super::wire::{
     AddDocumentsRequest, CoverageView, DeleteDocumentsRequest, DocumentView, EmbedDocumentsRequest,
@@ -75,6 +76,13 @@ pub(super) async fn show(
     let stats = blocking(move || space.namespace.stats()).await?;
     let stats = stats.map_err(|error| of_index(&error, &caller))?;
     let active = stats.embeddings.iter().find(|embedding| embedding.is_active);
+    let failure = stats.failure.map(|failure| match caller {
+        Caller::Anybody | Caller::Admin => failure,
+        // Where files are on the server's disk is not a tenant's business.
+        Caller::Tenant(_) => {
+            "the work behind writes failed\nhint: tell who runs the server".to_owned()
+        }
+    });
     Ok(Json(NamespaceView {
         tenant,
         documents: stats.documents,
@@ -82,6 +90,7 @@ pub(super) async fn show(
         kind: active.map(|active| active.kind),
         memory_bytes: active.map_or(0, |active| active.memory_bytes as u64),
         disk_bytes: stats.disk_bytes,
+        failure,
     }))
 }
 
@@ -148,13 +157,11 @@ pub(super) async fn embed(
     let space = shared.space(&caller, &tenant).await?;
     let name = shared.model_for(&tenant, request.model.as_deref());
     let chosen = shared.choose(&caller, Some(&name)).await?;
+    chosen.check_embeds()?;
     let maker = Maker::new(&shared.model, chosen.adapter.as_deref());
-    let (spec, begun) = (maker.spec(shared.model.width()), space.clone());
-    let begun = blocking(move || match begun.namespace.begin_embedding(&spec) {
-        Err(IndexError::EmbeddingExists { .. }) => Ok(()),
-        begun => begun,
-    });
-    begun.await?.map_err(|error| of_index(&error, &caller))?;
+    let (spec, beginning) = (maker.spec(shared.model.width()), space.clone());
+    let begun = blocking(move || beginning.begin(&spec)).await?;
+    begun.map_err(|error| of_index(&error, &caller))?;
     loop {
         let (looked, name) = (space.clone(), maker.embedding().to_owned());
         let missing = blocking(move || looked.namespace.missing(&name, EMBED_AT_A_TIME)).await?;
@@ -204,6 +211,7 @@ impl Shared {
             Ok(space) => space,
             Err(IndexError::UnknownNamespace { .. }) => {
                 let chosen = self.choose(caller, Some(&name)).await?;
+                chosen.check_embeds()?;
                 let maker = Maker::new(&self.model, chosen.adapter.as_deref());
                 let (spec, owned) = (maker.spec(self.model.width()), tenant.to_owned());
                 let made = blocking(move || documents.space_or_new(&owned, &spec)).await?;
@@ -337,7 +345,7 @@ pub(super) fn tenant(caller: &Caller, named: Option<String>) -> Result<String, F
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Fault::ending())
+    on_thread(work).await
 }
 
 /// What an index could not do.

@@ -78,6 +78,13 @@ impl Fault {
         Self { retry_s: Some(retry_s), ..Self::new(Kind::Overloaded, message) }
     }
 
+    /// What was to be answered has no room beside answers that nobody reads.
+    pub(super) fn unread() -> Self {
+        let message = "too many answers wait to be read by their clients; read them, and try again \
+                       after the seconds that Retry-After says";
+        Self { retry_s: Some(1), ..Self::new(Kind::Overloaded, message) }
+    }
+
     /// Nothing was changed, and what was there is still found.
     pub(super) fn no_room() -> Self {
         let message = "the server's disk is full, and nothing was changed\n\
@@ -114,7 +121,7 @@ impl Fault {
         let kind = match error {
             AdapterError::Unknown { .. } => Kind::NotFound,
             AdapterError::Taken { .. } => Kind::Conflict,
-            AdapterError::Name { .. } => Kind::Invalid,
+            AdapterError::Name { .. } | AdapterError::OfBase { .. } => Kind::Invalid,
             AdapterError::Load { .. }
             | AdapterError::Changing { .. }
             | AdapterError::NotAFile { .. }

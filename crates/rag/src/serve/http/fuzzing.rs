@@ -11,6 +11,7 @@ use super::wire::{
     EmbeddingsRequest, LoadAdapterRequest, RerankRequest, SearchRequest, SimilarityRequest,
     TokenizeRequest, UnloadAdapterRequest,
 };
+use super::wire_tune::TuneRequest;
 use crate::serve::experiments::{ExperimentRequest, Plan};
 
 /// Reads a body and decides what is asked. The first byte says of which route it is; the others are
@@ -30,6 +31,7 @@ pub fn read_request(bytes: &[u8]) -> Result<(), String> {
         b'u' => only::<UnloadAdapterRequest>(body),
         b'd' => only::<AddDocumentsRequest>(body),
         b'g' => only::<DeleteDocumentsRequest>(body),
+        b'n' => only::<TuneRequest>(body),
         _ => only::<EmbedDocumentsRequest>(body),
     };
     decided.map_err(|fault| fault.message().to_owned())

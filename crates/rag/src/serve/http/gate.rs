@@ -14,11 +14,12 @@ use super::body::BODY_BYTES_MAX;
 use super::fault::{Fault, Kind, in_words_of_route};
 use super::route::{Audience, Route};
 use super::shared::Shared;
+use super::stay::Stay;
 use crate::serve::access::Caller;
 
 /// Most requests that are being answered at a time.
 pub(crate) const REQUESTS_MAX: usize = 1024;
-/// Most bytes of their bodies together, in KiB.
+/// Most bytes of their bodies and answers together, in KiB.
 pub(crate) const BODIES_KIB_MAX: usize = 256 << 10;
 
 /// Whose requests are counted as nobody's: those that were turned away.
@@ -71,7 +72,7 @@ async fn answer(
     let tenant = caller.tenant().cloned();
     let counted = shared.requests.take(tenant.as_ref(), 1);
     let body = shared.bodies.take(tenant.as_ref(), body_kib(request.headers()));
-    let (Some(_counted), Some(_body)) = (counted, body) else {
+    let (Some(_request), Some(_body)) = (counted, body) else {
         return (Fault::busy(1).into_response(), tenant);
     };
     let is_for_admin = route.is_some_and(|route| route.audience() == Audience::Admin);
@@ -80,7 +81,8 @@ async fn answer(
         return (fault.into_response(), tenant);
     }
     request.extensions_mut().insert(caller);
-    (next.run(request).await, tenant)
+    let stay = Stay { _request, _body, tenant: tenant.clone() };
+    (stay.answer(&shared.bodies, next.run(request)).await, tenant)
 }
 
 /// Room that a request's body takes until it is answered, in KiB. One that does not say how long it
@@ -114,16 +116,22 @@ fn check_origin(shared: &Shared, request: &Request) -> Result<(), Fault> {
     if !shared.access.is_open() {
         return Ok(());
     }
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).unwrap_or_default();
-    let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://"));
-    for name in [Some(host), origin.map(|(_, name)| name)].into_iter().flatten() {
-        if !is_loopback(name) {
-            let message = format!("{name:?} is no name of this machine's own");
-            return Err(Fault::new(Kind::Forbidden, message));
-        }
-    }
-    Ok(())
+    let foreign = foreign(request.headers());
+    foreign.map_or(Ok(()), |name| {
+        let message = format!("{name:?} is no name of this machine's own");
+        Err(Fault::new(Kind::Forbidden, message))
+    })
+}
+
+/// The name of another machine by which a request comes, or of which its page is. A page without an
+/// origin of its own (in a frame that is shut off, or from a file) calls it `null`, and may be
+/// anybody's.
+fn foreign(headers: &HeaderMap) -> Option<String> {
+    let named = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let host = named(header::HOST).filter(|host| !is_loopback(host));
+    let origin = named(header::ORIGIN)
+        .filter(|origin| !origin.split_once("://").is_some_and(|(_, name)| is_loopback(name)));
+    host.or(origin).map(|name| name.into_owned())
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -153,6 +161,23 @@ mod tests {
             ("10.0.0.1", false),
         ] {
             assert_eq!(is_loopback(host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn no_page_of_others_acts_for_a_person() {
+        for (origin, expected) in [
+            ("http://localhost:3000", true),
+            ("http://127.0.0.1", true),
+            ("https://evil.example", false),
+            ("null", false),
+            ("", false),
+            ("\u{e4}", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            assert_eq!(foreign(&headers), None, "no page sends it");
+            headers.insert(header::ORIGIN, HeaderValue::from_bytes(origin.as_bytes()).unwrap());
+            assert_eq!(foreign(&headers).is_none(), expected, "{origin}");
         }
     }
 }

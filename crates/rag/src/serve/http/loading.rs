@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::shared::Shared;
 use super::wire::{LoadAdapterRequest, UnloadAdapterRequest};
 use crate::serve::access::Caller;
-use crate::serve::adapters::{AdapterSource, Keep, Place};
+use crate::serve::adapters::{AdapterError, AdapterSource, Keep, Place};
 
 pub(super) async fn load(
     State(shared): State<Shared>,
@@ -15,7 +15,7 @@ pub(super) async fn load(
     Body(request): Body<LoadAdapterRequest>,
 ) -> Result<String, Fault> {
     let name = request.lora_name.clone();
-    shared.check_name_is_free(&name)?;
+    shared.check_name_is_free(&name).map_err(|error| Fault::of_adapter(&error, &caller))?;
     let source = AdapterSource {
         name: request.lora_name,
         folder: request.lora_path.into(),
@@ -42,9 +42,9 @@ pub(super) async fn unload(
 
 impl Shared {
     /// The base model keeps its names.
-    fn check_name_is_free(&self, name: &str) -> Result<(), Fault> {
+    fn check_name_is_free(&self, name: &str) -> Result<(), AdapterError> {
         match name == super::shared::BASE || name == self.model.name {
-            true => Err(Fault::invalid(format!("{name:?} is the base model's name"))),
+            true => Err(AdapterError::OfBase { name: name.to_owned() }),
             false => Ok(()),
         }
     }

@@ -19,6 +19,8 @@ mod room;
 mod route;
 mod search;
 mod shared;
+mod stall;
+mod stay;
 mod tei;
 mod texts;
 mod tune;
@@ -31,6 +33,7 @@ use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub(super) use connections::Waits;
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::read_request;
 pub(super) use gate::{BODIES_KIB_MAX, REQUESTS_MAX};
@@ -44,7 +47,8 @@ use route::Route;
 
 /// Answers requests until it is told to end, and those under way then.
 pub(super) async fn serve(listener: TcpListener, shared: Shared, ending: watch::Receiver<bool>) {
-    connections::serve(listener, router(shared), ending).await;
+    let waits = shared.waits;
+    connections::serve(listener, (router(shared), waits), ending).await;
 }
 
 fn router(shared: Shared) -> Router {

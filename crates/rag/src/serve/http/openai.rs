@@ -17,6 +17,7 @@ use super::wire::{
     UsageView, VectorView,
 };
 use crate::serve::access::{Caller, owner};
+use crate::serve::adapters::Makes;
 
 pub(super) async fn embeddings(
     State(shared): State<Shared>,
@@ -51,18 +52,25 @@ pub(super) async fn embeddings(
 
 pub(super) async fn models(State(shared): State<Shared>, caller: Caller) -> Json<ModelList> {
     let base = &shared.model.name;
-    let view = |id: &str, owned_by: &str, parent: Option<String>| ModelView {
+    let view = |id: &str, owned_by: &str, makes: Option<Makes>| ModelView {
         id: id.to_owned(),
         object: "model",
         created: shared.started_s,
         owned_by: owned_by.to_owned(),
-        parent,
+        parent: None,
+        kind: makes.map(|makes| match makes {
+            Makes::Embeddings => "embedder",
+            Makes::Scores => "reranker",
+        }),
     };
     let names = shared.adapters.names();
-    let names = names.iter().filter(|name| caller.may_use_adapter(name));
-    let adapters = names.map(|name| view(name, owner(name), Some(base.clone())));
-    let data = [view(base, "cotenant", None)].into_iter().chain(adapters).collect();
-    Json(ModelList { object: "list", data })
+    let names = names.iter().filter(|(name, _)| caller.may_use_adapter(name));
+    let adapters = names.map(|(name, makes)| ModelView {
+        parent: Some(base.clone()),
+        ..view(name, owner(name), *makes)
+    });
+    let base = view(base, "cotenant", Some(Makes::Embeddings));
+    Json(ModelList { object: "list", data: [base].into_iter().chain(adapters).collect() })
 }
 
 /// The bytes of little-endian f32, in base64 (RFC 4648, with padding).

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// An amount of something: requests, or KiB of their bodies.
+/// An amount of something: requests, or KiB of what they carry.
 pub(crate) struct Room {
     max: usize,
-    taken: Mutex<Taken>,
+    taken: Arc<Mutex<Taken>>,
 }
 
 #[derive(Default)]
@@ -19,21 +19,21 @@ struct Taken {
 }
 
 /// A part of it, given back in the end.
-pub(super) struct Part<'a> {
-    room: &'a Room,
+pub(super) struct Part {
+    taken: Arc<Mutex<Taken>>,
     tenant: Option<Arc<str>>,
     amount: usize,
 }
 
 impl Room {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, taken: Mutex::default() }
+        Self { max, taken: Arc::default() }
     }
 
     /// A part, if there is room for it; who is no tenant may take all of it.
-    pub(super) fn take(&self, tenant: Option<&Arc<str>>, amount: usize) -> Option<Part<'_>> {
-        let mut taken = self.lock();
-        let free = self.max.checked_sub(taken.all + amount)?;
+    pub(super) fn take(&self, tenant: Option<&Arc<str>>, amount: usize) -> Option<Part> {
+        let mut taken = lock(&self.taken);
+        let free = self.max.checked_sub(taken.all.checked_add(amount)?)?;
         if let Some(tenant) = tenant {
             let own = taken.by.get(tenant).copied().unwrap_or(0) + amount;
             if own > free {
@@ -42,17 +42,17 @@ impl Room {
             taken.by.insert(tenant.clone(), own);
         }
         taken.all += amount;
-        Some(Part { room: self, tenant: tenant.cloned(), amount })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().expect("no thread panicked")
+        Some(Part { taken: self.taken.clone(), tenant: tenant.cloned(), amount })
     }
 }
 
-impl Drop for Part<'_> {
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().expect("no thread panicked")
+}
+
+impl Drop for Part {
     fn drop(&mut self) {
-        let mut taken = self.room.lock();
+        let mut taken = lock(&self.taken);
         taken.all -= self.amount;
         let Some(tenant) = &self.tenant else { return };
         if let Some(own) = taken.by.get_mut(tenant) {
@@ -84,7 +84,7 @@ mod tests {
         let rest = room.take(None, 10);
         assert!(rest.is_some() && room.take(None, 1).is_none());
         drop((rest, parts));
-        assert!(room.lock().by.is_empty());
+        assert!(lock(&room.taken).by.is_empty());
         assert!(room.take(None, 81).is_none() && room.take(None, 80).is_some());
     }
 }

@@ -8,20 +8,24 @@ use axum::http::HeaderMap;
 use cotenant_index::filter::Filter;
 use cotenant_index::fusion::{Fusion, Standing};
 use cotenant_index::limits::FOUND_MAX;
-use cotenant_index::{Answer, Found, Query, Weights};
+use cotenant_index::{Answer, Found, IndexError, Query, Weights};
 
 use super::adaptive::{self, Question};
 use super::body::Body;
-use super::documents::{blocking, of_index, of_not_done, tenant};
-use super::fault::Fault;
+use super::documents::{blocking, of_not_done, tenant};
+use super::fault::{Fault, Kind};
 use super::shared::{Shared, deadline};
 use super::wire::{
     FoundView, SearchMode, SearchRequest, SearchResponse, SearchSettings, StandingView,
 };
 use crate::serve::access::Caller;
+use crate::serve::documents::NotDone;
+use crate::serve::meters::Searched;
 
 /// Most documents of one answer.
 const LIMIT_MAX: usize = 1000;
+/// Most bytes of their texts and metadata together: as many as a body may bring.
+const FOUND_BYTES_MAX: usize = 32 << 20;
 
 /// By what all of a search goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +69,41 @@ pub(super) async fn search(
         request.vary(turn.settings());
         planned = self::planned(&request)?;
     }
+    let mode = request.mode;
     let found = match planned {
         Planned::Fixed(asked) => find(&shared, (&caller, &tenant), (asked, deadline)).await,
         Planned::Adaptive(question) => {
             adaptive::search(&shared, (&caller, &tenant), (question, deadline)).await
         }
     };
+    if let Ok(response) = &found {
+        shared.meters.on_search(&tenant, searched(mode, response));
+    }
     match turn {
         Some(turn) => shared.conclude(turn, found).await.map(Json),
         None => found.map(Json),
+    }
+}
+
+/// What a search did, as its answer says it.
+fn searched(mode: SearchMode, response: &SearchResponse) -> Searched {
+    let by_vectors = response.embedding.is_some();
+    let (name, reached, words_searched, query_embedded) = match (mode, &response.adaptive) {
+        (SearchMode::Dense, _) => ("dense", "vectors", false, by_vectors),
+        (SearchMode::Text, _) => ("text", "words", true, false),
+        (SearchMode::Hybrid, _) if by_vectors => ("hybrid", "full_depth", true, true),
+        (SearchMode::Hybrid, _) => ("hybrid", "words", true, false),
+        (SearchMode::Adaptive, None) => ("adaptive", "words", true, false),
+        (SearchMode::Adaptive, Some(view)) => ("adaptive", view.stage, true, view.query_embedded),
+    };
+    Searched {
+        mode: name,
+        reached,
+        words_searched,
+        query_embedded,
+        vectors_searched: by_vectors,
+        postings: response.postings_read,
+        vectors: response.vectors_compared,
     }
 }
 
@@ -93,7 +123,7 @@ async fn find(
             return Err(Fault::invalid(message));
         }
         let found = blocking(move || space.namespace.search(&asked.query(None))).await?;
-        let answer = found.map_err(|error| of_index(&error, caller))?;
+        let answer = found.map_err(|error| of_search(error.into(), caller))?;
         return Ok(response(answer, None));
     };
     let vectors = shared.embed_queries(&chosen, vec![asked.query.clone()], deadline).await?;
@@ -103,15 +133,32 @@ async fn find(
         let query = asked.query(vectors.first().map(Vec::as_slice));
         space.search(&query, Some(&searched))
     });
-    let answer = found.await?.map_err(|why| of_not_done(why, caller))?;
+    let answer = found.await?.map_err(|why| of_search(why, caller))?;
     Ok(response(answer, Some(embedding)))
+}
+
+/// Why a search has no answer.
+fn of_search(why: NotDone, caller: &Caller) -> Fault {
+    match why {
+        NotDone::Index(error @ IndexError::TooLarge { .. }) => {
+            let message = format!("{error}\nhint: ask for fewer documents by limit");
+            Fault::new(Kind::TooLarge, message)
+        }
+        other => of_not_done(other, caller),
+    }
 }
 
 /// Checks how an experiment's searches are to be answered.
 pub(super) fn check_settings(settings: &SearchSettings) -> Result<(), Fault> {
-    let mut request = SearchRequest { limit: 1, ..SearchRequest::default() };
-    request.vary(settings);
-    check(&request)
+    check(&SearchRequest {
+        limit: 1,
+        mode: settings.mode.unwrap_or_default(),
+        depth: settings.depth,
+        rrf_k: settings.rrf_k,
+        weights: settings.weights,
+        quality_floor: settings.quality_floor,
+        ..SearchRequest::default()
+    })
 }
 
 /// Checks a request as far as that needs no documents.
@@ -200,10 +247,17 @@ impl SearchRequest {
             }
             self.mode = mode;
         }
-        self.depth = settings.depth.or(self.depth);
-        self.rrf_k = settings.rrf_k.or(self.rrf_k);
-        self.weights = settings.weights.or(self.weights);
-        self.quality_floor = settings.quality_floor.or(self.quality_floor);
+        // A variant that names no mode changes what the caller's mode takes, and breaks no search.
+        match self.mode {
+            SearchMode::Adaptive => {
+                self.quality_floor = settings.quality_floor.or(self.quality_floor);
+            }
+            SearchMode::Hybrid | SearchMode::Dense | SearchMode::Text => {
+                self.depth = settings.depth.or(self.depth);
+                self.rrf_k = settings.rrf_k.or(self.rrf_k);
+                self.weights = settings.weights.or(self.weights);
+            }
+        }
     }
 }
 
@@ -217,6 +271,7 @@ impl Asked {
             depth: self.depth,
             fusion: self.fusion,
             weights: self.weights,
+            bytes_max: FOUND_BYTES_MAX,
             ..Query::default()
         }
     }
@@ -244,4 +299,42 @@ fn response(answer: Answer, embedding: Option<String>) -> SearchResponse {
 
 pub(super) fn view_of_standing(standing: Standing) -> StandingView {
     StandingView { rank: standing.rank, score: standing.score }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn varied(request: Value, settings: Value) -> SearchRequest {
+        let mut request: SearchRequest = serde_json::from_value(request).unwrap();
+        let settings: SearchSettings = serde_json::from_value(settings).unwrap();
+        check_settings(&settings).unwrap();
+        request.vary(&settings);
+        check(&request).unwrap();
+        request
+    }
+
+    #[test]
+    fn a_variant_breaks_no_search_whatever_mode_it_asks_for() {
+        for mode in ["hybrid", "dense", "text", "adaptive"] {
+            for settings in [
+                json!({}),
+                json!({ "depth": 20, "rrf_k": 10, "weights": { "dense": 1, "text": 2 } }),
+                json!({ "mode": "adaptive", "quality_floor": 0.9 }),
+                json!({ "mode": "text", "depth": 20 }),
+            ] {
+                let varied = varied(json!({ "query": "x", "mode": mode }), settings.clone());
+                let takes_depth = varied.mode != SearchMode::Adaptive;
+                let depth = settings["depth"].as_u64().filter(|_| takes_depth);
+                assert_eq!(varied.depth, depth.map(|depth| depth as usize), "{mode} {settings}");
+            }
+        }
+        for settings in [json!({ "quality_floor": 0.9 }), json!({ "mode": "adaptive", "depth": 3 })]
+        {
+            let settings = serde_json::from_value(settings).unwrap();
+            assert!(check_settings(&settings).is_err(), "{settings:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use cotenant_transformer::{Adapter, Head};
 use tokio::sync::Semaphore;
 
+use super::connections::Waits;
 use super::fault::{Fault, Kind};
 use super::room::Room;
 use crate::serve::access::{Access, Caller, owner};
@@ -42,14 +43,16 @@ pub(crate) struct Inner {
     /// `None` where there are none.
     pub(crate) experiments: Option<Arc<Experiments>>,
     /// Threads that tokenise at a time; who waits is served in turn.
-    pub(crate) tokenizing: Semaphore,
-    /// Room for bodies, in KiB.
+    pub(crate) tokenizing: Arc<Semaphore>,
+    /// Room for bodies, and for answers that were not read yet, in KiB.
     pub(crate) bodies: Room,
     pub(crate) batch_tokens: usize,
     /// Seconds since 1970.
     pub(crate) started_s: u64,
     /// Room for requests that are being answered.
     pub(crate) requests: Room,
+    /// How long others are waited for.
+    pub(crate) waits: Waits,
 }
 
 /// Which model a request means, and whose turn it takes.
@@ -67,6 +70,18 @@ impl Chosen {
     pub(super) fn reranker(&self) -> Option<(&Adapter, &Head)> {
         let adapter = &self.adapter.as_ref()?.adapter;
         Some((adapter, adapter.layout.head()?))
+    }
+
+    /// Whether it embeds texts.
+    pub(super) fn check_embeds(&self) -> Result<(), Fault> {
+        match self.reranker() {
+            None => Ok(()),
+            Some(_) => Err(Fault::invalid(format!(
+                "{:?} is a reranker and embeds nothing\n\
+                 hint: ask POST /rerank, or name another model",
+                self.name
+            ))),
+        }
     }
 }
 

@@ -73,21 +73,11 @@ pub(super) async fn tokenize(
 ) -> Result<Json<Vec<Vec<TokenView>>>, Fault> {
     let chosen = shared.choose(&caller, None).await?;
     let prompt = Prompt::Named(request.prompt_name.as_deref());
-    let reading = Reading { prompt, too_long: TooLong::Cut };
-    let input = Input::Texts(request.inputs.into_list());
-    let texts = shared.read(&chosen, input, reading).await?;
-    let tokenizer = &shared.model.tokenizer;
-    let view = |ids: Vec<u32>| {
-        let count = ids.len();
-        let token = |(at, id): (usize, u32)| TokenView {
-            id,
-            text: tokenizer.piece(id).unwrap_or_default(),
-            special: tokenizer.is_special_at(at, count),
-        };
-        let tokens = ids.into_iter().enumerate().map(token);
-        tokens.filter(|token| request.add_special_tokens || !token.special).collect()
-    };
-    Ok(Json(texts.into_iter().map(view).collect()))
+    let mut texts = shared.placed(&chosen, request.inputs.into_list(), prompt).await?;
+    if !request.add_special_tokens {
+        texts.iter_mut().for_each(|tokens| tokens.retain(|token| !token.special));
+    }
+    Ok(Json(texts))
 }
 
 pub(super) fn check_count(count: usize, what: &str) -> Result<(), Fault> {

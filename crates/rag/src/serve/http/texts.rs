@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use cotenant_transformer::{TextIds, scale_to_unit};
+use cotenant_transformer::{PlacedToken, TextIds, scale_to_unit};
 
 use super::fault::{Fault, Kind};
 use super::shared::{Chosen, Shared};
-use super::wire::Input;
-use crate::serve::engine::Ask;
+use super::stay::on_thread;
+use super::wire::{Input, TokenView};
+use crate::serve::engine::{Ask, NotServed};
 use crate::serve::model::Model;
 
 /// Most texts of one request.
@@ -106,16 +107,7 @@ impl Shared {
             Input::Texts(texts) => texts.len(),
             Input::IdLists(lists) => lists.len(),
         };
-        if count == 0 {
-            return Err(Fault::new(Kind::Empty, "there is no text in the input"));
-        }
-        if count > TEXTS_MAX {
-            let message = format!("the input has {count} texts, and a request at most {TEXTS_MAX}");
-            return Err(Fault::new(Kind::TooLarge, message));
-        }
-        // Each text has its special tokens at least: what cannot fit costs no more than that look.
-        let least = count * self.model.tokenizer.special_tokens();
-        self.engine.check(&chosen.tenant, least as u64)?;
+        self.check_count(chosen, count)?;
         let tokens_max = self.tokens_max(chosen);
         match input {
             Input::Text(text) => self.tokenize(chosen, vec![text], reading).await,
@@ -126,6 +118,20 @@ impl Shared {
                 lists.into_iter().map(checked).collect()
             }
         }
+    }
+
+    /// Whether so many texts may come.
+    fn check_count(&self, chosen: &Chosen, count: usize) -> Result<(), Fault> {
+        if count == 0 {
+            return Err(Fault::new(Kind::Empty, "there is no text in the input"));
+        }
+        if count > TEXTS_MAX {
+            let message = format!("the input has {count} texts, and a request at most {TEXTS_MAX}");
+            return Err(Fault::new(Kind::TooLarge, message));
+        }
+        // Each text has its special tokens at least: what cannot fit costs no more than that look.
+        let least = count * self.model.tokenizer.special_tokens();
+        Ok(self.engine.check(&chosen.tenant, least as u64)?)
     }
 
     /// The vectors by which documents are searched for queries.
@@ -148,14 +154,7 @@ impl Shared {
         texts: Vec<Vec<u32>>,
         (shape, deadline): (Shape, Instant),
     ) -> Result<Vectors, Fault> {
-        if chosen.reranker().is_some() {
-            let name = &chosen.name;
-            let message = format!(
-                "{name:?} is a reranker and embeds nothing\n\
-                 hint: ask POST /rerank, or name another model"
-            );
-            return Err(Fault::invalid(message));
-        }
+        chosen.check_embeds()?;
         let width = self.model.width();
         let dimensions = shape.dimensions.unwrap_or(width);
         if !(1..=width).contains(&dimensions) {
@@ -166,7 +165,10 @@ impl Shared {
         let tokens = texts.iter().map(|text| text.ids.len() as u64).sum();
         let (tenant, adapter) = (chosen.tenant.clone(), chosen.adapter.clone());
         let answer = self.engine.embed(Ask { tenant, adapter, texts, deadline })?;
-        let embedded = answer.await.map_err(|_| Fault::ending())??;
+        // The texts' turn may come long after nobody waits for it any more.
+        let answer = tokio::time::timeout_at(deadline.into(), answer).await;
+        let answer = answer.map_err(|_| NotServed::Late)?;
+        let embedded = answer.map_err(|_| Fault::ending())??;
         let mut rows = Vec::with_capacity(embedded.values.len() / width);
         for (at, row) in embedded.values.chunks_exact(width).enumerate() {
             if !row.iter().all(|value| value.is_finite()) {
@@ -217,32 +219,59 @@ impl Shared {
         })
     }
 
-    /// Tokenises a few texts at a time, so that a request of many keeps none of few waiting.
+    /// The tokens of each text, and where they stand in it.
+    pub(super) async fn placed(
+        &self,
+        chosen: &Chosen,
+        texts: Vec<String>,
+        prompt: Prompt<'_>,
+    ) -> Result<Vec<Vec<TokenView>>, Fault> {
+        self.check_count(chosen, texts.len())?;
+        let tokens_max = self.tokens_max(chosen);
+        let look = move |model: &Model, text: &str| placed(model, text, tokens_max);
+        self.each(chosen, (texts, prompt), look).await
+    }
+
     async fn tokenize(
         &self,
         chosen: &Chosen,
         texts: Vec<String>,
         reading: Reading<'_>,
     ) -> Result<Vec<Vec<u32>>, Fault> {
-        let prefix: Arc<str> = self.prefix(chosen, reading.prompt)?.into();
-        let (tokens_max, too_long) = (self.tokens_max(chosen), reading.too_long);
-        let mut ids = Vec::with_capacity(texts.len());
+        let limits = (self.tokens_max(chosen), reading.too_long);
+        let look = move |model: &Model, text: &str| encode(model, text, limits);
+        self.each(chosen, (texts, reading.prompt), look).await
+    }
+
+    /// Looks at a few texts at a time, each with its prompt in front of it, so that a request of many
+    /// keeps none of few waiting. A thread has its turn until it is done, whether the client is still
+    /// there or not.
+    async fn each<T: Send + 'static>(
+        &self,
+        chosen: &Chosen,
+        (texts, prompt): (Vec<String>, Prompt<'_>),
+        look: impl Fn(&Model, &str) -> Result<T, Fault> + Copy + Send + 'static,
+    ) -> Result<Vec<T>, Fault> {
+        let prefix: Arc<str> = self.prefix(chosen, prompt)?.into();
+        let mut all = Vec::with_capacity(texts.len());
         let mut texts = texts.into_iter();
         loop {
             let some: Vec<String> = texts.by_ref().take(TEXTS_AT_A_TIME).collect();
             if some.is_empty() {
-                return Ok(ids);
+                return Ok(all);
             }
-            let _turn = self.tokenizing.acquire().await.map_err(|_| Fault::ending())?;
+            let turn = self.tokenizing.clone().acquire_owned().await;
+            let turn = turn.map_err(|_| Fault::ending())?;
             let (model, prefix) = (self.model.clone(), prefix.clone());
             let work = move || {
-                let one = |text: &String| {
-                    encode(&model, (&*prefix, text.as_str()), (tokens_max, too_long))
+                let _turn = turn;
+                let one = |text: &String| match prefix.is_empty() {
+                    true => look(&model, text),
+                    false => look(&model, &format!("{prefix}{text}")),
                 };
                 some.iter().map(one).collect::<Result<Vec<_>, Fault>>()
             };
-            let done = tokio::task::spawn_blocking(work).await;
-            ids.extend(done.map_err(|_| Fault::ending())??);
+            all.extend(on_thread(work).await??);
         }
     }
 
@@ -273,16 +302,9 @@ impl Shared {
 
 fn encode(
     model: &Model,
-    (prefix, text): (&str, &str),
+    text: &str,
     (tokens_max, too_long): (usize, TooLong),
 ) -> Result<Vec<u32>, Fault> {
-    let whole;
-    let text = if prefix.is_empty() {
-        text
-    } else {
-        whole = format!("{prefix}{text}");
-        &whole
-    };
     let most = match too_long {
         TooLong::Cut => tokens_max,
         TooLong::Refused => tokens_max + 1,
@@ -292,11 +314,84 @@ fn encode(
     Ok(ids)
 }
 
+fn placed(model: &Model, text: &str, tokens_max: usize) -> Result<Vec<TokenView>, Fault> {
+    let tokenizer = &model.tokenizer;
+    let tokens = tokenizer.encode_with_places(text, tokens_max).map_err(Fault::invalid)?;
+    let mut slices = Slices::new(text);
+    let view = |PlacedToken { id, place }: PlacedToken| TokenView {
+        id,
+        text: match place {
+            None => tokenizer.piece(id).unwrap_or_default(),
+            Some(place) => slices.of(place).to_owned(),
+        },
+        special: place.is_none(),
+        start: place.map(|(start, _)| start),
+        stop: place.map(|(_, stop)| stop),
+    };
+    Ok(tokens.into_iter().map(view).collect())
+}
+
+/// Parts of a text by characters, cheap where they come in the text's order.
+struct Slices<'a> {
+    text: &'a str,
+    /// A place that was looked for before: characters and bytes.
+    known: (usize, usize),
+}
+
+impl<'a> Slices<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, known: (0, 0) }
+    }
+
+    fn of(&mut self, (start, stop): (usize, usize)) -> &'a str {
+        let start = self.byte(start);
+        &self.text[start..self.byte(stop).max(start)]
+    }
+
+    /// The byte at which a character begins; the text's end for one behind it.
+    fn byte(&mut self, character: usize) -> usize {
+        if character < self.known.0 {
+            self.known = (0, 0);
+        }
+        let (characters, bytes) = self.known;
+        let rest = &self.text[bytes..];
+        let more = rest.char_indices().nth(character - characters).map(|(at, _)| at);
+        let byte = bytes + more.unwrap_or(rest.len());
+        if more.is_some() {
+            self.known = (character, byte);
+        }
+        byte
+    }
+}
+
 fn check_length(tokens: usize, (tokens_max, too_long): (usize, TooLong)) -> Result<(), Fault> {
     match tokens > tokens_max && too_long == TooLong::Refused {
         true => Err(Fault::invalid(format!(
             "a text has more than {tokens_max} tokens; send it in parts, or set truncate to true"
         ))),
         false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_text_are_found_by_characters() {
+        let text = "aä語🙂z";
+        let mut slices = Slices::new(text);
+        for (place, expected) in [
+            ((0, 1), "a"),
+            ((1, 3), "ä語"),
+            ((3, 5), "🙂z"),
+            ((2, 3), "語"),
+            ((5, 5), ""),
+            ((4, 9), "z"),
+            ((9, 9), ""),
+            ((3, 1), ""),
+        ] {
+            assert_eq!(slices.of(place), expected, "{place:?}");
+        }
     }
 }

@@ -137,6 +137,9 @@ pub(super) struct ModelView {
     pub(super) owned_by: String,
     /// The base model of an adapter.
     pub(super) parent: Option<String>,
+    /// `embedder`, or `reranker` for an adapter that `/rerank` scores by; null for an adapter that
+    /// was not read yet.
+    pub(super) kind: Option<&'static str>,
 }
 
 /// LoRAX's way to name an adapter.
@@ -263,10 +266,15 @@ pub(super) struct TokenizeRequest {
 pub(super) struct TokenView {
     /// Its id.
     pub(super) id: u32,
-    /// Its piece of the vocabulary.
+    /// What of the text it stands for; its piece of the vocabulary if it is special.
     pub(super) text: String,
     /// Whether the model puts it in front of or behind every text.
     pub(super) special: bool,
+    /// Where it begins, in characters of the text with the prompt in front of it; null if it is
+    /// special.
+    pub(super) start: Option<usize>,
+    /// Where it ends.
+    pub(super) stop: Option<usize>,
 }
 
 /// `GET /info`
@@ -435,6 +443,9 @@ pub(super) struct NamespaceView {
     pub(super) memory_bytes: u64,
     /// Bytes on disk.
     pub(super) disk_bytes: u64,
+    /// Why the work behind writes failed when it was tried last; null if it did not. Nothing that
+    /// was acknowledged is lost, and it is tried again after the next write.
+    pub(super) failure: Option<String>,
 }
 
 /// `POST /v1/delete_documents`

@@ -2,6 +2,7 @@
 
 mod histogram;
 mod page;
+mod searches;
 mod trials;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use super::adapters::Held;
 use histogram::Histogram;
 use page::{Kind, Page, Sample};
+pub(super) use searches::Searched;
+use searches::Searches;
 use trials::Trials;
 
 /// Upper bounds of times, in seconds.
@@ -50,12 +53,15 @@ struct Tenant {
     texts: u64,
     tokens: u64,
     latency_s: Histogram,
+    searches: Searches,
     trials: Trials,
 }
 
 /// What is true now, beside what was counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Now {
+    /// Whether the work behind the index's writes fails, by tenant.
+    pub(super) index_failing: Vec<(String, bool)>,
     pub(super) waiting_tokens: u64,
     pub(super) adapters: Held,
 }
@@ -122,12 +128,18 @@ impl Meters {
     }
 
     /// The text that Prometheus reads: of all tenants and the machine, or of one tenant alone.
-    pub(super) fn text(&self, now: Now, only: Option<&str>) -> String {
+    pub(super) fn text(&self, now: &Now, only: Option<&str>) -> String {
         let counts = self.lock();
         let mut page = Page::default();
         let shown = |name: &str| only.is_none_or(|only| only == name);
         let tenants: Vec<_> = counts.tenants.iter().filter(|(name, _)| shown(name)).collect();
         write_tenants(&mut page, &tenants);
+        let failing = now.index_failing.iter().filter(|(name, _)| shown(name));
+        let failing = failing.map(|(name, is_failing)| {
+            (vec![("tenant", name.clone())], f64::from(u8::from(*is_failing)))
+        });
+        let about = "Whether the work behind the index's writes failed when it was tried last.";
+        page.family(("cotenant_serve_index_failing", Kind::Gauge), about, failing);
         if only.is_none() {
             write_whole(&mut page, &counts, now);
         }
@@ -141,6 +153,7 @@ impl Meters {
             texts: 0,
             tokens: 0,
             latency_s: Histogram::new(SECONDS),
+            searches: Searches::default(),
             trials: Trials::default(),
         };
         change(counts.tenants.entry(name.clone()).or_insert_with(new));
@@ -171,10 +184,12 @@ fn write_tenants(page: &mut Page, tenants: &[(&Arc<str>, &Tenant)]) {
     let latency = tenants.iter().map(|(name, tenant)| (label(name), &tenant.latency_s));
     let about = "Time from a request's head to its answer.";
     page.histogram("cotenant_serve_request_seconds", about, latency);
+    let searches = tenants.iter().map(|(name, tenant)| (&***name, &tenant.searches));
+    searches::write(page, searches);
     trials::write(page, tenants.iter().map(|(name, tenant)| (&***name, &tenant.trials)));
 }
 
-fn write_whole(page: &mut Page, counts: &Counts, now: Now) {
+fn write_whole(page: &mut Page, counts: &Counts, now: &Now) {
     for (name, about, histogram) in [
         ("batch_tokens", "Tokens of a forward.", &counts.batch_tokens),
         ("batch_texts", "Texts of a forward.", &counts.batch_texts),
@@ -208,5 +223,54 @@ fn write_whole(page: &mut Page, counts: &Counts, now: Now) {
     ] {
         let name = format!("cotenant_serve_{name}");
         page.family((&name, Kind::Gauge), about, [(Vec::new(), value as f64)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_shown_its_own_searches_and_failures() {
+        let meters = Meters::new();
+        let words = Searched {
+            mode: "adaptive",
+            reached: "words",
+            words_searched: true,
+            query_embedded: false,
+            vectors_searched: false,
+            postings: 7,
+            vectors: 0,
+        };
+        let whole = Searched {
+            reached: "full_depth",
+            query_embedded: true,
+            vectors_searched: true,
+            vectors: 40,
+            ..words
+        };
+        [words, words, whole].into_iter().for_each(|searched| meters.on_search("law", searched));
+        meters.on_search("bio", whole);
+        let now = Now {
+            waiting_tokens: 0,
+            adapters: Held::default(),
+            index_failing: vec![("bio".to_owned(), false), ("law".to_owned(), true)],
+        };
+        let page = meters.text(&now, Some("law"));
+        for line in [
+            "cotenant_serve_searches_total{tenant=\"law\",mode=\"adaptive\",reached=\"words\"} 2",
+            "cotenant_serve_searches_total{tenant=\"law\",mode=\"adaptive\",reached=\"full_depth\"} 1",
+            "cotenant_serve_search_stage_runs_total{tenant=\"law\",stage=\"words\"} 3",
+            "cotenant_serve_search_stage_runs_total{tenant=\"law\",stage=\"vectors\"} 1",
+            "cotenant_serve_search_stage_read_total{tenant=\"law\",stage=\"words\"} 21",
+            "cotenant_serve_search_stage_read_total{tenant=\"law\",stage=\"embedding\"} 1",
+            "cotenant_serve_search_stage_read_total{tenant=\"law\",stage=\"vectors\"} 40",
+            "cotenant_serve_index_failing{tenant=\"law\"} 1",
+        ] {
+            assert!(page.lines().any(|it| it == line), "{line}\n{page}");
+        }
+        assert!(!page.contains("bio"), "{page}");
+        let all = meters.text(&now, None);
+        assert!(all.contains("cotenant_serve_index_failing{tenant=\"bio\"} 0"), "{all}");
     }
 }
