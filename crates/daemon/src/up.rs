@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-use crate::executor::{Errand, Executor, LocalExecutor};
+use crate::executor::{Errand, Executor, LocalExecutor, Served};
 use crate::http::{self, EventCounts, MetricNames, OPERATOR, Shared, is_open_to_others};
 use crate::keeper::{Keeper, Message, now};
 use crate::live::Live;
@@ -149,8 +149,12 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let known: BTreeMap<_, _> = cards.iter().map(|card| (card.id.clone(), card.clone())).collect();
     let teller = inbox.clone();
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
-    let mut executor =
-        LocalExecutor::new((runs.clone(), address.clone()), Arc::new(Mutex::new(known)), tell);
+    let served = Served::open(&config.folder.join("mps"));
+    let mut executor = LocalExecutor::new(
+        (runs.clone(), address.clone()),
+        (Arc::new(Mutex::new(known)), served.clone()),
+        tell,
+    );
     let held: Vec<Run> = state.jobs().flat_map(Job::runs).collect();
     let alive = executor.adopt(&held);
     greet(&inbox, &state, (&cards, &alive));
@@ -161,6 +165,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         cards,
         reader: reader(),
         runs: runs.clone(),
+        served,
         live: live.clone(),
         inbox: inbox.clone(),
         ending: ending.subscribe(),

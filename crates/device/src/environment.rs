@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cotenant_types::{Card, CardId, CardKind, Mebibytes, Rung, Slice};
+use cotenant_types::{Card, CardId, CardKind, Rung, Slice};
 use thiserror::Error;
+
+use crate::mps;
 
 /// One of the slices that a member of a job holds.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +39,13 @@ pub enum EnvironmentError {
     },
 }
 
-/// Every variable that [`environment()`] may set. A process must inherit none of them: what it is
-/// not given, it must not find.
-pub const OWNED_VARIABLES: [&str; 11] = [
+/// Every variable that [`environment()`] or [`MpsGroups::join`](crate::MpsGroups::join) may set. A
+/// process must inherit none of them: what it is not given, it must not find.
+pub const OWNED_VARIABLES: [&str; 13] = [
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_MPS_PIPE_DIRECTORY",
+    "CUDA_MPS_LOG_DIRECTORY",
     "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
     "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT",
     "OMP_NUM_THREADS",
@@ -113,19 +117,15 @@ fn visible_id<'a>(held: &Held<'a>) -> &'a str {
 /// place among those that are seen; compute only for all at once, so that the least counts.
 fn set_mps(gpus: &[&Held<'_>], variables: &mut BTreeMap<&'static str, String>) {
     let served = || (0usize..).zip(gpus).filter(|(_, held)| held.slice.enforced_by == Rung::Mps);
-    let percents = served().map(|(_, held)| held.slice.compute.limit.per_mille() / 10);
-    let Some(percent) = percents.min() else {
+    let Some(percent) = mps::percent(gpus.iter().map(|held| held.slice)) else {
         return;
     };
     let memory = served().map(|(at, held)| {
-        let Mebibytes(limit) = held.slice.memory.limit;
-        match limit.is_multiple_of(1024) && limit > 0 {
-            true => format!("{at}={}G", limit / 1024),
-            false => format!("{at}={limit}M"),
-        }
+        let limit = held.slice.memory.limit;
+        format!("{at}={}", mps::amount(limit))
     });
     let memory = memory.collect::<Vec<_>>().join(",");
-    variables.insert("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.max(1).to_string());
+    variables.insert("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.to_string());
     variables.insert("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", memory);
 }
 
@@ -137,7 +137,7 @@ fn threads(held: &Held<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use cotenant_types::{MigPlace, Share, Site, Span};
+    use cotenant_types::{Mebibytes, MigPlace, Share, Site, Span};
 
     use super::*;
 

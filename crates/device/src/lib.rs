@@ -1,11 +1,11 @@
 //! Finds, meters and slices cards: NVIDIA cards through NVML, the CPU as a card, simulated cards.
 //!
 //! The crate never knows tenants, jobs or policy: it is told what to do with which card, and says
-//! what a card has, what it is doing, and why it refuses. It prints nothing, and nothing here runs
-//! in the background. Begin with [`CardsSpec`] and [`discover`], which give an [`Inventory`]; then
+//! what a card has, what it is doing, and why it refuses. It prints nothing, and leaves nothing
+//! running but control daemons of MPS. Begin with [`CardsSpec`] and [`discover`], which give an [`Inventory`]; then
 //! [`Meter`] for what cards are doing, [`marked_processes`] for what programs do, [`Cgroups`] for
 //! holding processes to a slice of a CPU card, [`environment()`] for telling a process of its slices,
-//! and [`SimulatedCards`] for a pool without any hardware.
+//! [`MpsGroups`] for serving those that MPS holds, and [`SimulatedCards`] for a pool without any hardware.
 //!
 //! # Invariants
 //! - A machine without a GPU, driver or control groups is no error: it has a CPU card, and a note
@@ -20,6 +20,7 @@ mod cgroup;
 mod environment;
 mod inventory;
 mod meter;
+mod mps;
 mod nvidia;
 mod processes;
 mod processor;
@@ -31,6 +32,11 @@ pub use cgroup::{Capability, CgroupError, Cgroups, CpuLimits, Group, GroupUse, V
 pub use environment::{EnvironmentError, Held, OWNED_VARIABLES, environment};
 pub use inventory::{DiscoverError, Inventory, discover};
 pub use meter::{CardUse, Health, Meter, ProcessUse, Reading};
+pub use mps::{
+    Attached, CardSettings, ClientCard, ComputeMode, ComputeModes, Control, GroupDown, Joined,
+    MpsClient, MpsConfig, MpsError, MpsGroups, Unattached, Waits,
+};
+pub use nvidia::NvidiaModes;
 pub use processes::{MarkedProcess, marked_processes};
 pub use processor::NoMemory;
 pub use rungs::{Capabilities, rungs};

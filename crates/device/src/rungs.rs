@@ -11,7 +11,7 @@ pub struct Capabilities {
     pub driver_major: u32,
     /// NVML has `nvmlDeviceSetMemoryLimits_v1`, and this version can call it.
     pub driver_limits: bool,
-    /// MPS is installed and limits each client on it. Nothing in this crate starts its server.
+    /// MPS is installed and limits each client on it; [`MpsGroups`](crate::MpsGroups) starts it.
     pub mps: bool,
     /// It is a processor, and control groups can be made for it.
     pub control_groups: bool,

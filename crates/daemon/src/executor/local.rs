@@ -14,6 +14,7 @@ use cotenant_sched::{Command, Event, Exit, Run, StartFailure};
 use cotenant_types::{Card, CardId, CardKind, MemberSlices, Policy, Rung};
 
 use super::folder::{self, MARK, MEMBER, MemberFile, RunFile, RunFolder, StopFile};
+use super::served::{MemberOf, Served};
 use super::{Errand, Executor, Tell, supervise};
 use crate::fail_at::Point;
 
@@ -28,13 +29,18 @@ pub(crate) struct LocalExecutor {
     runs: PathBuf,
     address: String,
     cards: Cards,
+    served: Served,
     tell: Arc<Tell>,
 }
 
 impl LocalExecutor {
     /// An executor that keeps its runs in a folder, and tells jobs the pool's address.
-    pub(crate) fn new((runs, address): (PathBuf, String), cards: Cards, tell: Tell) -> Self {
-        Self { runs, address, cards, tell: Arc::new(tell) }
+    pub(crate) fn new(
+        (runs, address): (PathBuf, String),
+        (cards, served): (Cards, Served),
+        tell: Tell,
+    ) -> Self {
+        Self { runs, address, cards, served, tell: Arc::new(tell) }
     }
 
     fn start(
@@ -65,6 +71,7 @@ impl LocalExecutor {
             Err(why) => {
                 // Nothing was started, and nothing of this generation will be.
                 let _ = folder.write_exit(&Exit::Lost);
+                self.served.leave_members(run, (first..).take(members.len()));
                 self.not_started(run, &why);
             }
         }
@@ -114,7 +121,7 @@ impl LocalExecutor {
         let mut files = Vec::with_capacity(members.len());
         for (number, member) in (first..).zip(members) {
             let group = self.group(run, number, (member, policy))?;
-            let mut env = self.env(member)?;
+            let mut env = self.env(MemberOf { run, folder, number }, member)?;
             let inherited =
                 INHERITED.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?)));
             let ours = [
@@ -138,8 +145,12 @@ impl LocalExecutor {
         folder.write_run(&run).map_err(|error| format!("failed to write run.json: {error}"))
     }
 
-    /// What tells a member of its slices.
-    fn env(&self, member: &MemberSlices) -> Result<BTreeMap<String, String>, String> {
+    /// What tells a member of its slices, and of the server that holds it to them.
+    fn env(
+        &self,
+        place: MemberOf<'_>,
+        member: &MemberSlices,
+    ) -> Result<BTreeMap<String, String>, String> {
         let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = Vec::new();
         for slice in &member.slices {
@@ -148,7 +159,9 @@ impl LocalExecutor {
             held.push(Held { slice, card, partition });
         }
         let variables = environment(&held).map_err(|error| error.to_string())?;
-        Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        let mut whole = self.served.join(place, &held)?;
+        whole.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        Ok(whole)
     }
 
     /// The control group that holds a member to its slice of the processor, if one is to.
@@ -186,6 +199,7 @@ impl LocalExecutor {
             // It never ran, and never will: whoever starts it late finds the exit.
             Some(_lock) => {
                 if folder.write_exit(&Exit::Lost).is_ok() {
+                    self.served.leave(run, &folder);
                     tell(Exit::Lost);
                 }
             }
@@ -223,17 +237,19 @@ impl LocalExecutor {
 
     /// Says what becomes of a run, from a thread that waits for its supervisor's end.
     fn watch(&self, run: Run, folder: RunFolder, supervisor: Option<std::process::Child>) {
-        let tell = self.tell.clone();
+        let (tell, served) = (self.tell.clone(), self.served.clone());
         thread::spawn(move || {
             if let Some(mut supervisor) = supervisor {
                 let lines = supervisor.stdout.take().map(BufReader::new);
                 let first = lines.and_then(|lines| lines.lines().next()?.ok());
                 if first.as_deref() == Some("started") {
                     tell(Event::Started { run: run.clone() });
+                    watch_served(&served, &run, &folder);
                 }
                 let _ = supervisor.wait();
             }
             let exit = wait_for_end(&folder);
+            served.leave(&run, &folder);
             tell(exited(&run, &folder, exit));
         });
     }
@@ -278,7 +294,16 @@ impl Executor for LocalExecutor {
                 self.take_over(file.run, folder, &mut alive);
             }
         }
+        self.served.adopt(&self.runs);
         alive
+    }
+}
+
+/// Watches whether those of a run's members that MPS is to hold are held.
+fn watch_served(served: &Served, run: &Run, folder: &RunFolder) {
+    let members = folder.read_run().map(|file| file.members).unwrap_or_default();
+    for member in members {
+        served.watch(MemberOf { run, folder, number: member.number });
     }
 }
 

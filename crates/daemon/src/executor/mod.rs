@@ -3,6 +3,7 @@
 mod folder;
 mod local;
 mod member;
+mod served;
 mod supervise;
 
 use cotenant_api::JobRequest;
@@ -11,6 +12,7 @@ use cotenant_sched::{Command, Event, Run};
 pub(crate) use folder::{MARK, MEMBER, RunFolder};
 pub(crate) use local::{LocalExecutor, group_name};
 pub use member::run_member;
+pub(crate) use served::Served;
 pub use supervise::{InternalError, supervise};
 
 /// What a start needs beside the command.

@@ -20,7 +20,7 @@ use cotenant_sched::{Event, Job, Run};
 use cotenant_types::{Card, CardId, CardKind, Load, MemberSlices, Rung, Share};
 use tokio::sync::watch;
 
-use crate::executor::{MARK, MEMBER, RunFolder, group_name};
+use crate::executor::{MARK, MEMBER, RunFolder, Served, group_name};
 use crate::keeper::{Message, now};
 use crate::live::{Live, Uses};
 use crate::store::Reader;
@@ -36,6 +36,7 @@ pub(crate) struct Metering {
     pub(crate) cards: Vec<Card>,
     pub(crate) reader: Reader,
     pub(crate) runs: PathBuf,
+    pub(crate) served: Served,
     pub(crate) live: Arc<Live>,
     pub(crate) inbox: Sender<Message>,
     pub(crate) ending: watch::Receiver<bool>,
@@ -65,6 +66,7 @@ impl Metering {
             let holders = self.reader.holders().unwrap_or_default();
             let tallies = self.tallies(&holders, groups.as_ref());
             let works = works(tallies, &mut before);
+            self.served.look();
             let reading = meter.read();
             let mut uses = Uses { at_ms: now().0, ..Uses::default() };
             for job in &holders {

@@ -3,6 +3,8 @@
 mod find;
 mod links;
 mod meter;
+mod modes;
 
 pub(crate) use find::{Found, find};
 pub(crate) use meter::NvidiaMeter;
+pub use modes::NvidiaModes;
