@@ -4,7 +4,8 @@
 //! what a card has, what it is doing, and why it refuses. It prints nothing, and nothing here runs
 //! in the background. Begin with [`CardsSpec`] and [`discover`], which give an [`Inventory`]; then
 //! [`Meter`] for what cards are doing, [`marked_processes`] for what programs do, [`Cgroups`] for
-//! holding processes to a slice of a CPU card, [`environment()`] for telling a process of its slices,
+//! holding processes to a slice of a CPU card, [`SlicePages`] for telling the preload library what
+//! a slice of a GPU may have, [`environment()`] for telling a process of its slices,
 //! and [`SimulatedCards`] for a pool without any hardware.
 //!
 //! # Invariants
@@ -25,6 +26,7 @@ mod processes;
 mod processor;
 mod rungs;
 mod simulated;
+mod slice_pages;
 mod spec;
 
 pub use cgroup::{Capability, CgroupError, Cgroups, CpuLimits, Group, GroupUse, Version};
@@ -38,4 +40,5 @@ pub use simulated::{
     CardFault, Model, PoolError, PoolFileError, SimulatedCards, SimulatedError, SimulatedGroup,
     SimulatedNodes, SimulatedPool, UnknownModel,
 };
+pub use slice_pages::{SlicePages, SlicePagesError, SliceUsage};
 pub use spec::{CardsSpec, ParseCardsError};
