@@ -4,8 +4,9 @@
 //! what a card has, what it is doing, and why it refuses. It prints nothing, and leaves nothing
 //! running but control daemons of MPS. Begin with [`CardsSpec`] and [`discover`], which give an [`Inventory`]; then
 //! [`Meter`] for what cards are doing, [`marked_processes`] for what programs do, [`Cgroups`] for
-//! holding processes to a slice of a CPU card, [`environment()`] for telling a process of its slices,
-//! [`MpsGroups`] for serving those that MPS holds, and [`SimulatedCards`] for a pool without any hardware.
+//! holding processes to a slice of a CPU card, [`SlicePages`] for telling the preload library what
+//! a slice of a GPU may have, [`MpsGroups`] for serving those that MPS holds, [`environment()`] for
+//! telling a process of its slices, and [`SimulatedCards`] for a pool without any hardware.
 //!
 //! # Invariants
 //! - A machine without a GPU, driver or control groups is no error: it has a CPU card, and a note
@@ -26,6 +27,7 @@ mod processes;
 mod processor;
 mod rungs;
 mod simulated;
+mod slice_pages;
 mod spec;
 
 pub use cgroup::{Capability, CgroupError, Cgroups, CpuLimits, Group, GroupUse, Version};
@@ -44,4 +46,5 @@ pub use simulated::{
     CardFault, Model, PoolError, PoolFileError, SimulatedCards, SimulatedError, SimulatedGroup,
     SimulatedNodes, SimulatedPool, UnknownModel,
 };
+pub use slice_pages::{SlicePages, SlicePagesError, SliceUsage};
 pub use spec::{CardsSpec, ParseCardsError};

@@ -3,7 +3,8 @@
 //! Each type here is parsed once, where a value enters the program, and trusted afterwards. The
 //! crate knows no files, clocks or policy. Begin with [`TenantName`], then the amounts:
 //! [`Bytes`], [`Mebibytes`] and [`Share`]; then what the pool is made of: a [`Card`], the
-//! [`JobTerms`] that ask for a share of one, and the [`Slice`] that a job gets.
+//! [`JobTerms`] that ask for a share of one, and the [`Slice`] that a job gets. [`limits`] is how a
+//! slice's limits are written down for the preload library.
 //!
 //! # Invariants
 //! - What is displayed parses back to the same value.
@@ -14,6 +15,7 @@ mod bytes;
 mod card;
 mod id;
 mod job;
+pub mod limits;
 mod mig;
 mod quota;
 mod share;
