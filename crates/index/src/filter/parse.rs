@@ -212,9 +212,12 @@ fn key(value: &Value) -> Parsed<Key> {
     }
 }
 
-/// As much of a name as an error should show.
+/// As much of a name as an error should show; quotes where there is nothing to see.
 fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
+    match name {
+        "" => "\"\"".to_owned(),
+        _ => name.chars().take(64).collect(),
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -249,6 +252,7 @@ mod tests {
         check(json!({"not": {"or": [3]}}), "not.or[0]", "not a number");
         check(json!({"a": {"like": 1}}), "a.like", "there are eq, ne, in");
         check(json!({"a": {}}), "a", "an operator is missing");
+        check(json!({"": {}}), "\"\"", "an operator is missing");
         check(json!({"a": [1]}), "a", "not an array");
         check(json!({"a": {"eq": {"b": 1}}}), "a.eq", "not an object");
         check(json!({"a": {"in": 3}}), "a.in", "not in a number");
