@@ -216,9 +216,12 @@ fn key(value: &Value) -> Parsed<Key> {
     }
 }
 
-/// As much of a name as an error should show.
+/// As much of a name as an error should show; quotes where there is nothing to see.
 fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
+    match name {
+        "" => "\"\"".to_owned(),
+        _ => name.chars().take(64).collect(),
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
