@@ -9,7 +9,7 @@ use crate::tidy::Finding;
 
 /// Each crate, and the crates of ours that it may use. A new arrow is a change of the design: it
 /// comes with one here, one in ARCHITECTURE.md, and a reason in the commit.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("types", &[]),
     ("transformer", &[]),
     ("index", &[]),
@@ -23,7 +23,13 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("daemon", &["api", "sched", "device", "types"]),
     ("cli", &["api", "daemon", "sched", "device", "rag", "train", "eval", "types"]),
     ("fuzz", &["index", "rag", "train", "eval", "transformer"]),
+    ("fake-cards", &[]),
+    ("fake-driver", &["fake-cards"]),
 ];
+
+/// Fixtures: the tests of every crate may use them, and nothing else may, so that no program that a
+/// user gets holds one.
+const FIXTURES: [&str; 2] = ["fake-cards", "fake-driver"];
 
 pub(super) fn find(files: &Files) -> Vec<Finding> {
     let allowed = BTreeMap::from(ALLOWED);
@@ -51,7 +57,11 @@ pub(super) fn find(files: &Files) -> Vec<Finding> {
         {
             findings.push(Finding::of_file(path, format!("the package is not called '{package}'")));
         }
-        for used in used(&manifest).iter().filter(|used| !allowed.contains(&used.as_str())) {
+        let is_refused = |used: &&Used| {
+            let is_for_tests = used.is_for_tests && FIXTURES.contains(&used.name.as_str());
+            !is_for_tests && !allowed.contains(&used.name.as_str())
+        };
+        for Used { name: used, .. } in used(&manifest).iter().filter(is_refused) {
             let message = match allowed.is_empty() {
                 true => format!("'{name}' uses '{used}' but may use no crate of ours"),
                 false => format!("'{name}' uses '{used}' but may use only {}", allowed.join(", ")),
@@ -62,14 +72,21 @@ pub(super) fn find(files: &Files) -> Vec<Finding> {
     findings
 }
 
+/// A crate of ours that a manifest names.
+struct Used {
+    name: String,
+    is_for_tests: bool,
+}
+
 /// The crates of ours in every table of dependencies, those for tests and single platforms too.
-fn used(table: &Table) -> Vec<String> {
+fn used(table: &Table) -> Vec<Used> {
     let mut used = Vec::new();
     for (key, value) in table {
         let Value::Table(below) = value else { continue };
         if key.ends_with("dependencies") {
+            let is_for_tests = key == "dev-dependencies";
             let ours = below.keys().filter_map(|name| name.strip_prefix("cotenant-"));
-            used.extend(ours.map(str::to_owned));
+            used.extend(ours.map(|name| Used { name: name.to_owned(), is_for_tests }));
         } else {
             used.extend(self::used(below));
         }
@@ -113,6 +130,13 @@ mod tests {
             "crates/utils/Cargo.toml",
             "[package]\nname = \"utils\"",
             &["crates/utils/Cargo.toml: the design has no crate 'utils'"],
+        );
+        // A fixture is for tests alone.
+        check(path, &train("[dev-dependencies]\ncotenant-fake-cards.workspace = true"), &[]);
+        check(
+            path,
+            &train("cotenant-fake-driver.workspace = true"),
+            &["crates/train/Cargo.toml: 'train' uses 'fake-driver' but may use only"],
         );
         check("xtask/Cargo.toml", "[dependencies]\ncotenant-rag.workspace = true", &[]);
     }

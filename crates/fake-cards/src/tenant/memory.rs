@@ -1,0 +1,197 @@
+//! Memory, by every way to it.
+
+use std::collections::HashMap;
+
+use super::driver::Driver;
+use super::script::{Answer, Failure, Line};
+use super::{address, place};
+
+/// What a tenant holds, by name.
+#[derive(Default)]
+pub(super) struct Memory {
+    held: HashMap<String, Held>,
+}
+
+/// How something goes back.
+#[derive(Clone, Copy)]
+enum Held {
+    Plain(u64),
+    Async(u64),
+    /// Of a pool of its own: address and pool.
+    Pooled(u64, usize),
+    /// Address, bytes, physical memory.
+    Mapped(u64, usize, u64),
+    Array(usize),
+    Mipmap(usize),
+    Host(usize),
+    Context(usize),
+    Opened(u64),
+}
+
+const PAGE: usize = 2 << 20;
+
+impl Memory {
+    pub(super) fn act(&mut self, driver: &Driver, card: usize, line: &Line<'_>) -> Answer {
+        match line.verb {
+            "alloc" => {
+                let held = take(driver, card, line)?;
+                self.held.insert(line.word(0)?.to_owned(), held);
+                Ok(String::new())
+            }
+            "free" | "close" => {
+                let name = line.word(0)?;
+                let held = self.find(name)?;
+                let answer = give(driver, held)?;
+                self.held.remove(name);
+                Ok(answer)
+            }
+            "info" => {
+                let (mut free, mut total) = (0usize, 0usize);
+                driver.call("cuMemGetInfo_v2", &[address(&mut free), address(&mut total)])?;
+                Ok(format!("{free} {total}"))
+            }
+            "total" => {
+                let mut bytes = 0usize;
+                driver.call("cuDeviceTotalMem_v2", &[address(&mut bytes), card])?;
+                Ok(bytes.to_string())
+            }
+            "share" => {
+                let Held::Plain(start) = self.find(line.word(0)?)? else {
+                    return Err(Failure::Script("only plain memory can be shared".to_owned()));
+                };
+                let mut handle = [0u64; 8];
+                driver.call("cuIpcGetMemHandle", &[address(&mut handle), start as usize])?;
+                Ok(handle.map(|part| format!("{part:x}")).join("-"))
+            }
+            _ => {
+                let text = line.word(1)?;
+                let parts = text.split('-').map(|part| u64::from_str_radix(part, 16).ok());
+                let parts: Option<Vec<u64>> = parts.collect();
+                let handle: Option<[u64; 8]> = parts.and_then(|parts| parts.try_into().ok());
+                let handle = handle.ok_or_else(|| Failure::Script("no handle".to_owned()))?;
+                let name = "cuIpcOpenMemHandle_v2";
+                let mut start = 0u64;
+                match driver.function(name)?.call_with_handle(&mut start, handle, 1) {
+                    0 => {
+                        self.held.insert(line.word(0)?.to_owned(), Held::Opened(start));
+                        Ok(String::new())
+                    }
+                    code => Err(driver.failure(code, name)),
+                }
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<Held, Failure> {
+        let missing = || Failure::Script(format!("there is no '{name}'"));
+        self.held.get(name).copied().ok_or_else(missing)
+    }
+}
+
+fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> {
+    let bytes: usize = line.number(1)?;
+    let (mut start, mut handle) = (0u64, 0usize);
+    Ok(match line.word(2).unwrap_or("plain") {
+        "plain" => {
+            driver.call("cuMemAlloc_v2", &[address(&mut start), bytes])?;
+            Held::Plain(start)
+        }
+        "pitch" => {
+            // One row.
+            let to = [address(&mut start), address(&mut handle), bytes, 1, 4];
+            driver.call("cuMemAllocPitch_v2", &to)?;
+            Held::Plain(start)
+        }
+        "managed" => {
+            driver.call("cuMemAllocManaged", &[address(&mut start), bytes, 1])?;
+            Held::Plain(start)
+        }
+        "async" => {
+            driver.call("cuMemAllocAsync", &[address(&mut start), bytes, 0])?;
+            Held::Async(start)
+        }
+        "pool" => {
+            let props = pool_props(card);
+            driver.call("cuMemPoolCreate", &[address(&mut handle), place(&props)])?;
+            let to = [address(&mut start), bytes, handle, 0];
+            match driver.call("cuMemAllocFromPoolAsync", &to) {
+                Ok(_) => Held::Pooled(start, handle),
+                Err(failure) => {
+                    driver.call("cuMemPoolDestroy", &[handle])?;
+                    return Err(failure);
+                }
+            }
+        }
+        "vmm" => map(driver, card, bytes)?,
+        "array" => {
+            // Width, height, bytes as format, one channel.
+            let shape = [bytes, 0, 0x1_0000_0001];
+            driver.call("cuArrayCreate_v2", &[address(&mut handle), place(&shape)])?;
+            Held::Array(handle)
+        }
+        "mipmap" => {
+            let shape = [bytes, 0, 0, 0x1_0000_0001, 0];
+            driver.call("cuMipmappedArrayCreate", &[address(&mut handle), place(&shape), 4])?;
+            Held::Mipmap(handle)
+        }
+        "host" => {
+            driver.call("cuMemHostAlloc", &[address(&mut handle), bytes, 0])?;
+            Held::Host(handle)
+        }
+        "context" => {
+            driver.call("cuCtxCreate_v2", &[address(&mut handle), 0, card])?;
+            let mut popped = 0usize;
+            driver.call("cuCtxPopCurrent_v2", &[address(&mut popped)])?;
+            Held::Context(handle)
+        }
+        other => return Err(Failure::Script(format!("allocate by '{other}'?"))),
+    })
+}
+
+/// Physical memory, addresses, and one mapped to the other.
+fn map(driver: &Driver, card: usize, bytes: usize) -> Result<Held, Failure> {
+    let bytes = bytes.max(1).next_multiple_of(PAGE);
+    let (mut start, mut handle) = (0u64, 0u64);
+    let props = allocation_props(card);
+    driver.call("cuMemCreate", &[address(&mut handle), bytes, place(&props), 0])?;
+    driver.call("cuMemAddressReserve", &[address(&mut start), bytes, 0, 0, 0])?;
+    let at = start as usize;
+    driver.call("cuMemMap", &[at, bytes, 0, handle as usize, 0])?;
+    // On this card, for reading and writing.
+    let access = [1i32, card as i32, 3];
+    driver.call("cuMemSetAccess", &[at, bytes, place(&access), 1])?;
+    Ok(Held::Mapped(start, bytes, handle))
+}
+
+fn give(driver: &Driver, held: Held) -> Answer {
+    match held {
+        Held::Plain(start) => driver.call("cuMemFree_v2", &[start as usize]),
+        Held::Async(start) => driver.call("cuMemFreeAsync", &[start as usize, 0]),
+        Held::Pooled(start, pool) => {
+            driver.call("cuMemFreeAsync", &[start as usize, 0])?;
+            driver.call("cuMemPoolDestroy", &[pool])
+        }
+        Held::Mapped(start, bytes, handle) => {
+            driver.call("cuMemUnmap", &[start as usize, bytes])?;
+            driver.call("cuMemAddressFree", &[start as usize, bytes])?;
+            driver.call("cuMemRelease", &[handle as usize])
+        }
+        Held::Array(handle) => driver.call("cuArrayDestroy", &[handle]),
+        Held::Mipmap(handle) => driver.call("cuMipmappedArrayDestroy", &[handle]),
+        Held::Host(handle) => driver.call("cuMemFreeHost", &[handle]),
+        Held::Context(handle) => driver.call("cuCtxDestroy_v2", &[handle]),
+        Held::Opened(start) => driver.call("cuIpcCloseMemHandle", &[start as usize]),
+    }
+}
+
+/// `CUmemAllocationProp`: pinned, no handles, on a device.
+fn allocation_props(card: usize) -> [u32; 8] {
+    [1, 0, 1, card as u32, 0, 0, 0, 0]
+}
+
+/// `CUmemPoolProps`, which begins alike and is longer.
+fn pool_props(card: usize) -> [u32; 22] {
+    let mut props = [0; 22];
+    props[..4].copy_from_slice(&[1, 0, 1, card as u32]);
+    props
+}

@@ -1,0 +1,203 @@
+//! Kernels, graphs, streams and events.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::driver::{Arguments, Driver};
+use super::script::{Answer, Failure, Line};
+use super::{address, place};
+
+/// What a tenant made for its work, by name.
+#[derive(Default)]
+pub(super) struct Work {
+    streams: HashMap<String, usize>,
+    events: HashMap<String, usize>,
+    graphs: HashMap<String, usize>,
+    /// Kernels by the multiprocessors that they take.
+    kernels: HashMap<Option<u32>, usize>,
+}
+
+static CALLED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count_call(_data: *mut std::ffi::c_void) {
+    CALLED.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Work {
+    pub(super) fn act(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        match line.verb {
+            "launch" => self.launch(driver, line),
+            "work" => self.work(driver, line),
+            "graph" | "capture" => self.make_graph(driver, line),
+            "play" => {
+                let exec = *self.graphs.get(line.word(0)?).ok_or_else(|| unknown(line))?;
+                let stream = self.stream(line.option("stream"))?;
+                for _ in 0..line.option_number("count", 1u64)? {
+                    driver.call("cuGraphLaunch", &[exec, stream])?;
+                }
+                Ok(String::new())
+            }
+            "stream" => {
+                let mut stream = 0usize;
+                let flags = usize::from(line.word(1).is_ok_and(|word| word == "nonblocking"));
+                driver.call("cuStreamCreate", &[address(&mut stream), flags])?;
+                self.streams.insert(line.word(0)?.to_owned(), stream);
+                Ok(String::new())
+            }
+            "event" => {
+                let mut event = 0usize;
+                driver.call("cuEventCreate", &[address(&mut event), 0])?;
+                self.events.insert(line.word(0)?.to_owned(), event);
+                Ok(String::new())
+            }
+            "record" => {
+                let stream = self.stream(line.word(1).ok())?;
+                driver.call("cuEventRecord", &[self.event(line.word(0)?)?, stream])
+            }
+            "await" => {
+                let stream = self.stream(Some(line.word(0)?))?;
+                driver.call("cuStreamWaitEvent", &[stream, self.event(line.word(1)?)?, 0])
+            }
+            "sync" => match line.word(0) {
+                Ok(name) => driver.call("cuStreamSynchronize", &[self.stream(Some(name))?]),
+                Err(_) => driver.call("cuCtxSynchronize", &[]),
+            },
+            "wait" => driver.call("cuEventSynchronize", &[self.event(line.word(0)?)?]),
+            "elapsed" => {
+                let (first, last) = (self.event(line.word(0)?)?, self.event(line.word(1)?)?);
+                let mut ms = 0f32;
+                driver.call("cuEventElapsedTime", &[address(&mut ms), first, last])?;
+                Ok(format!("{:.0}", f64::from(ms) * 1e6))
+            }
+            "host" => {
+                let stream = self.stream(line.word(0).ok())?;
+                driver.call("cuLaunchHostFunc", &[stream, count_call as *const () as usize, 0])
+            }
+            "called" => Ok(CALLED.load(Ordering::Relaxed).to_string()),
+            other => Err(Failure::Script(format!("'{other}' is no action"))),
+        }
+    }
+
+    fn launch(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        let function = self.kernel(driver, line)?;
+        let stream = self.stream(line.option("stream"))?;
+        let arguments = Arguments::new(line.number(0)?);
+        let blocks: usize = line.option_number("blocks", 1)?;
+        for _ in 0..line.option_number("count", 1u64)? {
+            match line.option("way").unwrap_or("plain") {
+                "plain" => submit(driver, function, blocks, stream, &arguments)?,
+                "ex" => {
+                    // Grid, block and shared memory, the stream, no attributes.
+                    let ones = 1 | 1 << 32;
+                    let config = [blocks | 1 << 32, ones, ones, 0, stream, 0, 0];
+                    let to = [place(&config), function, arguments.address(), 0];
+                    driver.call("cuLaunchKernelEx", &to)?
+                }
+                "together" => {
+                    let to = [function, blocks, 1, 1, 1, 1, 1, 0, stream, arguments.address()];
+                    driver.call("cuLaunchCooperativeKernel", &to)?
+                }
+                other => return Err(Failure::Script(format!("launch by '{other}'?"))),
+            };
+        }
+        Ok(String::new())
+    }
+
+    /// Keeps some kernels in the stream until a time, as a busy program does.
+    fn work(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        let function = self.kernel(driver, line)?;
+        let arguments = Arguments::new(line.number(0)?);
+        let until_ns: u64 = line.number(1)?;
+        let ahead: usize = line.option_number("ahead", 4)?;
+        let mut events = Vec::new();
+        for _ in 0..ahead.max(1) {
+            let mut event = 0usize;
+            driver.call("cuEventCreate", &[address(&mut event), 2])?;
+            events.push(event);
+        }
+        let mut count = 0usize;
+        while driver.now()? < until_ns {
+            let event = events[count % events.len()];
+            if count >= events.len() {
+                driver.call("cuEventSynchronize", &[event])?;
+            }
+            submit(driver, function, 1, 0, &arguments)?;
+            driver.call("cuEventRecord", &[event, 0])?;
+            count += 1;
+        }
+        driver.call("cuCtxSynchronize", &[])?;
+        for event in events {
+            driver.call("cuEventDestroy_v2", &[event])?;
+        }
+        Ok(count.to_string())
+    }
+
+    /// A graph of equal kernels, node by node or from a stream.
+    fn make_graph(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        let function = self.kernel(driver, line)?;
+        let arguments = Arguments::new(line.number(1)?);
+        let count: usize = line.number(2)?;
+        let (mut graph, mut exec, mut node) = (0usize, 0usize, 0usize);
+        if line.verb == "capture" {
+            let mut stream = 0usize;
+            driver.call("cuStreamCreate", &[address(&mut stream), 1])?;
+            driver.call("cuStreamBeginCapture_v2", &[stream, 0])?;
+            for _ in 0..count {
+                submit(driver, function, 1, stream, &arguments)?;
+            }
+            driver.call("cuStreamEndCapture", &[stream, address(&mut graph)])?;
+            driver.call("cuStreamDestroy_v2", &[stream])?;
+        } else {
+            driver.call("cuGraphCreate", &[address(&mut graph), 0])?;
+            // One block of one thread; the two words at the end are those of the newer kind.
+            let ones = 1 | 1 << 32;
+            let params = [function, ones, ones, ones, 0, arguments.address(), 0, 0, 0];
+            for _ in 0..count {
+                let before = node;
+                let len = usize::from(before != 0);
+                let to = [address(&mut node), graph, place(&before), len, place(&params)];
+                driver.call("cuGraphAddKernelNode_v2", &to)?;
+            }
+        }
+        driver.call("cuGraphInstantiateWithFlags", &[address(&mut exec), graph, 0])?;
+        driver.call("cuGraphDestroy", &[graph])?;
+        self.graphs.insert(line.word(0)?.to_owned(), exec);
+        Ok(String::new())
+    }
+
+    fn kernel(&mut self, driver: &Driver, line: &Line<'_>) -> Result<usize, Failure> {
+        let sms = line.option("sms").map(|_| line.option_number("sms", 0)).transpose()?;
+        if let Some(function) = self.kernels.get(&sms) {
+            return Ok(*function);
+        }
+        let function = driver.kernel(sms)?;
+        self.kernels.insert(sms, function);
+        Ok(function)
+    }
+
+    fn stream(&self, name: Option<&str>) -> Result<usize, Failure> {
+        let Some(name) = name else { return Ok(0) };
+        let missing = || Failure::Script(format!("there is no stream '{name}'"));
+        self.streams.get(name).copied().ok_or_else(missing)
+    }
+
+    fn event(&self, name: &str) -> Result<usize, Failure> {
+        let missing = || Failure::Script(format!("there is no event '{name}'"));
+        self.events.get(name).copied().ok_or_else(missing)
+    }
+}
+
+fn submit(
+    driver: &Driver,
+    function: usize,
+    blocks: usize,
+    stream: usize,
+    arguments: &Arguments,
+) -> Answer {
+    let arguments = arguments.address();
+    driver.call("cuLaunchKernel", &[function, blocks, 1, 1, 1, 1, 1, 0, stream, arguments, 0])
+}
+
+fn unknown(line: &Line<'_>) -> Failure {
+    Failure::Script(format!("{} names nothing that there is", line.verb))
+}
