@@ -35,7 +35,7 @@ pub fn facts<V: AsRef<str>>(variable: impl Fn(&str) -> Option<V>) -> Option<Fact
         let name = std::str::from_utf8(&name[..length]).ok()?;
         variable(name).or_else(|| variable(base))
     };
-    let holds_compute = !variable(name::POLICY).is_some_and(|value| value.as_ref() == "disable");
+    let holds_compute = variable(name::POLICY).is_none_or(|value| value.as_ref() != "disable");
     let mut facts = Facts { sequence: 2, on_failure: OnFailure::PassThrough, ..Facts::NONE };
     facts.shown = ShownProcesses::Own;
     let mut is_set = false;

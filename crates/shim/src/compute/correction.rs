@@ -17,7 +17,7 @@ const SPAN_NS_MIN: u64 = 100_000_000;
 const SPAN_NS_MAX: u64 = 30_000_000_000;
 
 /// A look must cover so many of the largest submissions.
-const LARGEST_MIN: u64 = 10;
+const LARGEST_MIN: u64 = 5;
 
 /// The pool's looks come this much late or early.
 const LOOK_JITTER_NS: i64 = 10_000_000;
@@ -31,13 +31,15 @@ const DEAD_BAND_PPM: i64 = 10_000;
 /// The factor moves by one part in so many of the way; faster while it is far off.
 const INERTIA: i64 = 4;
 const INERTIA_FAR: i64 = 2;
+/// And slowly while a single submission on this or that side of a look could have made the error.
+const INERTIA_IN_DOUBT: i64 = 12;
 
 /// Errors above this, in millionths, are far off.
 const FAR_PPM: i64 = 100_000;
 
 const ONE_PPM: u64 = 1_000_000;
 const PPM_MIN: i64 = 200_000;
-const PPM_MAX: i64 = 4_000_000;
+const PPM_MAX: i64 = 2_000_000;
 
 /// A look of the driver's at a slice, as far as it goes beyond the look before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +90,21 @@ pub fn next_correction(factor_ppm: u64, seen: Seen) -> u64 {
     let target = u128::from(seen.busy_ns) * u128::from(ONE_PPM) / u128::from(seen.measured_ns);
     let target = i64::try_from(target).unwrap_or(PPM_MAX).clamp(PPM_MIN, PPM_MAX);
     let error = target - factor;
-    let doubt = u128::from(seen.largest_ns) * u128::from(ONE_PPM) / u128::from(seen.measured_ns);
-    let doubt = i64::try_from(doubt).unwrap_or(PPM_MAX).min(PPM_MAX);
-    if error.abs() <= DEAD_BAND_PPM + doubt {
+    if error.abs() <= DEAD_BAND_PPM {
         return factor as u64;
     }
-    let inertia = if error.abs() > FAR_PPM { INERTIA_FAR } else { INERTIA };
+    // The largest took the card for that much less, too.
+    let largest = u128::from(corrected(seen.largest_ns, factor as u64));
+    let doubt = largest * u128::from(ONE_PPM) / u128::from(seen.measured_ns);
+    let doubt = i64::try_from(doubt).unwrap_or(PPM_MAX).min(PPM_MAX);
+    let beyond_doubt = error.abs() - doubt;
+    let inertia = if beyond_doubt <= DEAD_BAND_PPM {
+        INERTIA_IN_DOUBT
+    } else if beyond_doubt <= FAR_PPM {
+        INERTIA
+    } else {
+        INERTIA_FAR
+    };
     (factor + error / inertia).clamp(PPM_MIN, PPM_MAX) as u64
 }
 

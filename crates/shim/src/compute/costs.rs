@@ -19,6 +19,11 @@ const INERTIA: i64 = 8;
 /// done: longer waits say more about the queue than about it.
 const AGE_NS_MAX: u64 = 100_000_000;
 
+/// Submissions of a kind of which nothing is known that may be out at once, and how long it takes
+/// until there may be one more.
+const BLIND_FEW: u64 = 4;
+const BLIND_NS_PER_MORE: u64 = 5_000_000;
+
 /// What two submissions have in common that are taken to cost the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape(NonZeroU64);
@@ -32,6 +37,8 @@ pub struct Estimate {
     pub is_learnt: bool,
     /// Whether it should be measured again soon.
     pub is_young: bool,
+    /// Whether enough of its like went out for what is known of it: nothing.
+    pub is_crowded: bool,
 }
 
 /// What a sample taught of submissions of its shape that were charged without knowledge and are
@@ -50,6 +57,9 @@ struct Entry {
     samples: AtomicU32,
     /// When the first of the shape went out to be measured; 0 for never.
     first_at_ns: AtomicU64,
+    /// Submissions while nothing was known, and when the first of them was.
+    blind: AtomicU32,
+    blind_since_ns: AtomicU64,
     /// Submissions charged while nothing was known, and what they were charged.
     unmeasured: AtomicU32,
     unmeasured_ns: AtomicU64,
@@ -87,6 +97,8 @@ impl Entry {
             cost_ns: AtomicU64::new(0),
             samples: AtomicU32::new(0),
             first_at_ns: AtomicU64::new(0),
+            blind: AtomicU32::new(0),
+            blind_since_ns: AtomicU64::new(0),
             unmeasured: AtomicU32::new(0),
             unmeasured_ns: AtomicU64::new(0),
         }
@@ -96,9 +108,19 @@ impl Entry {
     fn reset(&self, cost_ns: u64) {
         self.samples.store(0, Relaxed);
         self.first_at_ns.store(0, Relaxed);
+        self.blind.store(0, Relaxed);
+        self.blind_since_ns.store(0, Relaxed);
         self.unmeasured.store(0, Relaxed);
         self.unmeasured_ns.store(0, Relaxed);
         self.cost_ns.store(cost_ns, Relaxed);
+    }
+
+    /// Whether a few of the shape are out and the first was not heard of. With time there may be
+    /// more, since one may wait for the next: kernels of several cards that speak to each other.
+    fn is_crowded(&self, now_ns: u64) -> bool {
+        let waited = now_ns.saturating_sub(self.blind_since_ns.load(Relaxed));
+        let allowed = BLIND_FEW.saturating_add(waited / BLIND_NS_PER_MORE);
+        u64::from(self.blind.load(Relaxed)) >= allowed
     }
 
     /// What the shape costs while nothing was measured: at least as much as the first of them has
@@ -127,15 +149,30 @@ impl<const N: usize> Costs<N> {
 
     /// What a submission of that shape costs; if none was measured, `default_ns` or more.
     pub fn estimate(&self, shape: Shape, default_ns: u64, now_ns: u64) -> Estimate {
-        let unknown = |cost_ns| Estimate { cost_ns, is_learnt: false, is_young: true };
-        let Some(entry) = self.find(shape) else { return unknown(default_ns) };
+        let unknown = |cost_ns, is_crowded| Estimate {
+            cost_ns,
+            is_learnt: false,
+            is_young: true,
+            is_crowded,
+        };
+        let Some(entry) = self.find(shape) else { return unknown(default_ns, false) };
         match entry.samples.load(Relaxed) {
-            0 => unknown(entry.guess(default_ns, now_ns)),
+            0 => unknown(entry.guess(default_ns, now_ns), entry.is_crowded(now_ns)),
             samples => Estimate {
                 cost_ns: entry.cost_ns.load(Relaxed),
                 is_learnt: true,
                 is_young: samples < SAMPLES_FEW,
+                is_crowded: false,
             },
+        }
+    }
+
+    /// Counts a submission of which nothing is known.
+    pub fn note_blind(&self, shape: Shape, now_ns: u64) {
+        if let Some(entry) = self.find_or_claim(shape)
+            && entry.blind.fetch_add(1, Relaxed) == 0
+        {
+            entry.blind_since_ns.store(now_ns, Relaxed);
         }
     }
 

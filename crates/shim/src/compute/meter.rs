@@ -79,6 +79,10 @@ impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
             return Ticket::DrainUntil(now_ns.saturating_add(LOOK_AGAIN_NS));
         }
         let estimate = self.costs.estimate(shape, default_ns, now_ns);
+        let is_bounded = terms.is_shared || !is_unbounded(terms.grant_milli);
+        if estimate.is_crowded && is_bounded {
+            return Ticket::DrainUntil(now_ns.saturating_add(LOOK_AGAIN_NS));
+        }
         let factor = self.word(CardWord::CORRECTION_PPM).load(Relaxed);
         let cost = corrected(estimate.cost_ns, factor);
         let bucket = Bucket::new(self.usage, self.card);
@@ -87,6 +91,9 @@ impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
             Admission::Go => {}
         }
         self.flight.submit(estimate.cost_ns);
+        if !estimate.is_learnt {
+            self.costs.note_blind(shape, now_ns);
+        }
         self.word(CardWord::CHARGED_NS).fetch_add(cost, Relaxed);
         self.word(CardWord::MEASURED_NS).fetch_add(estimate.cost_ns, Relaxed);
         self.word(CardWord::SUBMISSIONS).fetch_add(1, Relaxed);
@@ -129,6 +136,10 @@ impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
     pub fn learn(&self, terms: Terms, sample: Sample, measured_ns: u64) {
         let lesson = self.costs.learn(sample.shape, measured_ns);
         self.note_largest(measured_ns);
+        if lesson.unmeasured > 0 {
+            // What comes now in one step will take the card a while: looks begin anew after it.
+            self.word(CardWord::SEEN_AT_NS).store(0, Relaxed);
+        }
         let took = measured_ns.saturating_mul(lesson.unmeasured.saturating_add(1));
         let charged = sample.charged_ns.saturating_add(lesson.charged_ns);
         let difference = signed(took).saturating_sub(signed(charged));
@@ -171,7 +182,7 @@ impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
         factor.store(next_correction(factor.load(Relaxed), seen), Relaxed);
         // The largest is that of late: it is forgotten by halves.
         self.word(CardWord::LARGEST_NS).store(seen.largest_ns / 2, Relaxed);
-        self.settle_gap(facts, seen.largest_ns);
+        self.settle_gap(facts, corrected(seen.largest_ns, factor.load(Relaxed)));
     }
 
     /// While nothing is held back, charges hold nobody to anything, and are not compared.

@@ -5,12 +5,12 @@ use std::ffi::c_int;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
-use cotenant_types::limits::{CARDS_MAX, OnFailure, ShownProcesses};
+use cotenant_types::limits::{CARDS_MAX, LimitPageError, OnFailure, ShownProcesses};
 
 use super::account::SUCCESS;
 use super::{driver, state, submit};
 use crate::compute::Terms;
-use crate::page::{CardIndex, Facts};
+use crate::page::{CardIndex, Facts, LimitReader};
 
 /// Devices of a process whose cards are remembered; those beyond are asked for each time.
 const DEVICES: usize = 128;
@@ -84,13 +84,15 @@ pub(super) fn take(facts: &Facts) {
 #[inline]
 pub(super) fn refresh() {
     let Some(reader) = state::limits() else { return };
-    if reader.sequence() != SEQUENCE.load(Acquire) {
-        take_anew(reader);
+    let sequence = reader.sequence();
+    // An odd one is being written: the next call will see what.
+    if sequence != SEQUENCE.load(Acquire) && sequence.is_multiple_of(2) {
+        take_anew(reader, sequence);
     }
 }
 
 #[cold]
-fn take_anew(reader: crate::page::LimitReader<'static>) {
+fn take_anew(reader: LimitReader<'static>, sequence: u64) {
     if IS_REFRESHING.swap(true, Acquire) {
         return;
     }
@@ -100,8 +102,12 @@ fn take_anew(reader: crate::page::LimitReader<'static>) {
             take(&facts);
             submit::observe(&facts);
         }
-        Err(cotenant_types::limits::LimitPageError::Unfinished) => {}
-        Err(_) => state::count_failure(),
+        Err(LimitPageError::Unfinished) => {}
+        Err(_) => {
+            state::count_failure();
+            // It is not looked at again until it changes.
+            SEQUENCE.store(sequence, Release);
+        }
     }
     IS_REFRESHING.store(false, Release);
 }
@@ -126,11 +132,6 @@ pub(super) fn shown() -> ShownProcesses {
         0 => ShownProcesses::Own,
         _ => ShownProcesses::All,
     }
-}
-
-/// The sequence number of the limits in force.
-pub(super) fn sequence() -> u64 {
-    SEQUENCE.load(Acquire)
 }
 
 /// The memory limit of a card, if it has one, and what of it the driver has taken already.

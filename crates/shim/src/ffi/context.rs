@@ -47,7 +47,19 @@ pub(super) unsafe fn retained(
     result
 }
 
-/// `cuDevicePrimaryCtxRelease` and `cuDevicePrimaryCtxReset`: the context may be gone, or not.
+/// `cuDevicePrimaryCtxReset`: whoever retained it still, all that was in the context is gone.
+pub(super) fn reset(call: impl Fn() -> c_int, device: c_int) -> c_int {
+    let result = call();
+    cards::forget_current();
+    if result == SUCCESS
+        && let Some(primary) = usize::try_from(device).ok().and_then(|at| PRIMARY.get(at))
+    {
+        forget(primary.load(SeqCst));
+    }
+    result
+}
+
+/// `cuDevicePrimaryCtxRelease`: the context may be gone, or not.
 pub(super) fn released(call: impl Fn() -> c_int, device: c_int) -> c_int {
     let result = call();
     cards::forget_current();

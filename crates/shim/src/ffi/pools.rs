@@ -170,8 +170,11 @@ pub(super) fn trim(account: Account) -> bool {
     let of_card = |pool: &&Pool| {
         pool.handle.load(SeqCst) != 0 && pool.card.load(SeqCst) == account.card().get() as u64
     };
-    IS_ANY.load(SeqCst)
-        && ALL.iter().filter(of_card).fold(false, |freed, pool| pool.trim(account) || freed)
+    if !IS_ANY.load(SeqCst) {
+        return false;
+    }
+    // Each of them, not only up to the first that had something.
+    ALL.iter().filter(of_card).filter(|pool| pool.trim(account)).count() > 0
 }
 
 /// In a child, which has no pools.

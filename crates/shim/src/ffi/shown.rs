@@ -55,8 +55,15 @@ pub(super) unsafe fn device_total(
 /// The slice's view of a card with that memory.
 pub(super) fn view(card: CardIndex, total: u64, free: u64) -> Shown {
     let (limit, overhead) = cards::memory(card);
-    let held = state::usage().map_or(0, |usage| ledger::used(usage, card));
+    let held = held(card);
     shown(Truth { total, free, limit, used: held.saturating_add(overhead) })
+}
+
+/// What the slice holds; those who died are looked for first, since nobody else may have yet.
+fn held(card: CardIndex) -> u64 {
+    let Some(usage) = state::usage() else { return 0 };
+    let held = ledger::used(usage, card);
+    if held > 0 && state::reap() > 0 { ledger::used(usage, card) } else { held }
 }
 
 pub(super) fn is_limited() -> bool {

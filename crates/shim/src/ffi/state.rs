@@ -66,7 +66,7 @@ pub(super) fn phase() -> Phase {
 
 /// The slice's usage page.
 pub(super) fn usage() -> Option<Usage<'static>> {
-    Usage::adopt(words(&USAGE, UsageLayout::COUNT)?)
+    Usage::adopted(words(&USAGE, UsageLayout::COUNT)?)
 }
 
 /// The slice's limit page; none if its limits come from the environment.
@@ -185,12 +185,21 @@ fn finish_start(before: u64, own: u64) -> Phase {
         Err(OnFailure::PassThrough) => (FREE, Phase::Free),
         Err(OnFailure::Refuse) => (REFUSING, Phase::Refusing),
     };
-    if let Some(mark) = map_mark() {
+    set_mark();
+    PHASE.store(own | phase, Release);
+    found
+}
+
+/// In a child, the mark of its parent is there too, and zero.
+fn set_mark() {
+    let known = MARK.load(Acquire);
+    if !known.is_null() {
+        // SAFETY: it is a mapped word that stays for good.
+        unsafe { &*known }.store(1, Relaxed);
+    } else if let Some(mark) = map_mark() {
         mark.store(1, Relaxed);
         MARK.store(std::ptr::from_ref(mark).cast_mut(), Release);
     }
-    PHASE.store(own | phase, Release);
-    found
 }
 
 /// A child holds nothing of what its parent did, and has none of its threads.

@@ -168,7 +168,7 @@ fn admitted(meter: &Meter<'static, SHAPES, SAMPLES>, submission: Submission) -> 
 #[cold]
 fn hold(meter: &Meter<'static, SHAPES, SAMPLES>, until_ns: u64, now_ns: u64) {
     let reader = state::limits();
-    let watched = reader.map(|reader| (reader.sequence_word(), cards::sequence()));
+    let watched = reader.map(|reader| (reader.sequence_word(), reader.sequence()));
     time::wait(watched, until_ns, now_ns);
     let waited = time::now_ns().saturating_sub(now_ns);
     meter.usage.card(meter.card, CardWord::WAITED_NS).fetch_add(waited, Relaxed);

@@ -247,8 +247,8 @@ hooks! {
             => |call| context::retained(call, place, device);
         cuDevicePrimaryCtxRelease(device: c_int) => |call| context::released(call, device);
         cuDevicePrimaryCtxRelease_v2(device: c_int) => |call| context::released(call, device);
-        cuDevicePrimaryCtxReset(device: c_int) => |call| context::released(call, device);
-        cuDevicePrimaryCtxReset_v2(device: c_int) => |call| context::released(call, device);
+        cuDevicePrimaryCtxReset(device: c_int) => |call| context::reset(call, device);
+        cuDevicePrimaryCtxReset_v2(device: c_int) => |call| context::reset(call, device);
     }
     Cuda Memory {
         cuMemAlloc_v2(place: *mut u64, bytes: usize) => |call| memory::allocate(call, place, bytes);

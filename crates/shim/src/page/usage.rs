@@ -59,6 +59,11 @@ impl<'a> Usage<'a> {
         matches!(magic, Ok(_) | Err(HeaderWord::MAGIC_VALUE)).then_some(Self { words })
     }
 
+    /// Words that were adopted before; looking again would cost each call a write to a shared line.
+    pub fn adopted(words: &'a [AtomicU64]) -> Option<Self> {
+        (words.len() >= UsageLayout::COUNT).then_some(Self { words })
+    }
+
     /// A word of the head.
     pub fn header(self, word: usize) -> &'a AtomicU64 {
         &self.words[word]

@@ -79,7 +79,9 @@ fn two_tenants_get_what_they_have() {
                 };
                 let mut world =
                     World::new(vec![tenant(limits[0], &programs), tenant(limits[1], &neighbour)]);
-                world.run(10 * SECOND);
+                // While one's turns lengthen what the other measures, it takes a while, and some
+                // kernels, until the factor is known and what was lost is settled.
+                world.run(60 * SECOND);
                 world.shares(SPAN_NS)
             };
             let got = shares([300, 600]);
@@ -94,8 +96,13 @@ fn two_tenants_get_what_they_have() {
                     }
                     false => error,
                 };
-                worst = worst.max(error.abs());
-                assert!(error.abs() <= 20.0, "{what}");
+                // A kernel is run as a whole, and one more or less is no error of the limit.
+                let own = [&programs, &neighbour][tenant].iter();
+                let largest = own.flat_map(|program| &program.kernels_ns).max();
+                let kernel = *largest.expect("a program does something") as f64 / SPAN_NS as f64;
+                let error = (error.abs() - kernel * 1000.0).max(0.0);
+                worst = worst.max(error);
+                assert!(error <= 20.0, "{what}");
             }
         }
     }
@@ -137,7 +144,7 @@ fn what_was_lent_is_given_back_within_a_quantum() {
     for kernel in [20 * US, 5 * MS, 50 * MS] {
         let mut world = World::new(vec![
             Tenant { facts: facts(Policy::Burst, 300, 1000), programs: vec![stream_of(kernel)] },
-            Tenant { facts: facts(Policy::Fixed, 600, 600), programs: vec![late.clone()] },
+            Tenant { facts: facts(Policy::Fixed, 400, 400), programs: vec![late.clone()] },
         ]);
         let alone = world.shares(5 * SECOND)[0];
         assert!(alone >= 970.0, "{alone:.1}‰ of an idle card");
@@ -146,13 +153,13 @@ fn what_was_lent_is_given_back_within_a_quantum() {
         // passed its bound, and then its own part, of which the last kernel is paid off later.
         let together = world.shares(SECOND);
         let under_way = (IN_FLIGHT_NS_MAX + 2 * kernel) as f64 * 1000.0 / SECOND as f64;
-        assert!(together[0] <= 420.0 + under_way, "{what}: {together:.1?}");
+        assert!(together[0] <= 620.0 + under_way, "{what}: {together:.1?}");
         // Until it is known that the card's turns lengthen what is measured, the neighbour gets
         // less than its own.
         world.run(4 * SECOND);
         let settled = world.shares(10 * SECOND);
-        assert!((380.0..=420.0).contains(&settled[0]), "{what}: {settled:.1?}");
-        assert!((580.0..=620.0).contains(&settled[1]), "{what}: {settled:.1?}");
+        assert!((580.0..=620.0).contains(&settled[0]), "{what}: {settled:.1?}");
+        assert!((380.0..=420.0).contains(&settled[1]), "{what}: {settled:.1?}");
     }
 }
 

@@ -262,7 +262,7 @@ impl World {
         process.submitted += 1;
         self.launches += 1;
         let syncs = process.program.sync_every;
-        let waits = syncs > 0 && process.submitted % syncs == 0;
+        let waits = syncs > 0 && process.submitted.is_multiple_of(syncs);
         process.ready_at = (!waits).then_some(now + LAUNCH_NS);
     }
 
@@ -284,7 +284,7 @@ impl World {
             book.facts.neighbours.active_milli = others().map(|o| requests[o].0).sum();
             book.facts.neighbours.elastic_milli =
                 others().filter(|o| requests[*o].1).map(|o| requests[o].0).sum();
-            if self.is_observed && self.tick % SEEN_EVERY == 0 {
+            if self.is_observed && self.tick.is_multiple_of(SEEN_EVERY) {
                 book.facts.seen_busy_ns = book.busy_ns;
                 book.facts.seen_at_ns = self.now;
             }

@@ -162,7 +162,7 @@ impl LimitPage {
         if words[LimitWord::VERSION] != LimitWord::VERSION_VALUE {
             return Err(LimitPageError::Version(words[LimitWord::VERSION]));
         }
-        if words[LimitWord::SEQUENCE] % 2 != 0 {
+        if !words[LimitWord::SEQUENCE].is_multiple_of(2) {
             return Err(LimitPageError::Unfinished);
         }
         let cards = words[LimitWord::CARDS];

@@ -113,10 +113,10 @@ fn a_page_with_more_shares_than_the_whole_is_refused() {
 #[test]
 fn every_word_of_a_usage_page_has_one_meaning() {
     let last_card = UsageLayout::card(CARDS_MAX - 1, UsageLayout::CARD_STRIDE - 1);
-    assert!(HeaderWord::FAILURES < UsageLayout::CARD_FIRST);
+    const { assert!(HeaderWord::FAILURES < UsageLayout::CARD_FIRST) };
     assert_eq!(last_card + 1, UsageLayout::slot(0, 0));
-    assert!(SlotWord::NAMESPACE < SlotWord::HELD);
-    assert!(CardWord::UNMEASURED < UsageLayout::CARD_STRIDE);
+    const { assert!(SlotWord::NAMESPACE < SlotWord::HELD) };
+    const { assert!(CardWord::UNMEASURED < UsageLayout::CARD_STRIDE) };
     let last_slot =
         UsageLayout::slot(UsageLayout::SLOTS_MAX - 1, SlotWord::PENDING + CARDS_MAX - 1);
     assert_eq!(last_slot + 1, UsageLayout::COUNT);
