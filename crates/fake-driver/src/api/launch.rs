@@ -136,8 +136,7 @@ pub(crate) fn kernel(
     arguments: Arguments,
 ) -> Result<Kernel, Code> {
     let spec = module::function_of(function)?.spec;
-    let blocks = shape.grid.iter().fold(1u64, |all, one| all.saturating_mul(u64::from(*one)));
-    let threads = shape.block.iter().fold(1u64, |all, one| all.saturating_mul(u64::from(*one)));
+    let (blocks, threads) = (product(shape.grid), product(shape.block));
     if blocks == 0 || threads == 0 {
         return Err(cuda::INVALID_VALUE);
     }
@@ -168,12 +167,16 @@ fn launch_one(function: Handle, width: i32, height: i32, stream: Handle) -> Outc
     launch(function, Shape { grid, block: [1; 3] }, stream, List::null())
 }
 
+/// How many a grid has of blocks, or a block of threads.
+fn product(sides: [u32; 3]) -> u64 {
+    sides.into_iter().fold(1, |all, side| all.saturating_mul(u64::from(side)))
+}
+
 /// All blocks of a cooperative launch must be on the card at once.
 fn check_together(shape: &Shape) -> Outcome {
     let card = super::context::current()?.card;
     let sms = u64::from(super::device::facts(card as i32)?.sms);
-    let blocks = shape.grid.iter().fold(1u64, |all, one| all.saturating_mul(u64::from(*one)));
-    let threads = shape.block.iter().fold(1u64, |all, one| all.saturating_mul(u64::from(*one)));
+    let (blocks, threads) = (product(shape.grid), product(shape.block));
     let each = (2048 / threads.clamp(1, 2048)).min(32);
     if blocks > sms * each { Err(cuda::COOPERATIVE_LAUNCH_TOO_LARGE) } else { Ok(()) }
 }

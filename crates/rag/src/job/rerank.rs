@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cotenant_eval::{self as eval, Metric};
+use cotenant_eval::Metric;
 use cotenant_index::Hit;
 use cotenant_train::{Candidate, Example as TrainExample, Texts};
 use cotenant_transformer::Adapter;
@@ -26,7 +26,7 @@ use crate::retrieval::pipeline::{
     Asked, Blend, Calibration, Collection, DEV_QUERIES_MAX, DevQuery, Effort, FOUND_DEPTH,
     Pipeline, Prices, RERANKED_MAX, Reached, RetrievalError, Scored, Tuned, found_scores, spread,
 };
-use crate::retrieval::{DEPTH, Measurement, OnDone, PairTexts, Vectors, score, unless};
+use crate::retrieval::{DEPTH, Measurement, OnDone, PairTexts, Vectors, judged, score, unless};
 use crate::workspace::TenantConfig;
 
 /// Most dev queries that adapters are compared on; of more, as many are taken at even distances.
@@ -228,10 +228,7 @@ impl Candidates {
     }
 
     fn ndcg(&self, query: usize, order: &[usize]) -> f64 {
-        let judged = &self.judgements.queries[query];
-        let gains: Vec<(u32, i64)> =
-            judged.gains.iter().map(|&(document, gain)| (document, gain.into())).collect();
-        let judged = eval::Judged::new(&self.ranking(query, order), &gains);
+        let judged = judged(&self.ranking(query, order), &self.judgements.queries[query]);
         judged.map_or(0.0, |judged| Metric::Ndcg.at(DEPTH, &judged))
     }
 

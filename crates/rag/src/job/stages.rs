@@ -183,13 +183,14 @@ pub fn measure_stages(
         document_prefix: &question.config.texts.document_prefix,
         tokens_max: workshop.pair_tokens_max(question.config),
     });
-    // Each document is read once for a query, whatever stages find it.
-    let remembered = cross.as_ref().map(|cross| Remembered::new(cross));
+    let cross = cross.as_ref().map(|cross| cross as &dyn Reranker);
+    // Each document is read once for a query, whatever stages find it; so does calibration.
+    let remembered = cross.map(Remembered::new);
     let reranker = remembered.as_ref().map(|remembered| remembered as &dyn Reranker);
     let set = Set { dataset: &dataset, collection: &collection, reranker };
     let dev: Vec<DevQuery<'_>> =
         dev.iter().enumerate().map(|(at, one)| set.query(one, dev_vectors.row(at))).collect();
-    let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker };
+    let calibration = Calibration { retrievers: &collection, dev: &dev, prices, reranker: cross };
     let tuned = calibration.run().map_err(failed)?.tuned;
     let test: Vec<DevQuery<'_>> =
         test.iter().enumerate().map(|(at, one)| set.query(one, test_vectors.row(at))).collect();

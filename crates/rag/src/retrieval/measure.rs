@@ -7,7 +7,7 @@ use cotenant_eval::{Evaluation, Judged, Metric};
 use serde::{Deserialize, Serialize};
 
 use super::vectors::Vectors;
-use crate::data::{Dataset, Judgements};
+use crate::data::{self, Dataset, Judgements};
 
 /// Documents that a ranking is judged by.
 pub(crate) const DEPTH: usize = 10;
@@ -38,11 +38,7 @@ impl Measurement {
         let judged: Vec<Judged> = rankings
             .iter()
             .zip(&judgements.queries)
-            .filter_map(|(ranking, judged)| {
-                let gains: Vec<(u32, i64)> =
-                    judged.gains.iter().map(|&(document, gain)| (document, gain.into())).collect();
-                Judged::new(ranking, &gains)
-            })
+            .filter_map(|(ranking, query)| judged(ranking, query))
             .collect();
         Self { rankings, evaluation: Evaluation::new(DEPTH, &judged) }
     }
@@ -56,6 +52,13 @@ impl Measurement {
             mrr10: mean(Metric::Mrr),
         }
     }
+}
+
+/// A ranking beside what was judged; `None` where nothing is relevant.
+pub(crate) fn judged(ranking: &[u32], query: &data::Judged) -> Option<Judged> {
+    let gains: Vec<(u32, i64)> =
+        query.gains.iter().map(|&(document, gain)| (document, gain.into())).collect();
+    Judged::new(ranking, &gains)
 }
 
 /// How much of the machine ranking may use, and what ends it early.

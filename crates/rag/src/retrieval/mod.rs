@@ -11,7 +11,7 @@ pub use cache::VectorCache;
 pub use cross::CrossEncoder;
 pub(crate) use cross::{PairTexts, score, sigmoid};
 pub use embedder::{Embedder, NotEmbedded, OnDone, unless};
-pub(crate) use measure::DEPTH;
+pub(crate) use measure::{DEPTH, judged};
 pub use measure::{Measurement, Pace, Quality, measure};
 pub use vectors::Vectors;
 pub(crate) use vectors::dot;

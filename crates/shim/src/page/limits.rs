@@ -87,17 +87,7 @@ impl<'a> LimitReader<'a> {
         }
         words[LimitWord::SEQUENCE] = before;
         let count = LimitPage::check(&words)?;
-        let value = |word: usize| LimitPageError::Value { word, value: words[word] };
-        let on_failure = match words[LimitWord::ON_FAILURE] {
-            0 => OnFailure::PassThrough,
-            1 => OnFailure::Refuse,
-            _ => return Err(value(LimitWord::ON_FAILURE)),
-        };
-        let shown = match words[LimitWord::SHOWN] {
-            0 => ShownProcesses::Own,
-            1 => ShownProcesses::All,
-            _ => return Err(value(LimitWord::SHOWN)),
-        };
+        let (on_failure, shown) = LimitPage::policies(&words)?;
         let mut cards = [None; CARDS_MAX];
         for (index, card) in cards.iter_mut().enumerate().take(count) {
             *card = Some(LimitPage::card(&words, index)?);

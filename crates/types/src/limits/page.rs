@@ -135,17 +135,7 @@ impl LimitPage {
     /// Reads words that were copied from a page.
     pub fn from_words(words: &[u64]) -> Result<Self, LimitPageError> {
         let cards = Self::check(words)?;
-        let word = |at: usize| LimitPageError::Value { word: at, value: words[at] };
-        let on_failure = match words[LimitWord::ON_FAILURE] {
-            0 => OnFailure::PassThrough,
-            1 => OnFailure::Refuse,
-            _ => return Err(word(LimitWord::ON_FAILURE)),
-        };
-        let shown = match words[LimitWord::SHOWN] {
-            0 => ShownProcesses::Own,
-            1 => ShownProcesses::All,
-            _ => return Err(word(LimitWord::SHOWN)),
-        };
+        let (on_failure, shown) = Self::policies(words)?;
         let cards =
             (0..cards).map(|index| Self::card(words, index)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { on_failure, shown, cards })
@@ -174,6 +164,22 @@ impl LimitPage {
             return Err(LimitPageError::Checksum);
         }
         Ok(count)
+    }
+
+    /// The policies of a page that [`Self::check`] found right.
+    pub fn policies(words: &[u64]) -> Result<(OnFailure, ShownProcesses), LimitPageError> {
+        let bad = |word: usize| LimitPageError::Value { word, value: words[word] };
+        let on_failure = match words[LimitWord::ON_FAILURE] {
+            0 => OnFailure::PassThrough,
+            1 => OnFailure::Refuse,
+            _ => return Err(bad(LimitWord::ON_FAILURE)),
+        };
+        let shown = match words[LimitWord::SHOWN] {
+            0 => ShownProcesses::Own,
+            1 => ShownProcesses::All,
+            _ => return Err(bad(LimitWord::SHOWN)),
+        };
+        Ok((on_failure, shown))
     }
 
     /// One card of a page that [`Self::check`] found right; it allocates nothing.

@@ -8,6 +8,8 @@
 use cotenant_index::Hit;
 use serde::{Deserialize, Serialize};
 
+use super::mean::mean_and_error;
+
 /// Documents over which the scores of finding go from 0 to 1, however many are read again.
 pub(crate) const FOUND_DEPTH: usize = 50;
 
@@ -56,7 +58,8 @@ pub(crate) fn put_in_order(hits: &mut [Hit], reread: &[f32], blend: Option<Blend
 
 impl Blend {
     /// A reranker that counts so much; `None` unless that is a number, 0 or more.
-    pub fn new(weight: f32) -> Option<Self> {
+    #[cfg(test)]
+    pub(crate) fn new(weight: f32) -> Option<Self> {
         let blend = Self { weight };
         blend.is_sound().then_some(blend)
     }
@@ -121,20 +124,13 @@ fn best(
         let with = qualities(blend);
         let gains: Vec<f64> =
             with.iter().zip(&without).map(|(with, without)| with - without).collect();
-        let gain = lowered(&gains, caution);
+        let (mean, error) = mean_and_error(&gains);
+        let gain = mean - caution * error;
         if gain > best.1 {
             best = (blend, gain);
         }
     }
     best
-}
-
-/// The mean, less so many standard errors.
-fn lowered(values: &[f64], errors: f64) -> f64 {
-    let count = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-    mean - errors * (variance / count).sqrt()
 }
 
 /// By how much scores differ from the mean of their own query's, on average over all.

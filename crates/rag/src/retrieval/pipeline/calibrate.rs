@@ -17,6 +17,7 @@ use super::cost::Prices;
 use super::error::RetrievalError;
 use super::forecast::Forecast;
 use super::hints::after_both;
+use super::mean::mean_and_error;
 use super::mix::{Lists, Mix};
 use super::remembered::Remembered;
 use super::search::{Asked, Reached, Reranker, Reread, Search, SoFar};
@@ -111,7 +112,6 @@ struct Trace {
 }
 
 /// What each stage found for a query.
-#[derive(Clone)]
 struct Looked<'a> {
     query: &'a DevQuery<'a>,
     after_words: Vec<f64>,
@@ -146,18 +146,16 @@ impl Calibration<'_> {
         if dev.is_empty() {
             return Ok(Learnt { tuned: Tuned::untaught(self.prices), stages: Vec::new() });
         }
-        let mut looked: Vec<Looked<'_>> =
+        let all: Vec<Looked<'_>> =
             dev.into_iter().map(|query| self.look(query)).collect::<Result<_, _>>()?;
-        let mix = learn_mix(&looked);
+        let mix = learn_mix(&all);
         let remembered = self.reranker.map(Remembered::new);
-        let mut reread = None;
-        if let Some(reranker) = &remembered {
-            looked = spread(&looked, REREAD_QUERIES_MAX).into_iter().cloned().collect();
-            let blend = Some(self.learn_blend(&looked, &mix, reranker)?);
-            reread = Some(Reread { reranker, blend });
-        }
-        let blend = reread.and_then(|reread| reread.blend);
-        let reread = reread.filter(|_| blend.is_some_and(Blend::counts));
+        let most = if remembered.is_some() { REREAD_QUERIES_MAX } else { all.len() };
+        let looked = spread(&all, most);
+        let learn = |reranker| self.learn_blend(&looked, &mix, reranker);
+        let blend = remembered.as_ref().map(|reranker| learn(reranker)).transpose()?;
+        let reread = remembered.as_ref().filter(|_| blend.is_some_and(Blend::counts));
+        let reread = reread.map(|reranker| Reread { reranker, blend });
         let traces: Vec<Trace> =
             looked.iter().map(|one| self.trace(one, (&mix, reread))).collect::<Result<_, _>>()?;
         let losses = |stop: fn(&Trace) -> Stop| -> Vec<f64> {
@@ -218,7 +216,7 @@ impl Calibration<'_> {
     /// How much the reranker counts, by what it says of what full depth finds.
     fn learn_blend(
         &self,
-        looked: &[Looked<'_>],
+        looked: &[&Looked<'_>],
         mix: &Mix,
         reranker: &dyn Reranker,
     ) -> Result<Blend, RetrievalError> {
@@ -348,10 +346,9 @@ fn thinned(rules: Vec<Rule>) -> Vec<Rule> {
 /// The cautious part of full depth's nDCG@10 that is kept, and the mean cost.
 fn measured(traces: &[Trace], stops: &[Stop]) -> (f64, f64) {
     let count = traces.len() as f64;
-    let losses = || traces.iter().zip(stops).map(|(trace, stop)| trace.all.ndcg - stop.ndcg);
-    let mean = losses().sum::<f64>() / count;
-    let variance = losses().map(|loss| (loss - mean).powi(2)).sum::<f64>() / count;
-    let lost = mean + CAUTION * (variance / count).sqrt();
+    let losses = traces.iter().zip(stops).map(|(trace, stop)| trace.all.ndcg - stop.ndcg);
+    let (mean, error) = mean_and_error(&losses.collect::<Vec<_>>());
+    let lost = mean + CAUTION * error;
     let full = traces.iter().map(|trace| trace.all.ndcg).sum::<f64>() / count;
     let quality = if full > 0.0 { 1.0 - lost / full } else { 1.0 };
     (quality, stops.iter().map(|stop| stop.cost_us).sum::<f64>() / count)

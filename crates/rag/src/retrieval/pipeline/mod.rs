@@ -15,6 +15,7 @@ mod cost;
 mod error;
 mod forecast;
 mod hints;
+mod mean;
 mod mix;
 mod namespace;
 mod remembered;

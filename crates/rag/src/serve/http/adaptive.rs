@@ -21,6 +21,7 @@ use super::documents::{blocking, of_index, of_not_done};
 use super::fault::{Fault, Kind};
 use super::search::view_of_standing;
 use super::shared::Shared;
+use super::texts::Prompt;
 use super::wire::{FoundView, SearchResponse};
 use super::wire_tune::{AdaptiveView, CostView};
 use crate::retrieval::pipeline::{
@@ -94,39 +95,33 @@ pub(super) async fn search(
     let (asked, looked) = (inquiry.clone(), space.clone());
     let step = blocking(move || asked.ask(&looked, None)).await?;
     let waiting = match step.map_err(|why| of_retrieval(why, caller))? {
-        Step::Answer(found) => {
-            let found = shared.read_again(*found, (caller, &inquiry), deadline).await?;
-            return Ok(inquiry.response(found));
-        }
+        Step::Answer(found) => return shared.end(*found, (caller, &inquiry), deadline).await,
         Step::Embed(waiting) => *waiting,
     };
     let Some((chosen, maker)) = shared.maker(&space, caller).await? else {
         return Err(of_not_done(NotDone::Switched, caller));
     };
-    let query = vec![inquiry.question.query.clone()];
-    let vectors = shared.embed_queries(&chosen, query, deadline).await?;
+    let query = (Prompt::Query, vec![inquiry.question.query.clone()]);
+    let vectors = shared.embed_for_search(&chosen, query, deadline).await?;
     let vector = vectors.into_iter().next().expect("one query has one vector");
     let ready = Ready { waiting, vector, embedding: maker.embedding().to_owned() };
     let asked = inquiry.clone();
     let step = blocking(move || asked.ask(&space, Some(ready))).await?;
     match step.map_err(|why| of_retrieval(why, caller))? {
-        Step::Answer(found) => {
-            let found = shared.read_again(*found, (caller, &inquiry), deadline).await?;
-            Ok(inquiry.response(found))
-        }
+        Step::Answer(found) => shared.end(*found, (caller, &inquiry), deadline).await,
         Step::Embed(_) => Err(of_not_done(NotDone::Switched, caller)),
     }
 }
 
 impl Shared {
-    /// Puts what was found in the order that the reranker has a part in with which it was learnt to
-    /// search.
-    async fn read_again(
+    /// Answers with what was found, in the order that the reranker has a part in with which it was
+    /// learnt to search.
+    async fn end(
         &self,
         mut found: Found,
         (caller, inquiry): (&Caller, &Inquiry),
         deadline: Instant,
-    ) -> Result<Found, Fault> {
+    ) -> Result<SearchResponse, Fault> {
         if let Some(kept) = found.known.learnt().cloned()
             && let Some(reranker) = kept.rereader()
         {
@@ -139,7 +134,7 @@ impl Shared {
             found.reorder(&scores, kept.tuned.blend);
         }
         found.documents.truncate(inquiry.question.limit);
-        Ok(found)
+        Ok(inquiry.response(found))
     }
 }
 
@@ -200,8 +195,10 @@ impl Inquiry {
                 }
             },
         };
-        let mut documents = Vec::with_capacity(answered.hits.len());
-        for hit in &answered.hits {
+        // Whatever was found beyond them is there for its score.
+        let shown = if reads_again { limit.max(answered.reached.reread()) } else { limit };
+        let mut documents = Vec::with_capacity(shown.min(answered.hits.len()));
+        for hit in answered.hits.iter().take(shown) {
             documents.extend(view.document(hit.slot)?.map(|document| (*hit, document)));
         }
         let is_by_vectors = answered.reached != Reached::Words;

@@ -15,10 +15,10 @@ use super::body::Body;
 use super::fault::{Fault, Kind};
 use super::shared::{Chosen, Shared, deadline};
 use super::stay::on_thread;
-use super::texts::{Length, Prompt, Reading, Shape, TEXTS_MAX, TooLong};
+use super::texts::{Prompt, TEXTS_MAX};
 use super::wire::{
     AddDocumentsRequest, CoverageView, DeleteDocumentsRequest, DocumentView, EmbedDocumentsRequest,
-    Input, NamespaceView, ReceiptView, TenantQuery,
+    NamespaceView, ReceiptView, TenantQuery,
 };
 use crate::serve::access::Caller;
 use crate::serve::documents::{Documents, Maker, NotDone, Space, model_of};
@@ -48,7 +48,8 @@ pub(super) async fn add(
     let vectors = match &maker {
         None => vec![None; request.documents.len()],
         Some((chosen, _)) => {
-            let vectors = shared.embed_documents(chosen, texts, deadline).await?;
+            let vectors =
+                shared.embed_for_search(chosen, (Prompt::Document, texts), deadline).await?;
             vectors.into_iter().map(Some).collect()
         }
     };
@@ -175,7 +176,7 @@ pub(super) async fn embed(
             continue;
         }
         let (ids, texts): (Vec<String>, Vec<String>) = missing.into_iter().unzip();
-        let vectors = shared.embed_documents(&chosen, texts, deadline).await?;
+        let vectors = shared.embed_for_search(&chosen, (Prompt::Document, texts), deadline).await?;
         let (to, name) = (space.clone(), maker.embedding().to_owned());
         let vectors: Vec<(String, Vec<f32>)> = ids.into_iter().zip(vectors).collect();
         let put = blocking(move || to.namespace.put_vectors(&name, &vectors)).await?;
@@ -273,18 +274,6 @@ impl Shared {
         let own = || if self.adapters.knows(tenant) { tenant } else { super::BASE };
         let name = model.unwrap_or_else(own);
         if name == self.model.name { super::BASE.to_owned() } else { name.to_owned() }
-    }
-
-    async fn embed_documents(
-        &self,
-        chosen: &Chosen,
-        texts: Vec<String>,
-        deadline: Instant,
-    ) -> Result<Vec<Vec<f32>>, Fault> {
-        let reading = Reading { prompt: Prompt::Document, too_long: TooLong::Cut };
-        let texts = self.read(chosen, Input::Texts(texts), reading).await?;
-        let shape = Shape { length: Length::Unit, dimensions: None };
-        Ok(self.embed(chosen, texts, (shape, deadline)).await?.rows)
     }
 
     async fn delete(

@@ -25,14 +25,6 @@ struct Scored {
     cost: Vectors,
 }
 
-/// Why an adapter reads nothing again.
-pub(super) fn not_reranker(name: &str) -> Fault {
-    Fault::invalid(format!(
-        "{name:?} is no reranker: it embeds texts, and scores none together with a query\n\
-         hint: train one with task = \"rerank\""
-    ))
-}
-
 /// Orders texts by an adapter's scores where it is a reranker, and by their cosines with the query
 /// where it is none.
 pub(super) async fn rerank(
@@ -77,7 +69,7 @@ impl Shared {
         (query, texts): (String, Vec<String>),
         deadline: Instant,
     ) -> Result<Vec<f32>, Fault> {
-        let reranker = chosen.reranker().ok_or_else(|| not_reranker(&chosen.name))?;
+        let reranker = chosen.check_scores()?;
         let reading = |prompt| Reading { prompt, too_long: TooLong::Cut };
         let mut read = self.read(chosen, Input::Text(query), reading(Prompt::Query)).await?;
         read.extend(self.read(chosen, Input::Texts(texts), reading(Prompt::Document)).await?);

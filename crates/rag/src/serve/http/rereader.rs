@@ -7,7 +7,6 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 
 use super::fault::{Fault, Kind};
-use super::rerank::not_reranker;
 use super::shared::{Chosen, Shared};
 use crate::retrieval::pipeline::{Reranker, RetrievalError};
 use crate::serve::access::Caller;
@@ -32,9 +31,7 @@ impl Rereader {
         (name, deadline): (&str, Instant),
     ) -> Result<Self, Fault> {
         let chosen = shared.choose(caller, Some(name)).await?;
-        if chosen.reranker().is_none() {
-            return Err(not_reranker(name));
-        }
+        chosen.check_scores()?;
         let maker = Maker::new(&shared.model, chosen.adapter.as_deref());
         let (shared, handle) = (shared.clone(), Handle::current());
         Ok(Self { shared, chosen, maker, deadline, handle, fault: Mutex::default() })

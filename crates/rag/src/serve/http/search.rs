@@ -15,6 +15,7 @@ use super::body::Body;
 use super::documents::{blocking, of_not_done, tenant};
 use super::fault::{Fault, Kind};
 use super::shared::{Shared, deadline};
+use super::texts::Prompt;
 use super::wire::{
     FoundView, SearchMode, SearchRequest, SearchResponse, SearchSettings, StandingView,
 };
@@ -126,7 +127,9 @@ async fn find(
         let answer = found.map_err(|error| of_search(error.into(), caller))?;
         return Ok(response(answer, None));
     };
-    let vectors = shared.embed_queries(&chosen, vec![asked.query.clone()], deadline).await?;
+    let vectors = shared
+        .embed_for_search(&chosen, (Prompt::Query, vec![asked.query.clone()]), deadline)
+        .await?;
     let embedding = maker.embedding().to_owned();
     let searched = embedding.clone();
     let found = blocking(move || {

@@ -72,6 +72,17 @@ impl Chosen {
         Some((adapter, adapter.layout.head()?))
     }
 
+    /// The same, or why it scores nothing.
+    pub(super) fn check_scores(&self) -> Result<(&Adapter, &Head), Fault> {
+        self.reranker().ok_or_else(|| {
+            Fault::invalid(format!(
+                "{:?} is no reranker: it embeds texts, and scores none together with a query\n\
+                 hint: train one with task = \"rerank\"",
+                self.name
+            ))
+        })
+    }
+
     /// Whether it embeds texts.
     pub(super) fn check_embeds(&self) -> Result<(), Fault> {
         match self.reranker() {

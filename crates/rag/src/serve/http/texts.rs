@@ -134,15 +134,15 @@ impl Shared {
         Ok(self.engine.check(&chosen.tenant, least as u64)?)
     }
 
-    /// The vectors by which documents are searched for queries.
-    pub(super) async fn embed_queries(
+    /// The vectors of documents that are searched, or of queries for them.
+    pub(super) async fn embed_for_search(
         &self,
         chosen: &Chosen,
-        queries: Vec<String>,
+        (prompt, texts): (Prompt<'_>, Vec<String>),
         deadline: Instant,
     ) -> Result<Vec<Vec<f32>>, Fault> {
-        let reading = Reading { prompt: Prompt::Query, too_long: TooLong::Cut };
-        let texts = self.read(chosen, Input::Texts(queries), reading).await?;
+        let reading = Reading { prompt, too_long: TooLong::Cut };
+        let texts = self.read(chosen, Input::Texts(texts), reading).await?;
         let shape = Shape { length: Length::Unit, dimensions: None };
         Ok(self.embed(chosen, texts, (shape, deadline)).await?.rows)
     }

@@ -17,6 +17,7 @@ use super::documents::{InQuery, blocking, of_index, tenant};
 use super::fault::{Fault, Kind};
 use super::rereader::Rereader;
 use super::shared::{Shared, deadline};
+use super::texts::Prompt;
 use super::wire::TenantQuery;
 use super::wire_tune::{AsNeededView, JudgedView, MixView, StageView, TuneRequest, TunedView};
 use crate::retrieval::pipeline::{
@@ -97,7 +98,7 @@ pub(super) async fn learn(
     let mut vectors = Vec::with_capacity(judgements.queries.len());
     for some in judgements.queries.chunks(EMBED_AT_A_TIME) {
         let texts = some.iter().map(|one| one.text.clone()).collect();
-        vectors.extend(shared.embed_queries(&chosen, texts, deadline).await?);
+        vectors.extend(shared.embed_for_search(&chosen, (Prompt::Query, texts), deadline).await?);
     }
     let stop = StopOnDrop(Arc::default());
     let lesson = Lesson {
