@@ -23,6 +23,7 @@ mod inventory;
 mod meter;
 mod mps;
 mod nvidia;
+mod preload;
 mod processes;
 mod processor;
 mod rungs;
@@ -39,6 +40,7 @@ pub use mps::{
     MpsClient, MpsConfig, MpsError, MpsGroups, Unattached, Waits,
 };
 pub use nvidia::NvidiaModes;
+pub use preload::{PRELOAD_VARIABLE, PreloadError, preload_library};
 pub use processes::{MarkedProcess, marked_processes};
 pub use processor::NoMemory;
 pub use rungs::{Capabilities, rungs};

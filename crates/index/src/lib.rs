@@ -23,7 +23,7 @@ pub use hit::{Hit, Slot};
 #[cfg(feature = "fuzzing")]
 pub use store::fuzzing;
 pub use store::{
-    Answer, Change, Coverage, DamagedFile, Document, EmbeddingSpec, EmbeddingStats, Found, Index,
-    IndexError, KindName, Namespace, Query, Receipt, Stats, Storage, Verified, View, Weights,
-    limits,
+    Answer, AnswerRoom, Change, Coverage, DamagedFile, Document, EmbeddingSpec, EmbeddingStats,
+    Found, Index, IndexError, KindName, Namespace, Query, Receipt, Stats, Storage, Verified, View,
+    Weights, limits,
 };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const LOOK_EACH: Duration = Duration::from_millis(10);
+const LASTING_PORTS: Range<u16> = 15_000..30_000;
 
 /// A daemon of `cotenant up`.
 pub(crate) struct Daemon {
@@ -34,9 +36,7 @@ impl Daemon {
             ["--cards", cards].into_iter().chain(further.iter().copied()).map(str::to_owned);
         let arguments: Vec<String> = arguments.collect();
         let folder = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = lasting_port();
         let child = spawn(folder.path(), (&arguments, port), None);
         let daemon = Self { folder, arguments, port, child };
         daemon.wait_for_answer();
@@ -79,8 +79,8 @@ impl Daemon {
     pub(crate) fn wait_for_answer(&self) {
         let client = self.client();
         let deadline = Instant::now() + ANSWER_WAIT;
-        while client.pool().is_err() {
-            assert!(Instant::now() < deadline, "the daemon does not answer");
+        while let Err(why) = client.pool() {
+            assert!(Instant::now() < deadline, "the daemon does not answer: {why}");
             thread::sleep(LOOK_EACH);
         }
     }
@@ -119,6 +119,15 @@ impl Drop for Daemon {
             signal(pid, "KILL");
         }
     }
+}
+
+/// A port that is free, and stays so while a daemon is down: the system gives connections ports of
+/// 32,768 and above by itself, and each process of these tests begins to look elsewhere.
+fn lasting_port() -> u16 {
+    let begin = std::process::id() as u16 % LASTING_PORTS.len() as u16;
+    let mut ports = LASTING_PORTS.cycle().skip(begin.into()).take(LASTING_PORTS.len());
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a port is free")
 }
 
 /// Sends a signal to a process that may be gone.

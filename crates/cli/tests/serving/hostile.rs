@@ -217,9 +217,13 @@ fn answers_have_a_bound_alone_and_together() {
     let server = patient("8");
     add_large(&server, 12);
     let before = peak_mib(&server);
-    let refused = server.post("/v1/search", &search_large(12));
-    assert_eq!(refused.status, 413, "{}", refused.status);
-    assert!(refused.text.contains("hint: ask for fewer documents"), "{}", refused.text);
+    for mode in ["text", "adaptive"] {
+        let mut request = search_large(12);
+        request["mode"] = json!(mode);
+        let refused = server.post("/v1/search", &request);
+        assert_eq!(refused.status, 413, "{mode}");
+        assert!(refused.text.contains("hint: ask for fewer documents"), "{}", refused.text);
+    }
     assert!(peak_mib(&server) < before + 120, "{before} MiB became {}", peak_mib(&server));
 
     // Clients that ask for 30 MiB each, and read only whether they get it, until one does not.

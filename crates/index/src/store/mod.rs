@@ -50,7 +50,7 @@ pub use document::{Change, Document};
 pub use error::{DamagedFile, IndexError};
 pub use index::Index;
 pub use namespace::{
-    Answer, Coverage, EmbeddingStats, Found, Namespace, Query, Receipt, Stats, Verified, View,
-    Weights,
+    Answer, AnswerRoom, Coverage, EmbeddingStats, Found, Namespace, Query, Receipt, Stats,
+    Verified, View, Weights,
 };
 pub use spec::{EmbeddingSpec, KindName, Storage};

@@ -1,7 +1,7 @@
 //! Finding documents.
 
 use super::Namespace;
-use super::view::View;
+use super::view::{AnswerRoom, View};
 use crate::dense::SearchCost;
 use crate::filter::Filter;
 use crate::fusion::{Fused, Fusion, Ranked, Standing, put_first};
@@ -130,11 +130,10 @@ impl Namespace {
         if let (true, Some(words)) = (is_hybrid, query.text) {
             answer.texts_read = lists.find_literals(&view, words, depth)?;
         }
-        let mut bytes = 0_usize;
+        let mut room = AnswerRoom::new(query.bytes_max);
         for fused in lists.fuse(query, is_hybrid) {
-            bytes = bytes.saturating_add(view.bytes_of(fused.hit.slot)?);
-            check_limit(|| "what was found".to_owned(), (bytes, query.bytes_max), "bytes of text")?;
-            let Some(document) = view.document(fused.hit.slot)? else { continue };
+            let document = view.document_within(fused.hit.slot, &mut room)?;
+            let Some(document) = document else { continue };
             let [dense, text, phrases, codes] = standings(&fused);
             let score = match is_hybrid {
                 true => fused.hit.score,

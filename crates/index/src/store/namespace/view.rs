@@ -34,6 +34,26 @@ pub struct View<'a> {
     damaged: RefCell<Option<DamagedFile>>,
 }
 
+/// How much the documents of one answer may be together.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerRoom {
+    taken: usize,
+    bytes_max: usize,
+}
+
+impl AnswerRoom {
+    /// Room for so many bytes of ids, texts and metadata.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { taken: 0, bytes_max }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), IndexError> {
+        self.taken = self.taken.saturating_add(bytes);
+        let what = || "what was found".to_owned();
+        check_limit(what, (self.taken, self.bytes_max), "bytes of text")
+    }
+}
+
 impl Namespace {
     /// What it holds now, as far as it passes a filter.
     ///
@@ -145,10 +165,20 @@ impl View<'_> {
         Ok(self.state.stored(slot)?.map(|(stored, _)| stored.text))
     }
 
-    /// Bytes of a document's id, text and metadata; none if it is not there any more.
-    pub fn bytes_of(&self, slot: Slot) -> Result<usize, IndexError> {
-        let stored = self.state.stored(slot)?;
-        Ok(stored.map_or(0, |(it, _)| it.id.len() + it.text.len() + it.metadata.len()))
+    /// A document, if it is still there, of an answer that has room for it.
+    ///
+    /// # Errors
+    /// [`IndexError::TooLarge`] before any of it is copied, if the answer has none, and what
+    /// [`View::document`] says.
+    pub fn document_within(
+        &self,
+        slot: Slot,
+        room: &mut AnswerRoom,
+    ) -> Result<Option<Document>, IndexError> {
+        if let Some((stored, _)) = self.state.stored(slot)? {
+            room.take(stored.id.len() + stored.text.len() + stored.metadata.len())?;
+        }
+        self.document(slot)
     }
 
     fn text<T>(&self, with: impl FnOnce(&TextSearch<'_>) -> T) -> T {

@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use cotenant_index::filter::Filter;
 use cotenant_index::fusion::Standing;
-use cotenant_index::{Document, Hit, Slot, View};
+use cotenant_index::{AnswerRoom, Document, Hit, IndexError, Slot, View};
 
 use super::documents::{blocking, of_index, of_not_done};
 use super::fault::{Fault, Kind};
-use super::search::view_of_standing;
+use super::search::{FOUND_BYTES_MAX, too_large, view_of_standing};
 use super::shared::Shared;
 use super::texts::Prompt;
 use super::wire::{FoundView, SearchResponse};
@@ -198,8 +198,10 @@ impl Inquiry {
         // Whatever was found beyond them is there for its score.
         let shown = if reads_again { limit.max(answered.reached.reread()) } else { limit };
         let mut documents = Vec::with_capacity(shown.min(answered.hits.len()));
+        let mut room = AnswerRoom::new(FOUND_BYTES_MAX);
         for hit in answered.hits.iter().take(shown) {
-            documents.extend(view.document(hit.slot)?.map(|document| (*hit, document)));
+            let document = view.document_within(hit.slot, &mut room)?;
+            documents.extend(document.map(|document| (*hit, document)));
         }
         let is_by_vectors = answered.reached != Reached::Words;
         let embedding = view.embedding().filter(|_| is_by_vectors).map(|spec| spec.name.clone());
@@ -310,6 +312,7 @@ fn standing(list: &[Hit], slot: Slot) -> Option<Standing> {
 /// Why there is no answer.
 pub(super) fn of_retrieval(error: RetrievalError, caller: &Caller) -> Fault {
     match error {
+        RetrievalError::Index(error @ IndexError::TooLarge { .. }) => too_large(&error),
         RetrievalError::Index(error) => of_index(&error, caller),
         RetrievalError::Switched { .. } => of_not_done(NotDone::Switched, caller),
         RetrievalError::Stopped => {

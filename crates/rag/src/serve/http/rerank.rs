@@ -116,8 +116,7 @@ impl Shared {
         let pairs: Vec<TextIds> = others.iter().map(join).collect::<Result<_, _>>()?;
         let tokens = pairs.iter().map(|pair| pair.ids.len() as u64).sum();
         let (tenant, adapter) = (chosen.tenant.clone(), chosen.adapter.clone());
-        let asked = self.engine.embed(Ask { tenant, adapter, texts: pairs, deadline })?;
-        let embedded = asked.await.map_err(|_| Fault::ending())??;
+        let embedded = self.answer(Ask { tenant, adapter, texts: pairs, deadline }).await?;
         let mut scores = vec![0.0; others.len()];
         let values = &reranker.values;
         head.scores(values, &embedded.values, &mut HeadTape::default(), &mut scores);

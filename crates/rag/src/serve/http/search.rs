@@ -26,7 +26,7 @@ use crate::serve::meters::Searched;
 /// Most documents of one answer.
 const LIMIT_MAX: usize = 1000;
 /// Most bytes of their texts and metadata together: as many as a body may bring.
-const FOUND_BYTES_MAX: usize = 32 << 20;
+pub(super) const FOUND_BYTES_MAX: usize = 32 << 20;
 
 /// By what all of a search goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,12 +143,14 @@ async fn find(
 /// Why a search has no answer.
 fn of_search(why: NotDone, caller: &Caller) -> Fault {
     match why {
-        NotDone::Index(error @ IndexError::TooLarge { .. }) => {
-            let message = format!("{error}\nhint: ask for fewer documents by limit");
-            Fault::new(Kind::TooLarge, message)
-        }
+        NotDone::Index(error @ IndexError::TooLarge { .. }) => too_large(&error),
         other => of_not_done(other, caller),
     }
+}
+
+/// An answer would be larger than one may be.
+pub(super) fn too_large(error: &IndexError) -> Fault {
+    Fault::new(Kind::TooLarge, format!("{error}\nhint: ask for fewer documents by limit"))
 }
 
 /// Checks how an experiment's searches are to be answered.

@@ -10,7 +10,7 @@ use super::fault::{Fault, Kind};
 use super::shared::{Chosen, Shared};
 use super::stay::on_thread;
 use super::wire::{Input, TokenView};
-use crate::serve::engine::{Ask, NotServed};
+use crate::serve::engine::{Ask, Embedded, NotServed};
 use crate::serve::model::Model;
 
 /// Most texts of one request.
@@ -164,11 +164,7 @@ impl Shared {
         let texts: Vec<TextIds> = texts.into_iter().map(TextIds::alone).collect();
         let tokens = texts.iter().map(|text| text.ids.len() as u64).sum();
         let (tenant, adapter) = (chosen.tenant.clone(), chosen.adapter.clone());
-        let answer = self.engine.embed(Ask { tenant, adapter, texts, deadline })?;
-        // The texts' turn may come long after nobody waits for it any more.
-        let answer = tokio::time::timeout_at(deadline.into(), answer).await;
-        let answer = answer.map_err(|_| NotServed::Late)?;
-        let embedded = answer.map_err(|_| Fault::ending())??;
+        let embedded = self.answer(Ask { tenant, adapter, texts, deadline }).await?;
         let mut rows = Vec::with_capacity(embedded.values.len() / width);
         for (at, row) in embedded.values.chunks_exact(width).enumerate() {
             if !row.iter().all(|value| value.is_finite()) {
@@ -182,6 +178,15 @@ impl Shared {
             rows.push(row);
         }
         Ok(Vectors { rows, tokens, waited: embedded.waited })
+    }
+
+    /// What the engine makes of texts by their deadline; their turn may come long after nobody
+    /// waits for it any more.
+    pub(super) async fn answer(&self, ask: Ask) -> Result<Embedded, Fault> {
+        let deadline = ask.deadline;
+        let answer = self.engine.embed(ask)?;
+        let answer = tokio::time::timeout_at(deadline.into(), answer).await;
+        Ok(answer.map_err(|_| NotServed::Late)?.map_err(|_| Fault::ending())??)
     }
 
     /// Most tokens of a text.
