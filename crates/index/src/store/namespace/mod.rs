@@ -53,7 +53,7 @@ pub(crate) use open::{FolderLock, Owner};
 pub use search::{Answer, Found, Query, Weights};
 pub use switch::Coverage;
 pub use verify::Verified;
-pub use view::View;
+pub use view::{AnswerRoom, View};
 pub use write::Receipt;
 
 use super::background::Duty;
