@@ -9,14 +9,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover};
+use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover, preload_library};
 use cotenant_sched::{Event, Job, Placing, PoolPolicy, Run};
 use cotenant_types::{Card, NodeName, Quota, Seconds};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-use crate::executor::{Errand, Executor, LocalExecutor, Served};
+use crate::executor::{Errand, Executor, Intercepted, LocalExecutor, Served};
 use crate::http::{self, EventCounts, MetricNames, OPERATOR, Shared, is_open_to_others};
 use crate::keeper::{Keeper, Message, now};
 use crate::live::Live;
@@ -93,6 +93,7 @@ pub struct Pool {
     inbox: Sender<Message>,
     keeper: thread::JoinHandle<()>,
     meter: thread::JoinHandle<()>,
+    tender: thread::JoinHandle<()>,
     pruner: thread::JoinHandle<()>,
     _lock: File,
 }
@@ -120,7 +121,7 @@ impl Pool {
         // Threads that are gone need not be told.
         let _ = self.inbox.send(Message::End);
         let _ = self.keeper.join();
-        for thread in [self.meter, self.pruner] {
+        for thread in [self.meter, self.tender, self.pruner] {
             thread.thread().unpark();
             let _ = thread.join();
         }
@@ -150,9 +151,11 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let teller = inbox.clone();
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
     let served = Served::open(&config.folder.join("mps"));
+    let library = preload_library().map_err(|error| format!("failed to {error}"));
+    let intercepted = Intercepted::open(library);
     let mut executor = LocalExecutor::new(
         (runs.clone(), address.clone()),
-        (Arc::new(Mutex::new(known)), served.clone()),
+        (Arc::new(Mutex::new(known)), served.clone(), intercepted.clone()),
         tell,
     );
     let held: Vec<Run> = state.jobs().flat_map(Job::runs).collect();
@@ -166,11 +169,14 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         reader: reader(),
         runs: runs.clone(),
         served,
+        intercepted: intercepted.clone(),
         live: live.clone(),
         inbox: inbox.clone(),
         ending: ending.subscribe(),
     };
     let meter = spawn("meter", move || metering.run())?;
+    let tended = ending.subscribe();
+    let tender = spawn("tender", move || tend(&intercepted, &tended))?;
     let (keep, pruned) = (config.keep_runs, runs.clone());
     let pruning = Pruning { runs: pruned, reader: reader(), keep, ending: ending.subscribe() };
     let pruner = spawn("pruner", move || pruning.run())?;
@@ -192,7 +198,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let server = serve(listener, shared, ending.subscribe())?;
     fs::write(config.folder.join("address"), &address)
         .map_err(|source| UpError::Folder { folder: config.folder.clone(), source })?;
-    Ok(Pool { address, notes, ending, server, inbox, keeper, meter, pruner, _lock: lock })
+    Ok(Pool { address, notes, ending, server, inbox, keeper, meter, tender, pruner, _lock: lock })
 }
 
 /// The folder, and the right to be the only one in it.
@@ -247,6 +253,13 @@ fn wait_for_greeting(inbox: &Sender<Message>) {
     if inbox.send(Message::Event(Event::Ticked, Some(reply))).is_ok() {
         // Where it cannot be written down now, it is taken in as soon as it can.
         let _ = taken_in.blocking_recv();
+    }
+}
+
+/// Tells members that share cards of each other until the daemon ends.
+fn tend(intercepted: &Intercepted, ending: &watch::Receiver<bool>) {
+    while !*ending.borrow() {
+        thread::park_timeout(intercepted.tend());
     }
 }
 

@@ -27,6 +27,17 @@ pub enum DiscoverError {
     /// The machine does not say how much memory it has.
     #[error("the CPU cannot be used as a card")]
     Processor(#[from] NoMemory),
+    /// NVIDIA cards were asked for, and there are none that could be used.
+    #[error(
+        "there are no NVIDIA cards to use: {}\n\
+         hint: install the NVIDIA driver, whose libnvidia-ml.so.1 must be where the loader looks; \
+         or take --cards cpu, or --cards sim:8xH100 to try things",
+        .notes.join("; ")
+    )]
+    NoNvidia {
+        /// What was looked for, and what there was.
+        notes: Vec<String>,
+    },
     /// The file with simulated cards cannot be read.
     #[error("the file {path} with simulated cards cannot be read")]
     Read {
@@ -57,6 +68,10 @@ pub fn discover(spec: &CardsSpec) -> Result<Inventory, DiscoverError> {
             notes.extend(processor.notes);
             Ok(Inventory { cards: processor.cards, notes })
         }
+        CardsSpec::Nvidia => match nvidia::find(&processor::node_name()) {
+            Found { cards, notes } if cards.is_empty() => Err(DiscoverError::NoNvidia { notes }),
+            Found { cards, notes } => Ok(Inventory { cards, notes }),
+        },
         CardsSpec::Cpu => Ok(find_processor()?),
         CardsSpec::Simulated(pool) => Ok(Inventory { cards: pool.cards(), notes: Vec::new() }),
         CardsSpec::SimulatedFile(path) => {

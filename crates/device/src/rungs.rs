@@ -13,6 +13,8 @@ pub struct Capabilities {
     pub driver_limits: bool,
     /// MPS is installed and limits each client on it; [`MpsGroups`](crate::MpsGroups) starts it.
     pub mps: bool,
+    /// The preload library is here.
+    pub intercept: bool,
     /// It is a processor, and control groups can be made for it.
     pub control_groups: bool,
     /// It is a processor: the job's own worker keeps to threads and memory.
@@ -24,19 +26,19 @@ const DRIVER_LIMITS_MAJOR_MIN: u32 = 615;
 
 /// The rungs of a card, best first.
 ///
-/// A card in MIG mode has no other: what runs on it runs in a partition. Interception is never
-/// offered, since this version has no library to preload.
+/// A card in MIG mode has no other: what runs on it runs in a partition.
 pub fn rungs(capabilities: &Capabilities) -> Vec<Rung> {
     if capabilities.partitions {
         return vec![Rung::Mig];
     }
     let is_offered = |rung: Rung| match rung {
-        Rung::Mig | Rung::Intercept => false,
+        Rung::Mig => false,
         Rung::Driver => {
             let is_new = capabilities.driver_major >= DRIVER_LIMITS_MAJOR_MIN;
             !capabilities.processor && capabilities.driver_limits && is_new
         }
         Rung::Mps => !capabilities.processor && capabilities.mps,
+        Rung::Intercept => !capabilities.processor && capabilities.intercept,
         Rung::Cgroup => capabilities.processor && capabilities.control_groups,
         Rung::Worker => capabilities.processor,
         Rung::TimeSlice | Rung::Advisory => !capabilities.processor,
@@ -59,6 +61,10 @@ mod tests {
         let cpu = Capabilities { processor: true, ..none };
         check(none, "time-slice advisory");
         check(Capabilities { mps: true, ..none }, "mps time-slice advisory");
+        let intercept = Capabilities { intercept: true, ..none };
+        check(intercept, "intercept time-slice advisory");
+        check(Capabilities { mps: true, ..intercept }, "mps intercept time-slice advisory");
+        check(Capabilities { intercept: true, ..cpu }, "worker");
         check(new, "driver time-slice advisory");
         check(Capabilities { mps: true, ..new }, "driver mps time-slice advisory");
         check(Capabilities { driver_major: 614, ..new }, "time-slice advisory");

@@ -39,8 +39,8 @@ pub struct SliceUsage {
     pub submissions: u64,
     /// Time that they were kept waiting, ever.
     pub waited_ns: u64,
-    /// When one last submitted or wished to, on the machine's steady clock; 0 for never.
-    pub wanted_at_ns: u64,
+    /// Processes that the library counts, whichever card they use.
+    pub processes: u32,
 }
 
 /// A slice's pages could not be made, written or read.
@@ -115,30 +115,43 @@ impl SlicePages {
     pub fn usage(&self, card: usize) -> Result<SliceUsage, SlicePagesError> {
         let card = card.min(CARDS_MAX - 1);
         let word = |word: usize| self.read(&self.usage, UsageLayout::card(card, word));
+        let (held, processes) = self.held(card)?;
         Ok(SliceUsage {
-            held: Bytes(self.held(card)?),
+            held: Bytes(held),
+            processes,
             peak: Bytes(word(CardWord::PEAK_BYTES)?),
             refused: word(CardWord::REFUSED)?,
             charged_ns: word(CardWord::CHARGED_NS)?,
             submissions: word(CardWord::SUBMISSIONS)?,
             waited_ns: word(CardWord::WAITED_NS)?,
-            wanted_at_ns: word(CardWord::WANTED_AT_NS)?,
         })
     }
 
-    fn held(&self, card: usize) -> Result<u64, SlicePagesError> {
+    /// When a process of the slice last submitted to a card or wished to, on the machine's steady
+    /// clock; 0 for never.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn wanted_at_ns(&self, card: usize) -> Result<u64, SlicePagesError> {
+        let card = card.min(CARDS_MAX - 1);
+        self.read(&self.usage, UsageLayout::card(card, CardWord::WANTED_AT_NS))
+    }
+
+    /// What is held of a card, and by how many processes.
+    fn held(&self, card: usize) -> Result<(u64, u32), SlicePagesError> {
         let used = self.read(&self.usage, HeaderWord::SLOTS_USED)?;
         let used = usize::try_from(used).unwrap_or(usize::MAX).min(UsageLayout::SLOTS_MAX);
-        let mut sum = 0u64;
+        let (mut sum, mut processes) = (0u64, 0);
         for slot in 0..used {
             let word = |word: usize| self.read(&self.usage, UsageLayout::slot(slot, word));
             // A slot whose owner is still moving in holds nothing.
             let owner = word(SlotWord::OWNER)?;
             if owner != 0 && owner >> 63 == 0 {
                 sum = sum.saturating_add(word(SlotWord::HELD + card)?);
+                processes += 1;
             }
         }
-        Ok(sum)
+        Ok((sum, processes))
     }
 
     fn put(&self, first: usize, words: &[u64]) -> Result<(), SlicePagesError> {
@@ -256,7 +269,7 @@ mod tests {
         }
         put(UsageLayout::card(0, CardWord::CHARGED_NS), 77);
         let usage = pages.usage(0).unwrap();
-        assert_eq!((usage.held, usage.charged_ns), (Bytes(120), 77));
+        assert_eq!((usage.held, usage.processes, usage.charged_ns), (Bytes(120), 2, 77));
         put(UsageLayout::slot(0, SlotWord::HELD), u64::MAX);
         assert_eq!(pages.usage(0).unwrap().held, Bytes(u64::MAX));
     }

@@ -14,6 +14,8 @@ use crate::simulated::{
 pub enum CardsSpec {
     /// `auto`: NVIDIA cards if there are any, else the CPU.
     Auto,
+    /// `nvidia`: NVIDIA cards, and nothing else if there are none.
+    Nvidia,
     /// `cpu`: the processor and memory of this machine.
     Cpu,
     /// `sim:8xH100` and the like: cards in numbers alone.
@@ -27,8 +29,8 @@ pub enum CardsSpec {
 pub enum ParseCardsError {
     /// None of the forms.
     #[error(
-        "{0:?} names no cards; write auto, cpu, sim:8xH100, sim:4x8xH100 (nodes x cards), \
-         sim:2xA100,4xL40S (two nodes), sim:8xH100+mig or sim:FILE.toml"
+        "{0:?} names no cards; write auto, nvidia, cpu, sim:8xH100, sim:4x8xH100 (nodes x \
+         cards), sim:2xA100,4xL40S (two nodes), sim:8xH100+mig or sim:FILE.toml"
     )]
     Form(String),
     /// A model that is not known.
@@ -48,6 +50,7 @@ impl FromStr for CardsSpec {
         let trimmed = text.trim();
         let simulated = match trimmed {
             "auto" => return Ok(CardsSpec::Auto),
+            "nvidia" => return Ok(CardsSpec::Nvidia),
             "cpu" => return Ok(CardsSpec::Cpu),
             _ => trimmed.strip_prefix("sim:"),
         };
@@ -113,6 +116,7 @@ mod tests {
         let check = |text: &str, expected: &str| {
             let shown = match text.parse::<CardsSpec>() {
                 Ok(CardsSpec::Auto) => "auto".to_owned(),
+                Ok(CardsSpec::Nvidia) => "nvidia".to_owned(),
                 Ok(CardsSpec::Cpu) => "cpu".to_owned(),
                 Ok(CardsSpec::SimulatedFile(path)) => format!("file {}", path.display()),
                 Ok(CardsSpec::Simulated(pool)) => {
@@ -126,6 +130,7 @@ mod tests {
             assert!(shown.contains(expected), "{text:?} gave {shown:?}");
         };
         check("auto", "auto");
+        check("nvidia", "nvidia");
         check(" cpu ", "cpu");
         check("sim:8xH100", "1 nodes, 8 cards, 0 in MIG mode");
         check("sim:4x8xh100", "4 nodes, 32 cards, 0 in MIG mode");
@@ -134,7 +139,7 @@ mod tests {
         check("sim:2xrtx4090", "1 nodes, 2 cards");
         check("sim:pool/two racks.toml", "file pool/two racks.toml");
         check("sim:.toml", "names no cards");
-        check("", "names no cards; write auto, cpu, sim:8xH100");
+        check("", "names no cards; write auto, nvidia, cpu, sim:8xH100");
         check("gpu", "names no cards");
         check("sim:", "names no cards");
         check("sim:H100", "names no cards");

@@ -59,7 +59,7 @@ pub(crate) struct PoolArgs {
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// Cards: auto, cpu, sim:8xH100 (8 simulated cards), sim:4x8xH100 (on 4 nodes) or sim:FILE
+    /// Cards: auto, nvidia, cpu, sim:8xH100 (8 simulated cards), sim:4x8xH100 (on 4 nodes) or sim:FILE
     #[arg(long, default_value = "auto")]
     pub cards: CardsSpec,
     /// Where to listen; an address that other machines can reach needs an operator token first

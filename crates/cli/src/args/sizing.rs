@@ -25,7 +25,7 @@ pub(crate) struct SizingArgs {
         ]
     )]
     pub jobs: Option<PathBuf>,
-    /// Cards like those that are thought of: auto, cpu, sim:8xH100 (8 in a node) or sim:FILE
+    /// Cards like those that are thought of: auto, nvidia, cpu, sim:8xH100 (8 in a node) or sim:FILE
     #[arg(long, default_value = "auto", requires = "jobs", conflicts_with_all = TRACE)]
     pub cards: CardsSpec,
     /// How long 95 of 100 offline jobs of each kind may wait at most, such as 90s, 5m, 2h or 1d

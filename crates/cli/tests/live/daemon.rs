@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ pub(crate) struct Daemon {
     folder: TempDir,
     /// What `up` is told, besides where.
     arguments: Vec<String>,
+    /// Variables besides those of the tests.
+    env: Vec<(&'static str, PathBuf)>,
     port: u16,
     child: Child,
 }
@@ -32,13 +34,19 @@ impl Daemon {
 
     /// Starts one with further arguments of `up`.
     pub(crate) fn start_with(cards: &str, further: &[&str]) -> Self {
+        Self::start_in(cards, further, &[])
+    }
+
+    /// Starts one with further variables, too.
+    pub(crate) fn start_in(cards: &str, further: &[&str], env: &[(&'static str, PathBuf)]) -> Self {
         let arguments =
             ["--cards", cards].into_iter().chain(further.iter().copied()).map(str::to_owned);
         let arguments: Vec<String> = arguments.collect();
         let folder = tempfile::tempdir().unwrap();
         let port = lasting_port();
-        let child = spawn(folder.path(), (&arguments, port), None);
-        let daemon = Self { folder, arguments, port, child };
+        let env = env.to_vec();
+        let child = spawn(folder.path(), (&arguments, &env, port), None);
+        let daemon = Self { folder, arguments, env, port, child };
         daemon.wait_for_answer();
         daemon
     }
@@ -67,7 +75,8 @@ impl Daemon {
 
     /// Starts it again after it ended, to abort at a named point if one is given.
     pub(crate) fn start_again(&mut self, fail_at: Option<&str>) {
-        self.child = spawn(self.folder.path(), (&self.arguments, self.port), fail_at);
+        let how = (&*self.arguments, &*self.env, self.port);
+        self.child = spawn(self.folder.path(), how, fail_at);
     }
 
     /// Whether it has ended.
@@ -136,12 +145,17 @@ pub(crate) fn signal(pid: i32, name: &str) {
         Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-fn spawn(folder: &Path, (arguments, port): (&[String], u16), fail_at: Option<&str>) -> Child {
+fn spawn(
+    folder: &Path,
+    (arguments, env, port): (&[String], &[(&str, PathBuf)], u16),
+    fail_at: Option<&str>,
+) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cotenant"));
     command
         .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--state"])
         .arg(folder)
         .args(arguments)
+        .envs(env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

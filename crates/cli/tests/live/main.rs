@@ -9,6 +9,8 @@ mod daemon;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod intercepted;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod metering;

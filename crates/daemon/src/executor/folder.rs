@@ -11,6 +11,7 @@
 //!   peak.json    MiB that a member had at most, where that is measured; before exit.json
 //!   exit.json    how it ended; whoever holds the lock writes it, once
 //!   stdout.0     what member 0 printed, and so on
+//!   slices.0.json, slice.0/   what the preload library holds of member 0, and its pages
 //! ```
 
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ use cotenant_sched::{Exit, Run};
 use cotenant_types::{JobId, Mebibytes, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::intercepted::Intercepts;
 
 /// The variable by which a run's processes are found when nothing else is left of it.
 pub(crate) const MARK: &str = "COTENANT_RUN";
@@ -160,6 +163,19 @@ impl RunFolder {
     /// Tells the members that their slice will be taken back.
     pub(super) fn write_notice(&self, at_ms: u64) -> io::Result<()> {
         self.write("notice.json", &at_ms)
+    }
+
+    /// The folder of the pages by which the preload library and the pool speak of a member.
+    pub(super) fn slice(&self, member: u32) -> PathBuf {
+        self.0.join(format!("slice.{member}"))
+    }
+
+    pub(super) fn write_intercepts(&self, member: u32, slices: &Intercepts) -> io::Result<()> {
+        self.write(&format!("slices.{member}.json"), slices)
+    }
+
+    pub(super) fn read_intercepts(&self, member: u32) -> io::Result<Intercepts> {
+        self.read(&format!("slices.{member}.json"))
     }
 
     /// The runs of an attempt, one for each machine.

@@ -14,7 +14,9 @@ use cotenant_sched::{Command, Event, Exit, Run, StartFailure};
 use cotenant_types::{Card, CardId, CardKind, MemberSlices, Policy, Rung};
 
 use super::folder::{self, MARK, MEMBER, MemberFile, RunFile, RunFolder, StopFile};
-use super::served::{MemberOf, Served};
+use super::intercepted::{Intercepted, PRELOAD};
+use super::said::{MemberOf, member_name};
+use super::served::Served;
 use super::{Errand, Executor, Tell, supervise};
 use crate::fail_at::Point;
 
@@ -30,6 +32,7 @@ pub(crate) struct LocalExecutor {
     address: String,
     cards: Cards,
     served: Served,
+    intercepted: Intercepted,
     tell: Arc<Tell>,
 }
 
@@ -37,10 +40,10 @@ impl LocalExecutor {
     /// An executor that keeps its runs in a folder, and tells jobs the pool's address.
     pub(crate) fn new(
         (runs, address): (PathBuf, String),
-        (cards, served): (Cards, Served),
+        (cards, served, intercepted): (Cards, Served, Intercepted),
         tell: Tell,
     ) -> Self {
-        Self { runs, address, cards, served, tell: Arc::new(tell) }
+        Self { runs, address, cards, served, intercepted, tell: Arc::new(tell) }
     }
 
     fn start(
@@ -71,7 +74,9 @@ impl LocalExecutor {
             Err(why) => {
                 // Nothing was started, and nothing of this generation will be.
                 let _ = folder.write_exit(&Exit::Lost);
-                self.served.leave_members(run, (first..).take(members.len()));
+                let numbers = (first..).take(members.len());
+                self.served.leave(run, numbers.clone());
+                self.intercepted.leave(run, numbers);
                 self.not_started(run, &why);
             }
         }
@@ -121,7 +126,7 @@ impl LocalExecutor {
         let mut files = Vec::with_capacity(members.len());
         for (number, member) in (first..).zip(members) {
             let group = self.group(run, number, (member, policy))?;
-            let mut env = self.env(MemberOf { run, folder, number }, member)?;
+            let mut env = self.env(MemberOf { run, folder, number }, (member, policy))?;
             let inherited =
                 INHERITED.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?)));
             let ours = [
@@ -134,6 +139,9 @@ impl LocalExecutor {
                 (MARK, folder.mark()),
             ];
             let theirs = request.env.iter().filter(|(name, _)| !is_ours(name));
+            if let (Some(ours), Some(theirs)) = (env.get_mut(PRELOAD), request.env.get(PRELOAD)) {
+                *ours = format!("{ours}:{theirs}");
+            }
             let mut whole: BTreeMap<String, String> =
                 inherited.map(|(name, value)| (name.to_owned(), value)).collect();
             whole.extend(theirs.map(|(name, value)| (name.clone(), value.clone())));
@@ -145,11 +153,11 @@ impl LocalExecutor {
         folder.write_run(&run).map_err(|error| format!("failed to write run.json: {error}"))
     }
 
-    /// What tells a member of its slices, and of the server that holds it to them.
+    /// What tells a member of its slices, and of the server or library that holds it to them.
     fn env(
         &self,
         place: MemberOf<'_>,
-        member: &MemberSlices,
+        (member, policy): (&MemberSlices, Policy),
     ) -> Result<BTreeMap<String, String>, String> {
         let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = Vec::new();
@@ -160,6 +168,7 @@ impl LocalExecutor {
         }
         let variables = environment(&held).map_err(|error| error.to_string())?;
         let mut whole = self.served.join(place, &held)?;
+        whole.append(&mut self.intercepted.join(place, (&held, policy))?);
         whole.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
         Ok(whole)
     }
@@ -172,7 +181,7 @@ impl LocalExecutor {
         (member, policy): (&MemberSlices, Policy),
     ) -> Result<Option<String>, String> {
         let Some(limits) = self.limits(member, policy) else { return Ok(None) };
-        let name = group_name(run, number);
+        let name = member_name(run, number);
         let groups = Cgroups::open().map_err(|error| error.to_string())?;
         groups.create(&name, &limits).map_err(|error| error.to_string())?;
         Ok(Some(name))
@@ -199,7 +208,7 @@ impl LocalExecutor {
             // It never ran, and never will: whoever starts it late finds the exit.
             Some(_lock) => {
                 if folder.write_exit(&Exit::Lost).is_ok() {
-                    self.served.leave(run, &folder);
+                    leave((&self.served, &self.intercepted), run, &folder);
                     tell(Exit::Lost);
                 }
             }
@@ -214,6 +223,8 @@ impl LocalExecutor {
     fn set_limits(&self, run: &Run, members: &[MemberSlices]) {
         let folder = RunFolder::of(&self.runs, run);
         let Ok(file) = folder.read_run() else { return };
+        let numbers = file.members.iter().map(|member| member.number);
+        self.intercepted.set_limits(run, numbers.zip(members.iter().cloned()));
         let Ok(groups) = Cgroups::open() else { return };
         for (member, slices) in file.members.iter().zip(members) {
             let group = member.group.as_ref().and_then(|name| groups.find(name).ok().flatten());
@@ -238,6 +249,7 @@ impl LocalExecutor {
     /// Says what becomes of a run, from a thread that waits for its supervisor's end.
     fn watch(&self, run: Run, folder: RunFolder, supervisor: Option<std::process::Child>) {
         let (tell, served) = (self.tell.clone(), self.served.clone());
+        let intercepted = self.intercepted.clone();
         thread::spawn(move || {
             if let Some(mut supervisor) = supervisor {
                 let lines = supervisor.stdout.take().map(BufReader::new);
@@ -249,7 +261,7 @@ impl LocalExecutor {
                 let _ = supervisor.wait();
             }
             let exit = wait_for_end(&folder);
-            served.leave(&run, &folder);
+            leave((&served, &intercepted), &run, &folder);
             tell(exited(&run, &folder, exit));
         });
     }
@@ -295,6 +307,7 @@ impl Executor for LocalExecutor {
             }
         }
         self.served.adopt(&self.runs);
+        self.intercepted.adopt(&self.runs);
         alive
     }
 }
@@ -305,6 +318,14 @@ fn watch_served(served: &Served, run: &Run, folder: &RunFolder) {
     for member in members {
         served.watch(MemberOf { run, folder, number: member.number });
     }
+}
+
+/// Lets go of what held the members of a run that has ended.
+fn leave((served, intercepted): (&Served, &Intercepted), run: &Run, folder: &RunFolder) {
+    let members = folder.read_run().map(|file| file.members).unwrap_or_default();
+    let numbers: Vec<u32> = members.iter().map(|member| member.number).collect();
+    served.leave(run, numbers.iter().copied());
+    intercepted.leave(run, numbers.into_iter());
 }
 
 /// What is told of a run that has ended.
@@ -377,11 +398,6 @@ fn spawn(folder: &RunFolder) -> io::Result<std::process::Child> {
         .stderr(errors)
         .process_group(0)
         .spawn()
-}
-
-/// The control group of a member of a run, where it has one.
-pub(crate) fn group_name(run: &Run, member: u32) -> String {
-    format!("job-{}-{}-{member}", run.job, run.generation)
 }
 
 fn policy_of(request: &JobRequest) -> Policy {

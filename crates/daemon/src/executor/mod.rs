@@ -1,8 +1,10 @@
 //! Carries out what was decided: starts, stops and limits jobs, and says what became of them.
 
 mod folder;
+mod intercepted;
 mod local;
 mod member;
+mod said;
 mod served;
 mod supervise;
 
@@ -10,8 +12,10 @@ use cotenant_api::JobRequest;
 use cotenant_sched::{Command, Event, Run};
 
 pub(crate) use folder::{MARK, MEMBER, RunFolder};
-pub(crate) use local::{LocalExecutor, group_name};
+pub(crate) use intercepted::Intercepted;
+pub(crate) use local::LocalExecutor;
 pub use member::run_member;
+pub(crate) use said::member_name;
 pub(crate) use served::Served;
 pub use supervise::{InternalError, supervise};
 

@@ -2,15 +2,11 @@
 //! when their run has ended.
 //!
 //! CUDA says nothing where it runs without MPS, so that a member which no server names is not held
-//! whatever its slice says. That, and the death of a server, is said at the end of what the member
-//! prints to `stderr`, where whoever looks for its trouble finds it.
+//! whatever its slice says. It is told so, and of the death of a server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -21,8 +17,8 @@ use cotenant_device::{
 };
 use cotenant_sched::Run;
 
-use super::folder::{self, MARK, MEMBER, RunFolder};
-use super::local::group_name;
+use super::folder::{self, MARK, MEMBER};
+use super::said::{MemberOf, Said, member_name};
 
 /// How long a member has to use CUDA for the first time; it may read much before.
 const ATTACH_WAIT: Duration = Duration::from_secs(600);
@@ -34,28 +30,7 @@ pub(crate) struct Served(Arc<Mutex<Inner>>);
 struct Inner {
     /// Or why there are none.
     groups: Result<MpsGroups, String>,
-    /// Where a client's trouble is said, by its name.
-    logs: BTreeMap<String, PathBuf>,
-    /// What was said to whom, so that it is said once.
-    said: BTreeSet<(String, String)>,
-}
-
-/// A member of a run.
-#[derive(Clone, Copy)]
-pub(super) struct MemberOf<'a> {
-    pub(super) run: &'a Run,
-    pub(super) folder: &'a RunFolder,
-    pub(super) number: u32,
-}
-
-impl MemberOf<'_> {
-    fn name(self) -> String {
-        group_name(self.run, self.number)
-    }
-
-    fn log(self) -> PathBuf {
-        self.folder.log("stderr", self.number)
-    }
+    said: Said,
 }
 
 impl Served {
@@ -73,8 +48,7 @@ impl Served {
 
     fn with(config: MpsConfig) -> Self {
         let groups = MpsGroups::open(config).map_err(|error| whole(&error));
-        let (logs, said) = (BTreeMap::new(), BTreeSet::new());
-        Self(Arc::new(Mutex::new(Inner { groups, logs, said })))
+        Self(Arc::new(Mutex::new(Inner { groups, said: Said::default() })))
     }
 
     /// Makes ready what a member with these slices needs of MPS; gives the variables that it is
@@ -91,9 +65,9 @@ impl Served {
         let mut inner = self.lock();
         let groups = inner.groups.as_mut().map_err(|why| why.clone())?;
         let joined = groups.join(&client).map_err(|error| whole(&error))?;
-        inner.logs.insert(name.clone(), member.log());
+        inner.said.add(member);
         for note in &joined.notes {
-            inner.say(&name, note);
+            inner.said.say(&name, note);
         }
         let env = joined.env.into_iter();
         Ok(env.map(|(name, value)| (name.to_owned(), value)).collect())
@@ -115,27 +89,21 @@ impl Served {
             match control.wait_for_client(&processes, ATTACH_WAIT) {
                 // One that has ended says by its end what there is to say.
                 Ok(_) | Err(Unattached::Gone) => {}
-                Err(why) => served.lock().say(&name, &whole(&why)),
+                Err(why) => served.lock().said.say(&name, &whole(&why)),
             }
         });
     }
 
-    /// Lets go of the members of a run that has ended.
-    pub(super) fn leave(&self, run: &Run, folder: &RunFolder) {
-        let members = folder.read_run().map(|file| file.members).unwrap_or_default();
-        self.leave_members(run, members.iter().map(|member| member.number));
-    }
-
-    /// Lets go of members of a run that will never begin, whether or not it was written down.
-    pub(super) fn leave_members(&self, run: &Run, numbers: impl Iterator<Item = u32>) {
+    /// Lets go of members of a run that has ended or will never begin.
+    pub(super) fn leave(&self, run: &Run, numbers: impl Iterator<Item = u32>) {
         let mut inner = self.lock();
         for number in numbers {
-            let name = group_name(run, number);
+            let name = member_name(run, number);
             let left = inner.groups.as_mut().ok().and_then(|groups| groups.leave(&name).err());
             if let Some(error) = left {
-                inner.say(&name, &whole(&error));
+                inner.said.say(&name, &whole(&error));
             }
-            inner.logs.remove(&name);
+            inner.said.remove(&name);
         }
     }
 
@@ -149,10 +117,10 @@ impl Served {
             }
             for member in &file.members {
                 let member = MemberOf { run: &file.run, folder: &folder, number: member.number };
-                inner.logs.insert(member.name(), member.log());
+                inner.said.add(member);
             }
         }
-        let alive = inner.logs.keys().cloned().collect();
+        let alive = inner.said.names();
         if let Ok(groups) = inner.groups.as_mut() {
             // What cannot be ended now is found again at the next start.
             let _ = groups.retain(&alive);
@@ -164,7 +132,7 @@ impl Served {
         let mut inner = self.lock();
         let down = inner.groups.as_mut().map(MpsGroups::look).unwrap_or_default();
         for group in down {
-            group.clients.iter().for_each(|name| inner.say(name, &group.why));
+            group.clients.iter().for_each(|name| inner.said.say(name, &group.why));
         }
     }
 
@@ -173,24 +141,8 @@ impl Served {
     }
 }
 
-impl Inner {
-    fn say(&mut self, name: &str, what: &str) {
-        let Some(log) = self.logs.get(name) else { return };
-        if !self.said.insert((name.to_owned(), what.to_owned())) {
-            return;
-        }
-        // A full disk loses what is said, not the job.
-        let _ = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(log)
-            .and_then(|mut file| writeln!(file, "[cotenant: {what}]"));
-    }
-}
-
 /// An error with its causes, on one line.
-fn whole(error: &dyn Error) -> String {
+pub(super) fn whole(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
@@ -205,7 +157,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::executor::folder::{MemberFile, RunFile};
+    use crate::executor::folder::{MemberFile, RunFile, RunFolder};
 
     #[derive(Debug)]
     struct Open;
@@ -305,9 +257,9 @@ mod tests {
         assert!(told.contains("control daemon has ended"), "{told}");
         later.look();
         assert_eq!(said(), told, "it is said once");
-        later.leave(&run, &folder);
+        later.leave(&run, [0].into_iter());
         assert!(!pipe.exists());
-        later.leave(&run, &folder);
+        later.leave(&run, [0].into_iter());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use cotenant_sched::{Event, Job, Run};
 use cotenant_types::{Card, CardId, CardKind, Load, MemberSlices, Rung, Share};
 use tokio::sync::watch;
 
-use crate::executor::{MARK, MEMBER, RunFolder, Served, group_name};
+use crate::executor::{Intercepted, MARK, MEMBER, RunFolder, Served, member_name};
 use crate::keeper::{Message, now};
 use crate::live::{Live, Uses};
 use crate::store::Reader;
@@ -37,6 +37,7 @@ pub(crate) struct Metering {
     pub(crate) reader: Reader,
     pub(crate) runs: PathBuf,
     pub(crate) served: Served,
+    pub(crate) intercepted: Intercepted,
     pub(crate) live: Arc<Live>,
     pub(crate) inbox: Sender<Message>,
     pub(crate) ending: watch::Receiver<bool>,
@@ -68,6 +69,7 @@ impl Metering {
             let works = works(tallies, &mut before);
             self.served.look();
             let reading = meter.read();
+            self.intercepted.look(&reading.processes, &self.pids(&holders, &works));
             let mut uses = Uses { at_ms: now().0, ..Uses::default() };
             for job in &holders {
                 self.meter_job(job, (&cards, &works, &reading.processes), &mut uses);
@@ -91,7 +93,7 @@ impl Metering {
             let is_grouped = member.slices.iter().any(|slice| slice.enforced_by == Rung::Cgroup);
             match groups.filter(|_| is_grouped) {
                 Some(groups) => {
-                    let tally = group_tally(&group_name(&run_of(job, member), number), groups);
+                    let tally = group_tally(&member_name(&run_of(job, member), number), groups);
                     grouped.extend(tally.map(|tally| (self.key(job, number, member), tally)));
                 }
                 None => has_others = true,
@@ -101,6 +103,20 @@ impl Metering {
         // Their processes are marked too, and counted in the group already.
         tallies.append(&mut grouped);
         tallies
+    }
+
+    /// The processes of each member, by its name.
+    fn pids(
+        &self,
+        holders: &[Job],
+        works: &BTreeMap<MemberKey, Work>,
+    ) -> BTreeMap<String, Vec<u32>> {
+        let of_member = |(job, number, member)| {
+            let work = works.get(&self.key(job, number, member))?;
+            let name = member_name(&run_of(job, member), number);
+            Some((name, work.pids.iter().copied().collect()))
+        };
+        members(holders).filter_map(of_member).collect()
     }
 
     fn key(&self, job: &Job, number: u32, member: &MemberSlices) -> MemberKey {

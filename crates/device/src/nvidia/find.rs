@@ -13,6 +13,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
 use super::links::{Linked, kernel_address, link_groups};
+use crate::preload::preload_library;
 use crate::rungs::{Capabilities, rungs};
 
 /// NVIDIA cards of this machine, and what there is to say about them.
@@ -38,10 +39,12 @@ pub(crate) fn find(node: &NodeName) -> Found {
             return found;
         }
     };
+    let intercept = preload_library();
     let machine = Machine {
         node,
         driver_major: nvml.sys_driver_version().map_or(0, |version| major(&version)),
         mps: is_on_path("nvidia-cuda-mps-control"),
+        intercept: intercept.is_ok(),
     };
     let mut links = Vec::new();
     for index in 0..nvml.device_count().unwrap_or(0) {
@@ -69,6 +72,9 @@ pub(crate) fn find(node: &NodeName) -> Found {
                 .to_owned(),
         );
     }
+    if let (Err(error), false) = (intercept, found.cards.is_empty()) {
+        found.notes.push(format!("interception is not offered: failed to {error}"));
+    }
     found
 }
 
@@ -77,6 +83,7 @@ struct Machine<'a> {
     node: &'a NodeName,
     driver_major: u32,
     mps: bool,
+    intercept: bool,
 }
 
 enum Built {
@@ -102,6 +109,7 @@ impl Machine<'_> {
         let capabilities = Capabilities {
             driver_major: self.driver_major,
             mps: self.mps && generation >= MPS_GENERATION_MIN,
+            intercept: self.intercept,
             ..Capabilities::default()
         };
         let card = Card {

@@ -158,6 +158,8 @@ impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
             return;
         }
         let word = |word: usize| self.word(word).load(Relaxed);
+        // A pool that comes back begins to count anew.
+        let is_first = before == 0 || facts.seen_busy_ns < word(CardWord::SEEN_BUSY_NS);
         let measured = word(CardWord::MEASURED_NS);
         let seen = Seen {
             span_ns: facts.seen_at_ns - before,
@@ -165,17 +167,17 @@ impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
             measured_ns: measured.saturating_sub(word(CardWord::SEEN_MEASURED_NS)),
             largest_ns: word(CardWord::LARGEST_NS),
         };
-        if before != 0 && !seen.is_telling()
+        if !is_first && !seen.is_telling()
             || seen_at.compare_exchange(before, facts.seen_at_ns, Relaxed, Relaxed).is_err()
         {
             return;
         }
         self.word(CardWord::SEEN_MEASURED_NS).store(measured, Relaxed);
         self.word(CardWord::SEEN_BUSY_NS).store(facts.seen_busy_ns, Relaxed);
-        if before == 0 || is_unbounded(grant_milli(facts)) {
+        if is_first || is_unbounded(grant_milli(facts)) {
             self.begin_comparison(facts);
         }
-        if before == 0 {
+        if is_first {
             return;
         }
         let factor = self.word(CardWord::CORRECTION_PPM);

@@ -24,7 +24,23 @@ fn share(scene: &Scene, tenant: &mut TenantProcess, line: &str, ms: u64) -> f64 
     (busy(scene, tenant) - busy_before) as f64 * 1000.0 / (scene.cards.now_ns() - from) as f64
 }
 
-/// The machine's other work shows here, so the bounds are wide; too much is never got.
+/// Looks up to five times whether a share is what it should be. The machine's other work takes from
+/// it now and then, so that one look must find enough; no look may find too much.
+fn check(limit: u32, (least, most): (f64, f64), mut look: impl FnMut() -> f64) {
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let got = look();
+        seen.push(got);
+        let error = got - f64::from(limit);
+        assert!(error <= most, "{limit}‰: {seen:.1?}");
+        if error >= least {
+            println!("{limit}‰: {seen:.1?}");
+            return;
+        }
+    }
+    panic!("{limit}‰: {seen:.1?}");
+}
+
 #[test]
 fn a_share_is_kept_by_a_real_program() {
     let scene = Scene::with("memory=8GiB,sms=100", REAL, &[]);
@@ -32,10 +48,8 @@ fn a_share_is_kept_by_a_real_program() {
         let slice = scene.slice(None, limit);
         let mut tenant = scene.start(&slice);
         told(&mut tenant, &format!("work {kernel_ns} {}", scene.cards.now_ns() + 300 * MS), "ok");
-        let got = share(&scene, &mut tenant, &format!("work {kernel_ns}"), 1500);
-        println!("{limit}‰ with kernels of {kernel_ns} ns: {got:.1}‰");
-        let error = got - f64::from(limit);
-        assert!((-60.0..=30.0).contains(&error), "{limit}‰, {kernel_ns} ns: {got:.1}‰");
+        let line = format!("work {kernel_ns}");
+        check(limit, (-60.0, 30.0), || share(&scene, &mut tenant, &line, 1500));
     }
 }
 
@@ -66,17 +80,18 @@ fn processes_of_a_slice_share_its_share() {
     let scene = Scene::with("memory=8GiB,sms=100", REAL, &[]);
     let slice = scene.slice(None, 400);
     let mut tenants: Vec<TenantProcess> = (0..3).map(|_| scene.start(&slice)).collect();
-    let until_ns = scene.cards.now_ns() + 1800 * MS;
-    let from = scene.cards.now_ns();
-    for tenant in &mut tenants {
-        tenant.tell(&format!("work 1000000 {until_ns}")).unwrap();
-    }
-    for tenant in &mut tenants {
-        assert!(tenant.answer("work").unwrap().starts_with("ok "));
-    }
-    let busy: u64 = tenants.iter().map(|tenant| busy(&scene, tenant)).sum();
-    let got = busy as f64 * 1000.0 / (scene.cards.now_ns() - from) as f64;
-    assert!((300.0..=450.0).contains(&got), "{got:.1}‰ together");
+    check(400, (-100.0, 50.0), || {
+        let sum =
+            |tenants: &[TenantProcess]| tenants.iter().map(|it| busy(&scene, it)).sum::<u64>();
+        let (before, from) = (sum(&tenants), scene.cards.now_ns());
+        for tenant in &mut tenants {
+            tenant.tell(&format!("work 1000000 {}", from + 1800 * MS)).unwrap();
+        }
+        for tenant in &mut tenants {
+            assert!(tenant.answer("work").unwrap().starts_with("ok "));
+        }
+        (sum(&tenants) - before) as f64 * 1000.0 / (scene.cards.now_ns() - from) as f64
+    });
 }
 
 #[test]
@@ -87,9 +102,7 @@ fn a_limit_is_changed_while_a_program_runs() {
     for limit in [100, 600, 200] {
         set_share(&mut slice, limit);
         told(&mut tenant, &format!("work 500000 {}", scene.cards.now_ns() + 200 * MS), "ok");
-        let got = share(&scene, &mut tenant, "work 500000", 1000);
-        let error = got - f64::from(limit);
-        assert!((-80.0..=40.0).contains(&error), "{limit}‰: {got:.1}‰");
+        check(limit, (-80.0, 40.0), || share(&scene, &mut tenant, "work 500000", 1000));
     }
 }
 
