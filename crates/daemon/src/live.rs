@@ -8,6 +8,8 @@ use cotenant_sched::Reason;
 use cotenant_types::{Card, CardId, CardKind, JobId};
 use tokio::sync::watch;
 
+use crate::executor::Counted;
+
 /// Why each waiting job waits.
 pub(crate) type Waits = BTreeMap<JobId, Arc<[Reason]>>;
 
@@ -24,6 +26,8 @@ pub(crate) struct Uses {
     pub(crate) cards: BTreeMap<CardId, UseView>,
     /// By job and member, then by card.
     pub(crate) slices: BTreeMap<(JobId, u32), BTreeMap<CardId, UseView>>,
+    /// What the preload library counted of members.
+    pub(crate) counted: BTreeMap<(JobId, u32), Counted>,
     /// The sums of their slices.
     pub(crate) jobs: BTreeMap<JobId, UseView>,
     /// The sum of all cards.

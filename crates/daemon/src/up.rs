@@ -11,6 +11,7 @@ use std::thread;
 
 use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover, preload_library};
 use cotenant_sched::{Event, Job, Placing, PoolPolicy, Run};
+use cotenant_types::limits::OnFailure;
 use cotenant_types::{Card, NodeName, Quota, Seconds};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -37,6 +38,8 @@ pub struct Config {
     pub policy: PoolPolicy,
     /// How long the folders of runs are kept after their job's end.
     pub keep_runs: Seconds,
+    /// What becomes of a program that the preload library is to hold and cannot.
+    pub unheld: OnFailure,
     /// Under whose names `/metrics` shows its figures, besides its own.
     pub metric_names: Vec<MetricNames>,
 }
@@ -152,7 +155,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
     let served = Served::open(&config.folder.join("mps"));
     let library = preload_library().map_err(|error| format!("failed to {error}"));
-    let intercepted = Intercepted::open(library);
+    let intercepted = Intercepted::open(library, config.unheld);
     let mut executor = LocalExecutor::new(
         (runs.clone(), address.clone()),
         (Arc::new(Mutex::new(known)), served.clone(), intercepted.clone()),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use cotenant_daemon::{CardsSpec, MetricNames, PoolPolicy};
 use cotenant_types::TenantName;
 
@@ -80,11 +80,26 @@ pub(crate) struct UpArgs {
     /// Days after a job's end for which what it printed and left in its folder are kept
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub keep_runs_days: u32,
+    /// What becomes of a program that the preload library is to hold and cannot: refuse or run
+    ///
+    /// Refused, its calls to the card fail; it runs without limits otherwise, and that is counted.
+    /// It holds for jobs that start from now on.
+    #[arg(long, value_name = "WHAT", default_value = "refuse", verbatim_doc_comment)]
+    pub unheld: Unheld,
     /// Show figures under names of other programs too: dcgm (DCGM_FI_*), hami (hami_*), or both
     ///
     /// Dashboards made for dcgm-exporter or HAMi then show this pool. It holds until the daemon ends.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', verbatim_doc_comment)]
     pub metrics_names: Vec<MetricNames>,
+}
+
+/// What becomes of a program that cannot be held to its slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unheld {
+    /// It does not run.
+    Refuse,
+    /// It runs without limits.
+    Run,
 }
 
 /// Arguments of `devices`.

@@ -92,6 +92,19 @@ impl Scene {
         tenant
     }
 
+    /// What `/metrics` says, by name alone.
+    fn figures(&self) -> Vec<(String, f64)> {
+        let address = format!("{}/metrics", self.daemon.address());
+        let text = ureq::get(&address).call().unwrap().body_mut().read_to_string().unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let value = |line: &str| {
+            let (labelled, value) = line.rsplit_once(' ')?;
+            let name = labelled.split('{').next()?.to_owned();
+            Some((name, value.parse().ok()?))
+        };
+        lines.filter_map(value).collect()
+    }
+
     /// The part of the card that jobs get that work side by side for so long, in thousandths. They
     /// have worked before, so that nothing is left over to catch up with.
     fn shares(&self, tenants: &mut [&mut Tenant], ms: u64) -> Vec<f64> {
@@ -197,6 +210,16 @@ fn a_job_is_held_to_its_slice_and_resized_live() {
     assert_eq!(tenant.ask(&format!("alloc a {}", GIB)), "ok");
     check_shares(&[300.0], || scene.shares(&mut [&mut tenant], 1000));
 
+    until("figures", || {
+        let figures = scene.figures();
+        let is_so =
+            |name: &str, least: f64| figures.iter().any(|(n, value)| n == name && *value >= least);
+        is_so("cotenant_slice_refused_allocations_total", 1.0)
+            && is_so("cotenant_slice_charged_seconds_total", 0.2)
+            && is_so("cotenant_slice_waited_seconds_total", 0.2)
+            && is_so("cotenant_slice_submissions_total", 100.0)
+            && is_so("cotenant_slice_memory_used_bytes", GIB as f64)
+    });
     let resize = |memory: Option<&str>, compute: Option<&str>, id: u64| {
         let [memory, compute] = [memory, compute].map(|it| it.map(str::to_owned));
         let (memory_limit, compute_limit) = (memory.clone(), compute.clone());

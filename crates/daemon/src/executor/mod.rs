@@ -12,7 +12,7 @@ use cotenant_api::JobRequest;
 use cotenant_sched::{Command, Event, Run};
 
 pub(crate) use folder::{MARK, MEMBER, RunFolder};
-pub(crate) use intercepted::Intercepted;
+pub(crate) use intercepted::{Counted, Intercepted};
 pub(crate) use local::LocalExecutor;
 pub use member::run_member;
 pub(crate) use said::member_name;

@@ -69,8 +69,14 @@ impl Metering {
             let works = works(tallies, &mut before);
             self.served.look();
             let reading = meter.read();
-            self.intercepted.look(&reading.processes, &self.pids(&holders, &works));
-            let mut uses = Uses { at_ms: now().0, ..Uses::default() };
+            let pids = self.pids(&holders, &works);
+            let mut counted = self.intercepted.look(&reading.processes, &pids);
+            let counted = members(&holders).filter_map(|(job, number, member)| {
+                let name = member_name(&run_of(job, member), number);
+                Some(((job.id, number), counted.remove(&name)?))
+            });
+            let counted = counted.collect();
+            let mut uses = Uses { at_ms: now().0, counted, ..Uses::default() };
             for job in &holders {
                 self.meter_job(job, (&cards, &works, &reading.processes), &mut uses);
             }

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use cotenant_daemon::{Config, up};
 use cotenant_types::Seconds;
+use cotenant_types::limits::OnFailure;
 
 use super::Ended;
 use super::address::state_folder;
-use crate::args::pool::UpArgs;
+use crate::args::pool::{Unheld, UpArgs};
 use crate::console::Console;
 
 /// Starts the pool, and keeps it up until it is told to end.
@@ -23,6 +24,10 @@ pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
         cards: arguments.cards.clone(),
         keep_runs: Seconds(arguments.keep_runs_days.saturating_mul(24 * 3600)),
         policy: arguments.policy,
+        unheld: match arguments.unheld {
+            Unheld::Refuse => OnFailure::Refuse,
+            Unheld::Run => OnFailure::PassThrough,
+        },
         metric_names: arguments.metrics_names.clone(),
     };
     let pool = up(&config)?;

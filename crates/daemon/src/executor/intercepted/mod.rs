@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cotenant_device::{Held, ProcessUse, SlicePages};
+use cotenant_device::{Held, ProcessUse, SlicePages, SliceUsage};
 use cotenant_sched::Run;
-use cotenant_types::limits::{LimitPage, SLICE_VARIABLE};
+use cotenant_types::limits::{LimitPage, OnFailure, SLICE_VARIABLE};
 use cotenant_types::{CardId, MemberSlices, Policy};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -43,6 +43,9 @@ const GIVE_BACK_NS: u64 = 100_000_000;
 /// Looks in a row after which a program that uses a card without the library is told of.
 const UNHELD_LOOKS: u32 = 3;
 
+/// What the library counted of a member, by card.
+pub(crate) type Counted = BTreeMap<CardId, SliceUsage>;
+
 /// The members that the preload library holds, for the executor and the meter.
 #[derive(Clone)]
 pub(crate) struct Intercepted(Arc<Mutex<Inner>>);
@@ -50,6 +53,8 @@ pub(crate) struct Intercepted(Arc<Mutex<Inner>>);
 struct Inner {
     /// The library, or why there is none.
     library: Result<PathBuf, String>,
+    /// What becomes of a program that it cannot hold.
+    unheld: OnFailure,
     members: BTreeMap<String, Member>,
     said: Said,
 }
@@ -77,10 +82,11 @@ struct Seen {
 }
 
 impl Intercepted {
-    /// No members yet, and the library that is to hold them.
-    pub(crate) fn open(library: Result<PathBuf, String>) -> Self {
+    /// No members yet, the library that is to hold them, and what becomes of those that it cannot
+    /// hold.
+    pub(crate) fn open(library: Result<PathBuf, String>, unheld: OnFailure) -> Self {
         let (members, said) = (BTreeMap::new(), Said::default());
-        Self(Arc::new(Mutex::new(Inner { library, members, said })))
+        Self(Arc::new(Mutex::new(Inner { library, unheld, members, said })))
     }
 
     /// Makes ready what a member with these slices needs of the library; gives the variables that
@@ -154,18 +160,26 @@ impl Intercepted {
         }
     }
 
-    /// Passes on what the driver saw of members, whose processes are told by the members' names.
-    pub(crate) fn look(&self, processes: &[ProcessUse], pids: &BTreeMap<String, Vec<u32>>) {
+    /// Passes on what the driver saw of members, whose processes are told by the members' names;
+    /// gives what the library counted of each.
+    pub(crate) fn look(
+        &self,
+        processes: &[ProcessUse],
+        pids: &BTreeMap<String, Vec<u32>>,
+    ) -> BTreeMap<String, Counted> {
         let mut inner = self.lock();
         let Inner { members, said, .. } = &mut *inner;
+        let mut counted = BTreeMap::new();
         for (name, member) in members {
             let own = pids.get(name).map(Vec::as_slice).unwrap_or_default();
             let of_member = processes.iter().filter(|it| own.contains(&it.pid));
             let of_member: Vec<&ProcessUse> = of_member.collect();
-            if let Err(why) = member.look(&of_member, &mut |what| said.say(name, what)) {
-                said.say(name, &why);
+            match member.look(&of_member, &mut |what| said.say(name, what)) {
+                Ok(usage) => drop(counted.insert(name.clone(), usage)),
+                Err(why) => said.say(name, &why),
             }
         }
+        counted
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -176,7 +190,7 @@ impl Intercepted {
 impl Inner {
     fn take_up(&mut self, member: MemberOf<'_>, intercepts: Intercepts) -> Result<(), String> {
         let (folder, number) = (member.folder.clone(), member.number);
-        let page = intercepts.page()?;
+        let page = intercepts.page(self.unheld)?;
         let kept = folder.write_intercepts(number, &intercepts);
         kept.map_err(|error| format!("failed to keep its slices: {error}"))?;
         let pages = SlicePages::create(&folder.slice(number), &page);
@@ -222,7 +236,8 @@ impl Member {
         let kept = self.folder.write_intercepts(self.number, &self.intercepts);
         kept.map_err(|error| format!("failed to keep its new limits: {error}"))?;
         let until_ns = steady_ns() + GIVE_BACK_NS;
-        for (card, new) in self.page.cards.iter_mut().zip(self.intercepts.page()?.cards) {
+        let new = self.intercepts.page(self.page.on_failure)?;
+        for (card, new) in self.page.cards.iter_mut().zip(new.cards) {
             (card.memory, card.compute) = (new.memory, new.compute);
             if must_give_back {
                 card.hold_until_ns = until_ns;
@@ -246,8 +261,9 @@ impl Member {
         &mut self,
         processes: &[&ProcessUse],
         say: &mut impl FnMut(&str),
-    ) -> Result<(), String> {
+    ) -> Result<Counted, String> {
         let now_ns = steady_ns();
+        let mut counted = Counted::new();
         for (place, slice) in self.intercepts.slices.iter().enumerate() {
             let on_card = || processes.iter().filter(|it| it.card == slice.card);
             let usage = self.pages.usage(place).map_err(|error| whole(&error))?;
@@ -268,12 +284,14 @@ impl Member {
                 let milli =
                     on_card().filter_map(|it| it.compute).map(|it| u64::from(it.per_mille()));
                 let span_ns = now_ns - if seen.at_ns == 0 { now_ns } else { seen.at_ns };
-                seen.busy_ns += span_ns / 1000 * milli.sum::<u64>().min(1000);
+                seen.busy_ns += span_ns.saturating_mul(milli.sum::<u64>().min(1000)) / 1000;
                 (card.seen_busy_ns, card.seen_at_ns) = (seen.busy_ns, now_ns);
             }
             seen.at_ns = now_ns;
+            counted.insert(slice.card.clone(), usage);
         }
-        self.write()
+        self.write()?;
+        Ok(counted)
     }
 
     fn write(&mut self) -> Result<(), String> {
@@ -356,7 +374,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let runs = temporary.path().join("runs");
         let (one, other) = (run(&runs, 1), run(&runs, 2));
-        let held_by = Intercepted::open(Ok("/lib/the library.so".into()));
+        let held_by = Intercepted::open(Ok("/lib/the library.so".into()), OnFailure::Refuse);
         let (borrower, fixed) = (slice(CARD, 10, (200, 1000)), slice(CARD, 20, (300, 300)));
         let env = join(&held_by, &one, (&borrower, Policy::Burst)).unwrap();
         assert_eq!(env[PRELOAD], "/lib/the library.so");
@@ -380,7 +398,7 @@ mod tests {
         // A daemon that comes back in the middle of a write knows what holds.
         let limits = fs::File::options().write(true).open(one.1.slice(0).join(LIMITS_FILE));
         std::os::unix::fs::FileExt::write_all_at(&limits.unwrap(), &[9; 40], 8).unwrap();
-        let later = Intercepted::open(Err("there is no library".to_owned()));
+        let later = Intercepted::open(Err("there is no library".to_owned()), OnFailure::Refuse);
         other.1.write_exit(&cotenant_sched::Exit::Lost).unwrap();
         later.adopt(&runs);
         assert_eq!(page(&one).compute.limit.per_mille(), 200);
@@ -396,7 +414,7 @@ mod tests {
     fn what_the_driver_saw_is_passed_on_and_who_goes_around_is_told_of() {
         let temporary = tempfile::tempdir().unwrap();
         let one = run(&temporary.path().join("runs"), 1);
-        let held_by = Intercepted::open(Ok("/lib/library.so".into()));
+        let held_by = Intercepted::open(Ok("/lib/library.so".into()), OnFailure::Refuse);
         join(&held_by, &one, (&slice(CARD, 10, (200, 200)), Policy::Fixed)).unwrap();
         let pids = BTreeMap::from([("job-1-1-0".to_owned(), vec![7, 8])]);
         let look = |processes: &[ProcessUse]| {
@@ -430,7 +448,7 @@ mod tests {
     fn whole_cards_and_other_rungs_are_not_the_librarys() {
         let temporary = tempfile::tempdir().unwrap();
         let one = run(&temporary.path().join("runs"), 1);
-        let held_by = Intercepted::open(Err("there is no library".to_owned()));
+        let held_by = Intercepted::open(Err("there is no library".to_owned()), OnFailure::Refuse);
         let own = slice(CARD, 10, (200, 200));
         for slice in
             [Slice { whole: true, ..own.clone() }, Slice { enforced_by: Rung::TimeSlice, ..own }]

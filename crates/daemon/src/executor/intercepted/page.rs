@@ -43,7 +43,7 @@ impl Intercepts {
     }
 
     /// The page, as long as nobody else is on the cards.
-    pub(super) fn page(&self) -> Result<LimitPage, String> {
+    pub(super) fn page(&self, on_failure: OnFailure) -> Result<LimitPage, String> {
         if self.slices.len() > CARDS_MAX {
             let count = self.slices.len();
             return Err(format!(
@@ -51,7 +51,7 @@ impl Intercepts {
             ));
         }
         let cards = self.slices.iter().map(|slice| self.limit(slice)).collect::<Result<_, _>>()?;
-        Ok(LimitPage { on_failure: OnFailure::Refuse, shown: ShownProcesses::Own, cards })
+        Ok(LimitPage { on_failure, shown: ShownProcesses::Own, cards })
     }
 
     fn limit(&self, slice: &Slice) -> Result<CardLimit, String> {
@@ -134,7 +134,7 @@ pub(super) mod tests {
         assert_eq!(own.slices[1].memory.limit, Mebibytes(30));
         assert!(own.resize(&[slice(CARD, 5, (200, 200)), slice(&other, 30, (300, 300))]));
         assert!(!own.resize(&[slice(CARD, 5, (200, 1000))]));
-        let page = own.page().unwrap();
+        let page = own.page(OnFailure::Refuse).unwrap();
         let memory: Vec<_> = page.cards.iter().map(|card| card.memory.unwrap().0 >> 20).collect();
         assert_eq!(memory, [5, 30]);
         let mut fixed = Intercepts { policy: Policy::Fixed, ..own };
@@ -142,7 +142,7 @@ pub(super) mod tests {
 
         let nameless =
             Intercepts { policy: Policy::Fixed, slices: vec![slice("GPU-1", 1, (1, 1))] };
-        let why = nameless.page().unwrap_err();
+        let why = nameless.page(OnFailure::Refuse).unwrap_err();
         assert!(why.contains("card GPU-1 cannot be named"), "{why}");
     }
 }

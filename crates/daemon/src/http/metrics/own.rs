@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cotenant_device::SliceUsage;
 use cotenant_sched::CardRecord;
 use cotenant_types::{Amount, CardId, Mebibytes};
 
@@ -192,6 +193,37 @@ fn slices(page: &mut Page, figures: &Figures) {
         "cotenant_slice_compute_used_ratio",
         "Part of the card's compute that the job uses.",
         each(&|held| Some(ratio(used(held)?.compute_per_mille))),
+    );
+    counted(page, figures);
+}
+
+/// What the preload library counted of the slices that it holds.
+fn counted(page: &mut Page, figures: &Figures) {
+    let mut each = |name: &str, about: &str, value: &dyn Fn(&SliceUsage) -> f64| {
+        let samples = figures.slices().filter_map(|held| {
+            let of_member = figures.uses.counted.get(&(held.job.id, held.member))?;
+            Some((of_slice(&held), value(of_member.get(&held.slice.card)?)))
+        });
+        page.family((name, Kind::Counter), about, samples.collect::<Vec<Sample>>());
+    };
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    each(
+        "cotenant_slice_submissions_total",
+        "Kernels and graphs that programs of the slice submitted.",
+        &|usage| usage.submissions as f64,
+    );
+    each("cotenant_slice_charged_seconds_total", "Compute that the slice was charged.", &|usage| {
+        seconds(usage.charged_ns)
+    });
+    each(
+        "cotenant_slice_waited_seconds_total",
+        "Time that threads of the slice were kept waiting for its share.",
+        &|usage| seconds(usage.waited_ns),
+    );
+    each(
+        "cotenant_slice_refused_allocations_total",
+        "Allocations that the slice's memory limit refused.",
+        &|usage| usage.refused as f64,
     );
 }
 

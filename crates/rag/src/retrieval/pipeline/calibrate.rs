@@ -7,16 +7,17 @@
 //! few judged queries make a careful rule.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use cotenant_eval::{Judged, Metric};
 use cotenant_index::{Hit, Slot};
 use serde::{Deserialize, Serialize};
 
-use super::blend::{Blend, FOUND_DEPTH, Scored};
+use super::blend::{Blend, FOUND_DEPTH, Scored, found_scores};
 use super::cost::Prices;
 use super::error::RetrievalError;
 use super::forecast::Forecast;
-use super::hints::after_both;
+use super::hints::{AFTER_READING, after_both, after_reading};
 use super::mean::mean_and_error;
 use super::mix::{Lists, Mix};
 use super::remembered::Remembered;
@@ -33,11 +34,14 @@ pub const DEV_QUERIES_MAX: usize = 1000;
 /// Most of them from which weights are learnt, which looks at each of them thousands of times.
 const MIX_QUERIES_MAX: usize = 300;
 
-/// Most of them for which a reranker reads documents, some seventy each.
-const REREAD_QUERIES_MAX: usize = 100;
+/// Most of them for which a reranker reads documents, some fifty each.
+const REREAD_QUERIES_MAX: usize = 200;
 
 /// Thresholds that are tried on each forecast: so many parts of its range by rank.
 const THRESHOLDS: usize = 24;
+
+/// The same for what reading more would lose.
+const READING_THRESHOLDS: usize = 12;
 
 /// Standard errors by which a measured quality is lowered. With three, one rule of 740 that seems to
 /// keep the floor would not; hundreds are tried on the same queries, and the cheapest is taken.
@@ -100,14 +104,24 @@ struct Stop {
     cost_us: f64,
 }
 
+/// A query after a stage, by how much of what was found is read again; all the same where nothing
+/// is.
+struct Reading {
+    /// The ten best alone.
+    first: Stop,
+    whole: Stop,
+    /// What the ten best tell of the others.
+    hints: Vec<f64>,
+}
+
 /// A query after each stage.
 struct Trace {
     words: Stop,
-    shallow: Stop,
+    shallow: Reading,
     /// Many candidates after few.
-    deep: Stop,
+    deep: Reading,
     /// Many candidates straight after words.
-    direct: Stop,
+    direct: Reading,
     all: Stop,
 }
 
@@ -154,20 +168,33 @@ impl Calibration<'_> {
         let looked = spread(&all, most);
         let learn = |reranker| self.learn_blend(&looked, &mix, reranker);
         let blend = remembered.as_ref().map(|reranker| learn(reranker)).transpose()?;
-        let reread = remembered.as_ref().filter(|_| blend.is_some_and(Blend::counts));
-        let reread = reread.map(|reranker| Reread { reranker, blend });
-        let traces: Vec<Trace> =
-            looked.iter().map(|one| self.trace(one, (&mix, reread))).collect::<Result<_, _>>()?;
+        let counts = blend.filter(|blend| blend.counts());
+        let rereading = remembered.as_ref().map(|it| it as &dyn Reranker).zip(counts);
+        let traces: Vec<Trace> = looked
+            .iter()
+            .map(|one| self.trace(one, (&mix, rereading)))
+            .collect::<Result<_, _>>()?;
         let losses = |stop: fn(&Trace) -> Stop| -> Vec<f64> {
             traces.iter().map(|trace| trace.all.ndcg - stop(trace).ndcg).collect()
         };
-        let (words, shallow) = (losses(|t| t.words), losses(|t| t.shallow));
+        let words = losses(|trace| trace.words);
+        let shallow = losses(|trace| trace.shallow.whole);
+        let reading = losses(|trace| trace.direct.first);
         let words_hints: Vec<Vec<f64>> = looked.iter().map(|one| one.after_words.clone()).collect();
         let shallow_hints: Vec<Vec<f64>> =
             looked.iter().map(|one| one.after_shallow.clone()).collect();
+        let of_reading = |stage: fn(&Trace) -> &Reading| -> Vec<Vec<f64>> {
+            traces.iter().map(|trace| stage(trace).hints.clone()).collect()
+        };
+        // Many candidates are the same, whether few were looked at before or not.
+        let read_few = of_reading(|trace| &trace.shallow);
+        let read_many = of_reading(|trace| &trace.direct);
         let foretold = Foretold {
             words: Forecast::of_each_from_others(&words_hints, &words),
             shallow: Forecast::of_each_from_others(&shallow_hints, &shallow),
+            reading_few: Forecast::of_others_from_others(&read_many, &reading, &read_few),
+            reading_many: Forecast::of_each_from_others(&read_many, &reading),
+            rereads: rereading.is_some(),
         };
         let fit = |hints: &[Vec<f64>], losses: &[f64]| {
             let rows: Vec<&[f64]> = hints.iter().map(Vec::as_slice).collect();
@@ -182,6 +209,7 @@ impl Calibration<'_> {
             prices: self.prices,
             after_words: fit(&words_hints, &words),
             after_shallow: fit(&shallow_hints, &shallow),
+            after_reading: fit(&read_many, &reading),
             rules: rules(&traces, &foretold),
             full_quality: full.ndcg10,
             full_cost_us: full.total_us,
@@ -226,8 +254,10 @@ impl Calibration<'_> {
             let so_far = SoFar::default();
             let mut search = Search { retrievers: self.retrievers, asked: &asked, so_far };
             let hits = mix.fuse(&one.all.lists, FOUND_DEPTH);
-            let scored = search.read_again(reranker, &hits, Reached::All)?;
-            lists.push((hits, scored));
+            let mut found = found_scores(&hits);
+            found.truncate(Reached::All.reread());
+            let reread = search.read_again(reranker, &hits[..found.len()])?;
+            lists.push((hits, Scored { found, reread }));
         }
         let scored: Vec<Scored> = lists.iter().map(|(_, scored)| scored.clone()).collect();
         Ok(Blend::learn(&scored, &|at, order| {
@@ -236,30 +266,47 @@ impl Calibration<'_> {
         }))
     }
 
-    /// What each stage would answer with this mix.
+    /// What each stage would answer with this mix, and with a reranker that counts so much.
     fn trace(
         &self,
         looked: &Looked<'_>,
-        (mix, reread): (&Mix, Option<Reread<'_>>),
+        (mix, rereading): (&Mix, Option<(&dyn Reranker, Blend)>),
     ) -> Result<Trace, RetrievalError> {
         let asked = asked(looked.query);
-        let stop = |so_far: &SoFar, reached: Reached| -> Result<Stop, RetrievalError> {
-            let so_far = so_far.clone();
-            let mut search = Search { retrievers: self.retrievers, asked: &asked, so_far };
-            let hits = search.finish(mix, reread, reached)?;
-            let work = search.so_far.work;
-            Ok(Stop {
-                ndcg: ndcg(looked.query, &hits),
-                search_us: work.search_us(&self.prices),
-                cost_us: work.total_us(&self.prices),
-            })
+        let hints = RefCell::new(vec![0.0; AFTER_READING]);
+        let stop =
+            |so_far: &SoFar, reached: Reached, is_first: bool| -> Result<Stop, RetrievalError> {
+                let so_far = so_far.clone();
+                let mut search = Search { retrievers: self.retrievers, asked: &asked, so_far };
+                let is_enough = |hits: &[Hit], reread: &[f32]| {
+                    if let Some((_, blend)) = rereading {
+                        *hints.borrow_mut() = after_reading(&found_scores(hits), reread, blend);
+                    }
+                    is_first
+                };
+                let reread = rereading.map(|(reranker, blend)| Reread {
+                    reranker,
+                    blend: Some(blend),
+                    is_enough: &is_enough,
+                });
+                let hits = search.finish(mix, reread, reached)?;
+                let work = search.so_far.work;
+                Ok(Stop {
+                    ndcg: ndcg(looked.query, &hits),
+                    search_us: work.search_us(&self.prices),
+                    cost_us: work.total_us(&self.prices),
+                })
+            };
+        let reading = |so_far: &SoFar, reached: Reached| -> Result<Reading, RetrievalError> {
+            let (first, whole) = (stop(so_far, reached, true)?, stop(so_far, reached, false)?);
+            Ok(Reading { first, whole, hints: hints.borrow().clone() })
         };
         Ok(Trace {
-            words: stop(&looked.words, Reached::Words)?,
-            shallow: stop(&looked.shallow, Reached::Shallow)?,
-            deep: stop(&looked.deep, Reached::Deep)?,
-            direct: stop(&looked.direct, Reached::Deep)?,
-            all: stop(&looked.all, Reached::All)?,
+            words: stop(&looked.words, Reached::Words, false)?,
+            shallow: reading(&looked.shallow, Reached::Shallow)?,
+            deep: reading(&looked.deep, Reached::Deep)?,
+            direct: reading(&looked.direct, Reached::Deep)?,
+            all: stop(&looked.all, Reached::All, false)?,
         })
     }
 }
@@ -290,8 +337,8 @@ fn stages(traces: &[Trace]) -> Vec<StageBuys> {
     };
     vec![
         of(Reached::Words, |trace| trace.words),
-        of(Reached::Shallow, |trace| trace.shallow),
-        of(Reached::Deep, |trace| trace.direct),
+        of(Reached::Shallow, |trace| trace.shallow.whole),
+        of(Reached::Deep, |trace| trace.direct.whole),
         of(Reached::All, |trace| trace.all),
     ]
 }
@@ -300,27 +347,53 @@ fn stages(traces: &[Trace]) -> Vec<StageBuys> {
 struct Foretold {
     words: Vec<f64>,
     shallow: Vec<f64>,
+    /// Of reading the ten best of few candidates alone.
+    reading_few: Vec<f64>,
+    /// The same of many.
+    reading_many: Vec<f64>,
+    /// Whether anything is read again.
+    rereads: bool,
+}
+
+impl Foretold {
+    /// Where a query stops by these thresholds.
+    fn stop(&self, trace: &Trace, at: usize, rule: &Rule) -> Stop {
+        if self.words[at] <= rule.words_loss_max {
+            return trace.words;
+        }
+        let (reading, foretold) = if rule.shallow_loss_max <= NEVER {
+            (&trace.direct, &self.reading_many)
+        } else if self.shallow[at] <= rule.shallow_loss_max {
+            (&trace.shallow, &self.reading_few)
+        } else {
+            (&trace.deep, &self.reading_many)
+        };
+        match rule.reading_loss_max > NEVER && foretold[at] <= rule.reading_loss_max {
+            true => reading.first,
+            false => reading.whole,
+        }
+    }
 }
 
 /// Rules that are neither worse nor dearer than another, the best first.
 fn rules(traces: &[Trace], foretold: &Foretold) -> Vec<Rule> {
+    let readings = match foretold.rereads {
+        true => thresholds(&foretold.reading_many, READING_THRESHOLDS),
+        false => vec![NEVER],
+    };
     let mut tried: Vec<Rule> = Vec::new();
-    for words_loss_max in thresholds(&foretold.words) {
-        for shallow_loss_max in thresholds(&foretold.shallow) {
-            let stops = traces.iter().enumerate().map(|(at, trace)| {
-                if foretold.words[at] <= words_loss_max {
-                    trace.words
-                } else if shallow_loss_max <= NEVER {
-                    trace.direct
-                } else if foretold.shallow[at] <= shallow_loss_max {
-                    trace.shallow
-                } else {
-                    trace.deep
-                }
-            });
-            let stops: Vec<Stop> = stops.collect();
-            let (quality, cost_us) = measured(traces, &stops);
-            tried.push(Rule { words_loss_max, shallow_loss_max, quality, cost_us });
+    for words_loss_max in thresholds(&foretold.words, THRESHOLDS) {
+        for shallow_loss_max in thresholds(&foretold.shallow, THRESHOLDS) {
+            for &reading_loss_max in &readings {
+                let (quality, cost_us) = (1.0, 0.0);
+                let mut rule =
+                    Rule { words_loss_max, shallow_loss_max, reading_loss_max, quality, cost_us };
+                let stops = traces.iter().enumerate();
+                let stops: Vec<Stop> =
+                    stops.map(|(at, trace)| foretold.stop(trace, at, &rule)).collect();
+                (rule.quality, rule.cost_us) = measured(traces, &stops);
+                tried.push(rule);
+            }
         }
     }
     tried.sort_by(|one, other| {
@@ -355,11 +428,11 @@ fn measured(traces: &[Trace], stops: &[Stop]) -> (f64, f64) {
 }
 
 /// Values that part the forecasts evenly, and those that part none.
-fn thresholds(foretold: &[f64]) -> Vec<f64> {
+fn thresholds(foretold: &[f64], parts: usize) -> Vec<f64> {
     let mut sorted = foretold.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let part = |part: usize| rounded(sorted[part * (sorted.len() - 1) / THRESHOLDS]);
-    let parts = (1..THRESHOLDS).map(part);
+    let part = |part: usize| rounded(sorted[part * (sorted.len() - 1) / parts]);
+    let parts = (1..parts).map(part);
     let mut values: Vec<f64> = parts.chain([NEVER, ALWAYS]).collect();
     values.sort_by(f64::total_cmp);
     values.dedup();

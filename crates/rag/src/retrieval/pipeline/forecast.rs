@@ -75,6 +75,15 @@ impl Forecast {
     /// For each query the loss that the others foretell. Neighbours, which may ask for the same
     /// things, are left out together.
     pub(super) fn of_each_from_others(rows: &[Vec<f64>], losses: &[f64]) -> Vec<f64> {
+        Self::of_others_from_others(rows, losses, rows)
+    }
+
+    /// The same where other hints of each query are asked than those that were learnt from.
+    pub(super) fn of_others_from_others(
+        rows: &[Vec<f64>],
+        losses: &[f64],
+        asked: &[Vec<f64>],
+    ) -> Vec<f64> {
         let fold = |at: usize| at * FOLDS / rows.len().max(1);
         let forecasts: Vec<Self> = (0..FOLDS)
             .map(|left_out| {
@@ -83,7 +92,7 @@ impl Forecast {
                 Self::fit(&others, &kept().map(|at| losses[at]).collect::<Vec<_>>())
             })
             .collect();
-        rows.iter().enumerate().map(|(at, row)| forecasts[fold(at)].loss(row)).collect()
+        asked.iter().enumerate().map(|(at, row)| forecasts[fold(at)].loss(row)).collect()
     }
 
     /// Whether it is one for so many hints, of numbers.

@@ -8,6 +8,8 @@
 use cotenant_index::Hit;
 use cotenant_index::text::QueryTerm;
 
+use super::blend::Blend;
+
 /// Documents at the top of two answers that are compared.
 const TOP: usize = 10;
 
@@ -19,6 +21,9 @@ pub(super) const AFTER_WORDS: usize = 8;
 
 /// Number of hints after both searches.
 pub(super) const AFTER_BOTH: usize = AFTER_WORDS + 5;
+
+/// Number of hints after a part of what was found has been read again.
+pub(super) const AFTER_READING: usize = 6;
 
 /// What the search by words tells.
 pub(super) struct WordHints<'a> {
@@ -74,6 +79,30 @@ pub(super) fn after_both(of_words: &[f64], words: &[Hit], near: &[Hit]) -> Vec<f
     of_words.iter().copied().chain(both).collect()
 }
 
+/// The hints after the best documents have been read again and others have not, [`AFTER_READING`] of
+/// them: whether the reranker is sure of an answer, and what the next document would need of it to
+/// come among the first. `found` is of all, from 0 to 1.
+pub(super) fn after_reading(found: &[f32], reread: &[f32], blend: Blend) -> Vec<f64> {
+    let mut by_reading: Vec<f32> = reread.to_vec();
+    by_reading.sort_by(|one, other| other.total_cmp(one));
+    let both = found.iter().zip(reread).map(|(&found, &reread)| blend.score(found, reread));
+    let mut both: Vec<f32> = both.collect();
+    both.sort_by(|one, other| other.total_cmp(one));
+    let at = |scores: &[f32], at: usize| f64::from(scores.get(at).copied().unwrap_or_default());
+    let last = both.len().saturating_sub(1);
+    let next = at(found, reread.len());
+    let needed = (at(&both, last) - next) / f64::from(blend.weight()).max(f64::MIN_POSITIVE);
+    let first_is_best = reread.first() == by_reading.first();
+    vec![
+        at(&by_reading, 0),
+        at(&by_reading, 0) - at(&by_reading, 1),
+        at(&both, 0) - at(&both, 1),
+        at(&both, 0) - at(&both, last),
+        if needed.is_finite() { needed } else { 0.0 },
+        if first_is_best { 1.0 } else { 0.0 },
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use cotenant_index::Slot;
@@ -98,6 +127,21 @@ mod tests {
         let both = after_both(&found, &words, &hits(&[(3, 0.5), (9, 0.25)]));
         assert_eq!(both[AFTER_WORDS..], [0.1, 1.0, 0.5, 0.25, 0.5]);
         assert_eq!(both.len(), AFTER_BOTH);
+    }
+
+    #[test]
+    fn what_was_read_tells_whether_more_is_worth_it() {
+        let blend = Blend::new(0.5).unwrap();
+        let told = after_reading(&[1.0, 0.75, 0.5, 0.25], &[-1.0, 2.0, 0.5], blend);
+        // With both: 0.5, 1.75 and 0.75; the fourth needs 0.5 more than its 0.25.
+        assert_eq!(told, [2.0, 1.5, 1.0, 1.25, 0.5, 0.0]);
+        assert_eq!(after_reading(&[1.0], &[3.0], blend)[5], 1.0);
+        for blend in [blend, Blend::default()] {
+            for reread in [&[][..], &[1.0]] {
+                let told = after_reading(&[], reread, blend);
+                assert!(told.len() == AFTER_READING && told.iter().all(|it| it.is_finite()));
+            }
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub use forecast::Forecast;
 pub use mix::{Lists, Mix, Way};
 pub use namespace::{FULL_VECTORS_MAX, Live};
 pub(crate) use remembered::Remembered;
+pub(crate) use search::READ_FIRST;
 pub use search::{Answered, Asked, Begun, Pipeline, RERANKED_MAX, Reached, Reranker, Underway};
 pub use source::{Collection, Near, Probe, Retrievers};
 pub use tuned::{BadTuned, Effort, Rule, Tuned};

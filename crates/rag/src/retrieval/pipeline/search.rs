@@ -9,6 +9,9 @@
 //!                                              ▼
 //!                               codes, many rescored ─────────────────▶ fuse ─▶ rerank
 //! ```
+//! A reranker reads the ten best first, and the rest of what the stage allows only where the query
+//! needs that too ([`Tuned::has_read_enough`]).
+//!
 //! Who makes the query's vector elsewhere begins with [`Pipeline::begin`], lets go of what is
 //! retrieved from until the vector is there, and ends with [`Pipeline::go_on`].
 
@@ -18,7 +21,7 @@ use cotenant_index::text::{Literal, LiteralKind};
 use cotenant_index::{Hit, Slot};
 use serde::{Deserialize, Serialize};
 
-use super::blend::{Blend, FOUND_DEPTH, Scored, found_scores, put_in_order};
+use super::blend::{Blend, FOUND_DEPTH, put_in_order};
 use super::cost::Work;
 use super::error::RetrievalError;
 use super::hints::{WordHints, after_both};
@@ -111,7 +114,12 @@ pub(super) struct Reread<'a> {
     pub reranker: &'a dyn Reranker,
     /// Where nothing was learnt, the reranker alone decides.
     pub blend: Option<Blend>,
+    /// Whether these scores of the first that were found are enough, and the rest need not be read.
+    pub is_enough: &'a dyn Fn(&[Hit], &[f32]) -> bool,
 }
+
+/// Documents that are read again before it is decided about the rest.
+pub(crate) const READ_FIRST: usize = 10;
 
 /// Most documents that are read again for a query.
 pub const RERANKED_MAX: usize = 30;
@@ -151,7 +159,7 @@ impl Reached {
     fn width(self) -> Width {
         let some = |candidates| Probe::Some { candidates };
         match self {
-            Self::Words => Width { depth: 0, probe: some(0), reranked: 10 },
+            Self::Words => Width { depth: 0, probe: some(0), reranked: READ_FIRST },
             Self::Shallow => Width { depth: 30, probe: some(100), reranked: 20 },
             Self::Deep => Width { depth: 50, probe: some(300), reranked: RERANKED_MAX },
             Self::All => Width { depth: 50, probe: Probe::All, reranked: RERANKED_MAX },
@@ -200,7 +208,7 @@ impl Pipeline<'_> {
             }
         };
         if is_enough {
-            return Ok(Begun::Answered(self.end(search, Reached::Words)?));
+            return Ok(Begun::Answered(self.end(search, (effort, Reached::Words))?));
         }
         Ok(Begun::NeedsVector(Underway { so_far: search.so_far, hints, effort }))
     }
@@ -217,7 +225,7 @@ impl Pipeline<'_> {
     ) -> Result<Answered, RetrievalError> {
         let Underway { so_far, hints, effort } = underway;
         let mut search = Search { so_far, ..self.search(asked) };
-        let Some(vector) = vector else { return self.end(search, Reached::Words) };
+        let Some(vector) = vector else { return self.end(search, (effort, Reached::Words)) };
         let reached = match effort {
             Effort::To(stage) => search.go_to(stage, vector)?,
             Effort::Needed(rule) if rule.shallow_loss_max <= NEVER => {
@@ -233,22 +241,25 @@ impl Pipeline<'_> {
                 }
             }
         };
-        self.end(search, reached)
-    }
-
-    fn reread(&self) -> Option<Reread<'_>> {
-        let blend = self.tuned.blend;
-        let reranker = self.reranker.filter(|_| blend.is_none_or(Blend::counts))?;
-        Some(Reread { reranker, blend })
+        self.end(search, (effort, reached))
     }
 
     fn search<'s>(&'s self, asked: &'s Asked<'s>) -> Search<'s> {
         Search { retrievers: self.retrievers, asked, so_far: SoFar::default() }
     }
 
-    fn end(&self, mut search: Search<'_>, reached: Reached) -> Result<Answered, RetrievalError> {
+    fn end(
+        &self,
+        mut search: Search<'_>,
+        (effort, reached): (Effort, Reached),
+    ) -> Result<Answered, RetrievalError> {
         search.find_words()?;
-        let hits = search.finish(&self.tuned.mix, self.reread(), reached)?;
+        let blend = self.tuned.blend;
+        let is_enough =
+            |hits: &[Hit], reread: &[f32]| self.tuned.has_read_enough(effort, hits, reread);
+        let reranker = self.reranker.filter(|_| blend.is_none_or(Blend::counts));
+        let reread = reranker.map(|reranker| Reread { reranker, blend, is_enough: &is_enough });
+        let hits = search.finish(&self.tuned.mix, reread, reached)?;
         let SoFar { lists, work, .. } = search.so_far;
         Ok(Answered { hits, lists, work, reached })
     }
@@ -357,31 +368,33 @@ impl Search<'_> {
             Reached::Words | Reached::Shallow | Reached::Deep | Reached::All => mix.words,
         };
         let mix = Mix { words, ..*mix };
-        let Some(Reread { reranker, blend }) = reread else {
+        let Some(Reread { reranker, blend, is_enough }) = reread else {
             return Ok(mix.fuse(lists, self.asked.count));
         };
         let mut hits = mix.fuse(lists, FOUND_DEPTH.max(self.asked.count));
-        let scored = self.read_again(reranker, &hits, reached)?;
-        put_in_order(&mut hits, &scored.reread, blend);
+        let most = reached.reread().min(hits.len());
+        let first = most.min(READ_FIRST);
+        let mut scores = self.read_again(reranker, &hits[..first])?;
+        if most > first && !is_enough(&hits, &scores) {
+            scores.extend(self.read_again(reranker, &hits[first..most])?);
+        }
+        put_in_order(&mut hits, &scores, blend);
         hits.truncate(self.asked.count);
         Ok(hits)
     }
 
-    /// Reads the best of what was found again, as many as a stage does.
+    /// Reads documents again.
     pub(super) fn read_again(
         &mut self,
         reranker: &dyn Reranker,
         hits: &[Hit],
-        reached: Reached,
-    ) -> Result<Scored, RetrievalError> {
-        let mut found = found_scores(hits);
-        found.truncate(reached.reread());
+    ) -> Result<Vec<f32>, RetrievalError> {
         let text = |hit: &Hit| Ok(self.retrievers.text(hit.slot)?.unwrap_or_default());
         let texts: Vec<Cow<'_, str>> =
-            hits[..found.len()].iter().map(text).collect::<Result<_, RetrievalError>>()?;
-        let reread = reranker.scores(self.asked.text, &texts)?;
-        self.so_far.work.reranked += found.len() as u64;
-        Ok(Scored { found, reread })
+            hits.iter().map(text).collect::<Result<_, RetrievalError>>()?;
+        let scores = reranker.scores(self.asked.text, &texts)?;
+        self.so_far.work.reranked += hits.len() as u64;
+        Ok(scores)
     }
 
     /// Documents of a list that are asked for: one more where one will be left out.

@@ -146,7 +146,7 @@ fn a_file_that_cannot_be_right_is_refused() {
         let error = Tuned::from_json(json.replacen(from, to, 1).as_bytes()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
-    check("\"version\": 3", "\"version\": 9", "has version 9");
+    check("\"version\": 4", "\"version\": 9", "has version 9");
     check("\"blend\": null", "\"blend\": -1", "its weight of the reranker");
     check("\"posting_ns\": ", "\"posting_ns\": -", "its prices");
     check("\"words\": ", "\"words\": -1", "its mix");
@@ -252,7 +252,7 @@ fn a_reranker_counts_as_much_as_judged_queries_say() {
     let wrong = learnt_with(&collection, &judged, Some(&Backwards));
     let blend = wrong.tuned.blend.unwrap();
     assert!(!blend.counts(), "{blend:?}");
-    let answer = |tuned: &Tuned, at: usize, judged: &Queries| {
+    let answer_by = |tuned: &Tuned, at: usize, judged: &Queries, effort: Effort| {
         let pipeline = Pipeline {
             retrievers: &collection,
             tuned,
@@ -260,7 +260,10 @@ fn a_reranker_counts_as_much_as_judged_queries_say() {
         };
         let asked = Asked { text: &judged.texts[at], count: 10, without: None };
         let vector = || Some(judged.vectors[at].clone());
-        pipeline.answer(&asked, Effort::To(Reached::All), &vector).unwrap()
+        pipeline.answer(&asked, effort, &vector).unwrap()
+    };
+    let answer = |tuned: &Tuned, at: usize, judged: &Queries| {
+        answer_by(tuned, at, judged, Effort::To(Reached::All))
     };
     assert_eq!(answer(&wrong.tuned, 0, &judged).work.reranked, 0);
     // The answers become those that it likes best of the first ten.
@@ -275,6 +278,11 @@ fn a_reranker_counts_as_much_as_judged_queries_say() {
     let quality = |learnt: &Learnt| learnt.tuned.full_quality;
     assert!(quality(&right) > quality(&without) + 0.2, "{} {}", quality(&right), quality(&without));
     assert_eq!(answer(&right.tuned, 0, &judged).work.reranked, RERANKED_MAX as u64);
+    // Ten are enough to find them, and no more are read.
+    let effort = right.tuned.effort(1.0, 0.99);
+    let read = |at: usize| answer_by(&right.tuned, at, &judged, effort);
+    let read: Vec<u64> = (0..80).map(|at| read(at).work.reranked).collect();
+    assert!(read.iter().sum::<u64>() <= 80 * 12, "{effort:?}: {read:?}");
     let costs: Vec<f64> = right.stages.iter().map(|one| one.total_us).collect();
     let reading = [10.0, 20.0, 30.0, 30.0].map(|documents| documents * 18_000.0);
     assert!(costs.iter().zip(reading).all(|(cost, reading)| *cost >= reading), "{costs:?}");

@@ -1,17 +1,18 @@
 //! What was learnt on a tenant's judged queries, as a small file of JSON beside its index.
 
+use cotenant_index::Hit;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::blend::Blend;
+use super::blend::{Blend, found_scores};
 use super::cost::Prices;
 use super::forecast::Forecast;
-use super::hints::{AFTER_BOTH, AFTER_WORDS};
+use super::hints::{AFTER_BOTH, AFTER_READING, AFTER_WORDS, after_reading};
 use super::mix::Mix;
 use super::search::Reached;
 
 /// The version that is written and read.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Most rules of a file.
 const RULES_MAX: usize = 64;
@@ -31,6 +32,9 @@ pub struct Rule {
     /// A few candidates are enough if at most so much is foretold to be lost; the stage is left out
     /// where that can never be.
     pub shallow_loss_max: f64,
+    /// The ten best are read again, and no more, if at most so much is foretold to be lost; only
+    /// where a reranker counts.
+    pub reading_loss_max: f64,
     /// The part of full depth's nDCG@10 that the judged queries kept, less three standard errors.
     pub quality: f64,
     /// What a judged query cost on average, in microseconds.
@@ -63,6 +67,8 @@ pub struct Tuned {
     pub(super) after_words: Forecast,
     /// What stopping after few candidates is foretold to lose.
     pub(super) after_shallow: Forecast,
+    /// What reading the ten best and no more is foretold to lose.
+    pub(super) after_reading: Forecast,
     /// From the best to the cheapest.
     rules: Vec<Rule>,
     /// nDCG@10 of the judged queries at full depth.
@@ -105,6 +111,7 @@ pub(super) struct Parts {
     pub prices: Prices,
     pub after_words: Forecast,
     pub after_shallow: Forecast,
+    pub after_reading: Forecast,
     pub rules: Vec<Rule>,
     pub full_quality: f64,
     pub full_cost_us: f64,
@@ -117,8 +124,8 @@ pub(super) fn rounded(value: f64) -> f64 {
 
 impl Tuned {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { queries, mix, blend, prices, after_words, after_shallow, mut rules, .. } =
-            parts;
+        let Parts { queries, mix, blend, prices, mut rules, .. } = parts;
+        let Parts { after_words, after_shallow, after_reading, .. } = parts;
         rules.truncate(RULES_MAX);
         for rule in &mut rules {
             (rule.quality, rule.cost_us) = (rounded(rule.quality), rounded(rule.cost_us));
@@ -134,6 +141,7 @@ impl Tuned {
             prices,
             after_words,
             after_shallow,
+            after_reading,
             rules,
             full_quality,
             full_cost_us,
@@ -151,6 +159,7 @@ impl Tuned {
             prices,
             after_words: nothing(AFTER_WORDS),
             after_shallow: nothing(AFTER_BOTH),
+            after_reading: nothing(AFTER_READING),
             rules: Vec::new(),
             full_quality: 0.0,
             full_cost_us: 0.0,
@@ -182,8 +191,8 @@ impl Tuned {
             return Err(BadTuned::Version { found: tuned.version });
         }
         let numbers = |rule: &Rule| {
-            let Rule { words_loss_max, shallow_loss_max, quality, cost_us } = *rule;
-            [words_loss_max, shallow_loss_max, quality, cost_us].iter().all(|v| v.is_finite())
+            let losses = [rule.words_loss_max, rule.shallow_loss_max, rule.reading_loss_max];
+            losses.iter().chain([&rule.quality, &rule.cost_us]).all(|value| value.is_finite())
         };
         let full = [tuned.full_quality, tuned.full_cost_us];
         let checks = [
@@ -192,12 +201,25 @@ impl Tuned {
             ("prices", tuned.prices.are_sound()),
             ("forecast after words", tuned.after_words.is_sound(AFTER_WORDS)),
             ("forecast after few candidates", tuned.after_shallow.is_sound(AFTER_BOTH)),
+            ("forecast after reading", tuned.after_reading.is_sound(AFTER_READING)),
             ("rules", tuned.rules.len() <= RULES_MAX && tuned.rules.iter().all(numbers)),
             ("full depth", full.iter().all(|value| value.is_finite() && *value >= 0.0)),
         ];
         match checks.iter().find(|(_, is_sound)| !is_sound) {
             Some(&(part, _)) => Err(BadTuned::Unsound { part }),
             None => Ok(tuned),
+        }
+    }
+
+    /// Whether what a reranker said of the first of what was found is enough, and the rest need not
+    /// be read.
+    pub(crate) fn has_read_enough(&self, effort: Effort, hits: &[Hit], reread: &[f32]) -> bool {
+        match (effort, self.blend) {
+            (Effort::Needed(rule), Some(blend)) if rule.reading_loss_max > NEVER => {
+                let hints = after_reading(&found_scores(hits), reread, blend);
+                self.after_reading.loss(&hints) <= rule.reading_loss_max
+            }
+            (Effort::Needed(_) | Effort::To(_), Some(_) | None) => false,
         }
     }
 

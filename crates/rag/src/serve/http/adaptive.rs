@@ -25,8 +25,8 @@ use super::texts::Prompt;
 use super::wire::{FoundView, SearchResponse};
 use super::wire_tune::{AdaptiveView, CostView};
 use crate::retrieval::pipeline::{
-    Answered, Asked, Begun, Blend, Effort, FOUND_DEPTH, Pipeline, Prices, Reached, RetrievalError,
-    Tuned, Underway, put_in_order,
+    Answered, Asked, Begun, Blend, Effort, FOUND_DEPTH, Pipeline, Prices, READ_FIRST, Reached,
+    RetrievalError, Tuned, Underway, put_in_order,
 };
 use crate::serve::access::Caller;
 use crate::serve::documents::{NotDone, Space};
@@ -126,11 +126,18 @@ impl Shared {
             && let Some(reranker) = kept.rereader()
         {
             let chosen = self.reranker(caller, reranker).await?;
-            let again = found.answered.reached.reread().min(found.documents.len());
-            let texts = found.documents[..again].iter();
-            let texts = texts.map(|(_, document)| document.text.clone()).collect();
-            let query = inquiry.question.query.clone();
-            let scores = self.reread(&chosen, (query, texts), deadline).await?;
+            let most = found.answered.reached.reread().min(found.documents.len());
+            let first = most.min(READ_FIRST);
+            let read = |documents: &[(Hit, Document)]| {
+                let texts = documents.iter().map(|(_, document)| document.text.clone());
+                let asked = (inquiry.question.query.clone(), texts.collect());
+                self.reread(&chosen, asked, deadline)
+            };
+            let mut scores = read(&found.documents[..first]).await?;
+            let (effort, hits) = (inquiry.effort(&found.known), &found.answered.hits);
+            if most > first && !kept.tuned.has_read_enough(effort, hits, &scores) {
+                scores.extend(read(&found.documents[first..most]).await?);
+            }
             found.reorder(&scores, kept.tuned.blend);
         }
         found.documents.truncate(inquiry.question.limit);
@@ -351,7 +358,8 @@ mod tests {
         let untaught = Tuned::untaught(Prices::for_dimensions(WIDTH));
         let mut tuned = serde_json::to_value(untaught).unwrap();
         tuned["rules"] = json!([{
-            "words_loss_max": -1.0, "shallow_loss_max": 1.0, "quality": 1.0, "cost_us": 1.0
+            "words_loss_max": -1.0, "shallow_loss_max": 1.0, "reading_loss_max": -9.0,
+            "quality": 1.0, "cost_us": 1.0
         }]);
         tuned["full_cost_us"] = json!(2.0);
         Kept {
