@@ -6,6 +6,7 @@ use crate::command;
 use crate::contract;
 use crate::project::Project;
 use crate::python;
+use crate::sanitize;
 use crate::tidy;
 
 /// The promise to whoever waits for it: two cores, nothing built yet.
@@ -23,13 +24,14 @@ enum Outcome {
 }
 
 /// Cheap steps come first, so that a slip is heard of early.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "format", run: format },
     Step { name: "tidy", run: check_tidiness },
     Step { name: "clippy", run: clippy },
     Step { name: "interop", run: interop },
     Step { name: "documentation", run: documentation },
     Step { name: "tests", run: tests },
+    Step { name: "sanitize", run: sanitize_shared },
     Step { name: "contract", run: keep_contract },
 ];
 
@@ -87,6 +89,11 @@ fn interop(project: &Project) -> Result<Outcome, String> {
 /// A live daemon answers requests made from openapi.json as that foretells.
 fn keep_contract(project: &Project) -> Result<Outcome, String> {
     contract::run(project).map(|missing| missing.map_or(Outcome::Passed, Outcome::Skipped))
+}
+
+/// What several processes change at once is used as memory may be.
+fn sanitize_shared(project: &Project) -> Result<Outcome, String> {
+    sanitize::run(project).map(|missing| missing.map_or(Outcome::Passed, Outcome::Skipped))
 }
 
 /// Links between items resolve, and examples in comments run.

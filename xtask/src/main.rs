@@ -13,6 +13,7 @@ mod generate;
 mod golden;
 mod project;
 mod python;
+mod sanitize;
 mod tidy;
 
 use std::env;
@@ -26,6 +27,7 @@ cargo xtask COMMAND
   ci           what CI runs: format, tidy, clippy, tests, documentation, interop, contract
   tidy         check the rules of STYLE.md that a program can check
   generate     write the files that are made from the code
+  sanitize     test what programs share through the preload library under AddressSanitizer
   contract     make requests from openapi.json against a live daemon, with Schemathesis
   golden       make the golden files anew with pinned Python packages, in golden/venv
   bench train  train beside PyTorch and print ratios; --help lists its options
@@ -56,6 +58,10 @@ fn run(arguments: &[&str]) -> Result<(), String> {
         ["ci"] => ci::run(&project),
         ["tidy"] => tidy::run(&project),
         ["generate"] => generate::write(&project),
+        ["sanitize"] => match sanitize::run(&project)? {
+            Some(reason) => Err(reason.to_owned()),
+            None => Ok(()),
+        },
         ["contract"] => match contract::run(&project)? {
             Some(reason) => Err(reason.to_owned()),
             None => Ok(()),
