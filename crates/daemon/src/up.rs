@@ -9,14 +9,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover};
+use cotenant_device::{CardSettings, CardsSpec, DiscoverError, Inventory, Terms, discover};
 use cotenant_sched::{Event, Job, Placing, PoolPolicy, Run};
 use cotenant_types::{Card, NodeName, Quota, Seconds};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-use crate::executor::{Errand, Executor, LocalExecutor, Served};
+use crate::executor::{Errand, Executor, LocalExecutor, Partitioned, Served};
 use crate::http::{self, EventCounts, MetricNames, OPERATOR, Shared, is_open_to_others};
 use crate::keeper::{Keeper, Message, now};
 use crate::live::Live;
@@ -33,6 +33,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Which cards it has.
     pub cards: CardsSpec,
+    /// Whether it may change settings of cards: compute modes, and partitions of MIG.
+    pub card_settings: CardSettings,
     /// How it chooses among cards that have room.
     pub policy: PoolPolicy,
     /// How long the folders of runs are kept after their job's end.
@@ -138,7 +140,14 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     if is_open && !reader().has_token(OPERATOR).unwrap_or(false) {
         return Err(UpError::NoTokens(config.listen));
     }
-    let Inventory { cards, notes } = discover(&config.cards)?;
+    let settings = config.card_settings;
+    let partitioned = Partitioned::open(config.folder.join("partitions.toml"), settings);
+    let (partitions, note) = match partitioned.ours() {
+        Ok(ours) => (ours, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
+    let Inventory { cards, mut notes } = discover(&config.cards, &Terms { settings, partitions })?;
+    notes.extend(note);
     let listener = std::net::TcpListener::bind(config.listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| UpError::Listen { address: config.listen, source })?;
@@ -149,10 +158,10 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let known: BTreeMap<_, _> = cards.iter().map(|card| (card.id.clone(), card.clone())).collect();
     let teller = inbox.clone();
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
-    let served = Served::open(&config.folder.join("mps"));
+    let served = Served::open(&config.folder.join("mps"), settings);
     let mut executor = LocalExecutor::new(
         (runs.clone(), address.clone()),
-        (Arc::new(Mutex::new(known)), served.clone()),
+        (Arc::new(Mutex::new(known)), served.clone(), partitioned),
         tell,
     );
     let held: Vec<Run> = state.jobs().flat_map(Job::runs).collect();

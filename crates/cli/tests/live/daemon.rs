@@ -20,6 +20,8 @@ pub(crate) struct Daemon {
     folder: TempDir,
     /// What `up` is told, besides where.
     arguments: Vec<String>,
+    /// Variables of its own, besides those of the test.
+    env: Vec<(String, String)>,
     port: u16,
     child: Child,
 }
@@ -32,13 +34,20 @@ impl Daemon {
 
     /// Starts one with further arguments of `up`.
     pub(crate) fn start_with(cards: &str, further: &[&str]) -> Self {
+        Self::start_in(cards, further, &[])
+    }
+
+    /// Starts one with further arguments of `up` and variables.
+    pub(crate) fn start_in(cards: &str, further: &[&str], env: &[(&str, String)]) -> Self {
         let arguments =
             ["--cards", cards].into_iter().chain(further.iter().copied()).map(str::to_owned);
         let arguments: Vec<String> = arguments.collect();
         let folder = tempfile::tempdir().unwrap();
         let port = lasting_port();
-        let child = spawn(folder.path(), (&arguments, port), None);
-        let daemon = Self { folder, arguments, port, child };
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let env: Vec<(String, String)> = env.collect();
+        let child = spawn(folder.path(), (&arguments, port), (&env, None));
+        let daemon = Self { folder, arguments, env, port, child };
         daemon.wait_for_answer();
         daemon
     }
@@ -67,7 +76,8 @@ impl Daemon {
 
     /// Starts it again after it ended, to abort at a named point if one is given.
     pub(crate) fn start_again(&mut self, fail_at: Option<&str>) {
-        self.child = spawn(self.folder.path(), (&self.arguments, self.port), fail_at);
+        let told = (self.arguments.as_slice(), self.port);
+        self.child = spawn(self.folder.path(), told, (&self.env, fail_at));
     }
 
     /// Whether it has ended.
@@ -136,12 +146,17 @@ pub(crate) fn signal(pid: i32, name: &str) {
         Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-fn spawn(folder: &Path, (arguments, port): (&[String], u16), fail_at: Option<&str>) -> Child {
+fn spawn(
+    folder: &Path,
+    (arguments, port): (&[String], u16),
+    (env, fail_at): (&[(String, String)], Option<&str>),
+) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cotenant"));
     command
         .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--state"])
         .arg(folder)
         .args(arguments)
+        .envs(env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -13,6 +13,8 @@ mod isolation;
 #[cfg(test)]
 mod metering;
 #[cfg(test)]
+mod partitions;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod pool;

@@ -14,6 +14,7 @@ use cotenant_sched::{Command, Event, Exit, Run, StartFailure};
 use cotenant_types::{Card, CardId, CardKind, MemberSlices, Policy, Rung};
 
 use super::folder::{self, MARK, MEMBER, MemberFile, RunFile, RunFolder, StopFile};
+use super::partitions::{self, Partitioned};
 use super::served::{MemberOf, Served};
 use super::{Errand, Executor, Tell, supervise};
 use crate::fail_at::Point;
@@ -30,6 +31,7 @@ pub(crate) struct LocalExecutor {
     address: String,
     cards: Cards,
     served: Served,
+    partitioned: Partitioned,
     tell: Arc<Tell>,
 }
 
@@ -37,10 +39,10 @@ impl LocalExecutor {
     /// An executor that keeps its runs in a folder, and tells jobs the pool's address.
     pub(crate) fn new(
         (runs, address): (PathBuf, String),
-        (cards, served): (Cards, Served),
+        (cards, served, partitioned): (Cards, Served, Partitioned),
         tell: Tell,
     ) -> Self {
-        Self { runs, address, cards, served, tell: Arc::new(tell) }
+        Self { runs, address, cards, served, partitioned, tell: Arc::new(tell) }
     }
 
     fn start(
@@ -72,6 +74,7 @@ impl LocalExecutor {
                 // Nothing was started, and nothing of this generation will be.
                 let _ = folder.write_exit(&Exit::Lost);
                 self.served.leave_members(run, (first..).take(members.len()));
+                self.partitioned.leave_members(run, (first..).take(members.len()));
                 self.not_started(run, &why);
             }
         }
@@ -152,10 +155,11 @@ impl LocalExecutor {
         member: &MemberSlices,
     ) -> Result<BTreeMap<String, String>, String> {
         let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.partitioned.take(place, (&member.slices, &cards))?;
         let mut held = Vec::new();
         for slice in &member.slices {
             let card = cards.get(&slice.card).ok_or_else(|| format!("{} is gone", slice.card))?;
-            let partition = slice.mig.as_ref().map(|_| slice.card.as_str());
+            let partition = taken.get(&slice.card).map(String::as_str);
             held.push(Held { slice, card, partition });
         }
         let variables = environment(&held).map_err(|error| error.to_string())?;
@@ -171,10 +175,13 @@ impl LocalExecutor {
         number: u32,
         (member, policy): (&MemberSlices, Policy),
     ) -> Result<Option<String>, String> {
-        let Some(limits) = self.limits(member, policy) else { return Ok(None) };
         let name = group_name(run, number);
+        let Some(limits) = self.limits(member, policy) else {
+            return partitions::hold_by_driver(&name, member);
+        };
         let groups = Cgroups::open().map_err(|error| error.to_string())?;
         groups.create(&name, &limits).map_err(|error| error.to_string())?;
+        partitions::hold_by_driver(&name, member)?;
         Ok(Some(name))
     }
 
@@ -200,6 +207,7 @@ impl LocalExecutor {
             Some(_lock) => {
                 if folder.write_exit(&Exit::Lost).is_ok() {
                     self.served.leave(run, &folder);
+                    self.partitioned.leave(run, &folder);
                     tell(Exit::Lost);
                 }
             }
@@ -217,6 +225,10 @@ impl LocalExecutor {
         let Ok(groups) = Cgroups::open() else { return };
         for (member, slices) in file.members.iter().zip(members) {
             let group = member.group.as_ref().and_then(|name| groups.find(name).ok().flatten());
+            if let Some(group) = &group {
+                // What the driver refuses stays as it was, and is told again with the next change.
+                let _ = partitions::resize_by_driver(group, slices);
+            }
             // A squeezed job is held to its limits whatever its policy allows otherwise.
             if let (Some(group), Some(limits)) = (group, self.limits(slices, Policy::Fixed)) {
                 let _ = group.set(&limits);
@@ -238,6 +250,7 @@ impl LocalExecutor {
     /// Says what becomes of a run, from a thread that waits for its supervisor's end.
     fn watch(&self, run: Run, folder: RunFolder, supervisor: Option<std::process::Child>) {
         let (tell, served) = (self.tell.clone(), self.served.clone());
+        let partitioned = self.partitioned.clone();
         thread::spawn(move || {
             if let Some(mut supervisor) = supervisor {
                 let lines = supervisor.stdout.take().map(BufReader::new);
@@ -250,6 +263,7 @@ impl LocalExecutor {
             }
             let exit = wait_for_end(&folder);
             served.leave(&run, &folder);
+            partitioned.leave(&run, &folder);
             tell(exited(&run, &folder, exit));
         });
     }
@@ -295,6 +309,7 @@ impl Executor for LocalExecutor {
             }
         }
         self.served.adopt(&self.runs);
+        self.partitioned.adopt(&self.runs);
         alive
     }
 }

@@ -3,6 +3,7 @@
 mod folder;
 mod local;
 mod member;
+mod partitions;
 mod served;
 mod supervise;
 
@@ -12,6 +13,7 @@ use cotenant_sched::{Command, Event, Run};
 pub(crate) use folder::{MARK, MEMBER, RunFolder};
 pub(crate) use local::{LocalExecutor, group_name};
 pub use member::run_member;
+pub(crate) use partitions::Partitioned;
 pub(crate) use served::Served;
 pub use supervise::{InternalError, supervise};
 

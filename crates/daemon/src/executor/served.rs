@@ -59,14 +59,13 @@ impl MemberOf<'_> {
 }
 
 impl Served {
-    /// Members of a pool that keeps its groups in a folder. The pool has no permission to change
-    /// settings of cards.
-    pub(crate) fn open(folder: &Path) -> Self {
+    /// Members of a pool that keeps its groups in a folder, and may change settings of cards or not.
+    pub(crate) fn open(folder: &Path, settings: CardSettings) -> Self {
         Self::with(MpsConfig {
             folder: folder.to_owned(),
             program: "nvidia-cuda-mps-control".into(),
             waits: Waits::default(),
-            settings: CardSettings::Keep,
+            settings,
             modes: Box::new(NvidiaModes),
         })
     }

@@ -15,14 +15,14 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use cotenant_api::UseView;
-use cotenant_device::{CardUse, Cgroups, Health, Meter, ProcessUse, marked_processes};
+use cotenant_device::{CardUse, Cgroups, Health, Meter, ProcessUse, Vitals, marked_processes};
 use cotenant_sched::{Event, Job, Run};
 use cotenant_types::{Card, CardId, CardKind, Load, MemberSlices, Rung, Share};
 use tokio::sync::watch;
 
 use crate::executor::{MARK, MEMBER, RunFolder, Served, group_name};
 use crate::keeper::{Message, now};
-use crate::live::{Live, Uses};
+use crate::live::{Condition, Live, Uses};
 use crate::store::Reader;
 use share::Work;
 
@@ -72,6 +72,8 @@ impl Metering {
             for job in &holders {
                 self.meter_job(job, (&cards, &works, &reading.processes), &mut uses);
             }
+            uses.conditions = conditions(&reading.cards);
+            uses.partitions = reading.partitions;
             // A lost card does not say what it does.
             let working = reading.cards.into_iter().filter(|card| card.health != Health::Lost);
             uses.cards = working.map(|card| (card.card.clone(), view(card, uses.at_ms))).collect();
@@ -200,6 +202,16 @@ fn works(tallies: BTreeMap<MemberKey, Tally>, before: &mut Before) -> BTreeMap<M
     }
     *before = read;
     works
+}
+
+/// How NVIDIA cards are; others do not say.
+fn conditions(cards: &[CardUse]) -> BTreeMap<CardId, Condition> {
+    let is_told = |card: &&CardUse| card.vitals != Vitals::default() || card.health != Health::Good;
+    let condition = |card: &CardUse| {
+        let (health, vitals) = (card.health, card.vitals.clone());
+        (card.card.clone(), Condition { health, vitals })
+    };
+    cards.iter().filter(is_told).map(condition).collect()
 }
 
 fn view(card: CardUse, at_ms: u64) -> UseView {

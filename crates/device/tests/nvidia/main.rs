@@ -9,6 +9,7 @@ mod inventory;
 mod limits;
 mod meter;
 mod partitions;
+mod random;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

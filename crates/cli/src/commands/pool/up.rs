@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cotenant_daemon::{Config, up};
+use cotenant_daemon::{CardSettings, Config, up};
 use cotenant_types::Seconds;
 
 use super::Ended;
@@ -21,6 +21,10 @@ pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
         folder,
         listen: arguments.listen,
         cards: arguments.cards.clone(),
+        card_settings: match arguments.change_card_settings {
+            true => CardSettings::MayChange,
+            false => CardSettings::Keep,
+        },
         keep_runs: Seconds(arguments.keep_runs_days.saturating_mul(24 * 3600)),
         policy: arguments.policy,
         metric_names: arguments.metrics_names.clone(),

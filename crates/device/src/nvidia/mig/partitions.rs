@@ -133,14 +133,13 @@ impl Partitions {
     ) -> Result<String, PartitionError> {
         let place = &found.place;
         let MigPlace { profile, start } = place.clone();
-        let is_foreign = mine.is_none();
         // What a program left behind that has ended is no more ours than a stranger's.
         let is_held = mine.as_ref().is_some_and(|lease| lease.owner.is_some());
         if !is_held && !found.users.is_empty() {
             let (card, users) = (card.clone(), found.users.clone());
             return Err(PartitionError::Busy { card, profile, start, users });
         }
-        let is_made = mine.is_some_and(|lease| lease.is_made);
+        let is_made = mine.as_ref().is_some_and(|lease| lease.is_made);
         match (&found.content, self.settings) {
             (Content::Whole(uuid), _) => {
                 self.hold(owner, (card, place), is_made)?;
@@ -155,8 +154,11 @@ impl Partitions {
             (Content::Empty, CardSettings::MayChange) => {
                 self.hold(owner, (card, place), is_made)?;
                 let completed = complete((card, place), (mig, seen));
-                if completed.is_err() && is_foreign {
+                if completed.is_err() {
+                    // It is whose it was before.
                     self.drop_lease(card, place)?;
+                    self.leases.extend(mine);
+                    self.store()?;
                 }
                 completed
             }
@@ -186,8 +188,15 @@ impl Partitions {
             Ok(_) => complete((card, place), (mig, seen)),
             Err(why) => Err(refusal((card, place), (MAKE, why), Some(seen))),
         };
-        if made.is_err() && destroy((card, place), mig).is_ok() {
-            self.drop_lease(card, place)?;
+        if made.is_err() {
+            let is_gone = destroy((card, place), mig).is_ok();
+            self.leases.retain(|one| one.card != *card || one.place != *place);
+            if !is_gone {
+                // What is left of it is nobody's, and is destroyed later.
+                let (card, place) = (card.clone(), place.clone());
+                self.leases.push(Lease { owner: None, card, is_made: true, place });
+            }
+            self.store()?;
         }
         made
     }
