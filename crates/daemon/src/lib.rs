@@ -24,7 +24,7 @@ mod store;
 mod up;
 mod words;
 
-pub use cotenant_device::{CardsSpec, ParseCardsError};
+pub use cotenant_device::{CardSettings, CardsSpec, ParseCardsError};
 pub use cotenant_sched::{ParsePoolPolicyError, PoolPolicy};
 pub use executor::{InternalError, run_member, supervise};
 pub use http::{MetricNames, ParseMetricNamesError};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cotenant_api::UseView;
+use cotenant_device::{Health, PartitionUse, Vitals};
 use cotenant_sched::Reason;
 use cotenant_types::{Card, CardId, CardKind, JobId};
 use tokio::sync::watch;
@@ -32,6 +33,17 @@ pub(crate) struct Uses {
     pub(crate) jobs: BTreeMap<JobId, UseView>,
     /// The sum of all cards.
     pub(crate) total: UseView,
+    /// How cards are that say it, those too that do not answer any more.
+    pub(crate) conditions: BTreeMap<CardId, Condition>,
+    /// What partitions of cards in MIG mode do.
+    pub(crate) partitions: Vec<PartitionUse>,
+}
+
+/// How a card is.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    pub(crate) health: Health,
+    pub(crate) vitals: Vitals,
 }
 
 impl Uses {
@@ -47,7 +59,8 @@ impl Uses {
 
     /// How much there is to remember.
     fn len(&self) -> usize {
-        self.cards.len() + self.slices.len() + self.jobs.len()
+        let cards = self.cards.len() + self.conditions.len() + self.partitions.len();
+        cards + self.slices.len() + self.jobs.len()
     }
 
     /// What is in use of a card. A simulated one that nobody uses does nothing.

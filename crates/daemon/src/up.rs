@@ -9,7 +9,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use cotenant_device::{CardsSpec, DiscoverError, Inventory, discover, preload_library};
+use cotenant_device::{
+    CardSettings, CardsSpec, DiscoverError, Inventory, Terms, discover, preload_library,
+};
 use cotenant_sched::{Event, Job, Placing, PoolPolicy, Run};
 use cotenant_types::limits::OnFailure;
 use cotenant_types::{Card, NodeName, Quota, Seconds};
@@ -17,7 +19,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-use crate::executor::{Errand, Executor, Intercepted, LocalExecutor, Served};
+use crate::executor::{Errand, Executor, Holders, Intercepted, LocalExecutor, Partitioned, Served};
 use crate::http::{self, EventCounts, MetricNames, OPERATOR, Shared, is_open_to_others};
 use crate::keeper::{Keeper, Message, now};
 use crate::live::Live;
@@ -34,6 +36,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Which cards it has.
     pub cards: CardsSpec,
+    /// Whether it may change settings of cards: compute modes, and partitions of MIG.
+    pub card_settings: CardSettings,
     /// How it chooses among cards that have room.
     pub policy: PoolPolicy,
     /// How long the folders of runs are kept after their job's end.
@@ -142,7 +146,14 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     if is_open && !reader().has_token(OPERATOR).unwrap_or(false) {
         return Err(UpError::NoTokens(config.listen));
     }
-    let Inventory { cards, notes } = discover(&config.cards)?;
+    let settings = config.card_settings;
+    let partitioned = Partitioned::open(config.folder.join("partitions.toml"), settings);
+    let (partitions, note) = match partitioned.ours() {
+        Ok(ours) => (ours, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
+    let Inventory { cards, mut notes } = discover(&config.cards, &Terms { settings, partitions })?;
+    notes.extend(note);
     let listener = std::net::TcpListener::bind(config.listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| UpError::Listen { address: config.listen, source })?;
@@ -153,12 +164,15 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let known: BTreeMap<_, _> = cards.iter().map(|card| (card.id.clone(), card.clone())).collect();
     let teller = inbox.clone();
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
-    let served = Served::open(&config.folder.join("mps"));
     let library = preload_library().map_err(|error| format!("failed to {error}"));
-    let intercepted = Intercepted::open(library, config.unheld);
+    let holders = Holders {
+        served: Served::open(&config.folder.join("mps"), settings),
+        intercepted: Intercepted::open(library, config.unheld),
+        partitioned,
+    };
     let mut executor = LocalExecutor::new(
         (runs.clone(), address.clone()),
-        (Arc::new(Mutex::new(known)), served.clone(), intercepted.clone()),
+        (Arc::new(Mutex::new(known)), holders.clone()),
         tell,
     );
     let held: Vec<Run> = state.jobs().flat_map(Job::runs).collect();
@@ -171,15 +185,14 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
         cards,
         reader: reader(),
         runs: runs.clone(),
-        served,
-        intercepted: intercepted.clone(),
+        holders: holders.clone(),
         live: live.clone(),
         inbox: inbox.clone(),
         ending: ending.subscribe(),
     };
     let meter = spawn("meter", move || metering.run())?;
     let tended = ending.subscribe();
-    let tender = spawn("tender", move || tend(&intercepted, &tended))?;
+    let tender = spawn("tender", move || tend(&holders.intercepted, &tended))?;
     let (keep, pruned) = (config.keep_runs, runs.clone());
     let pruning = Pruning { runs: pruned, reader: reader(), keep, ending: ending.subscribe() };
     let pruner = spawn("pruner", move || pruning.run())?;

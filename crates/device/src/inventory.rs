@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use cotenant_types::Card;
+use cotenant_types::{Card, CardId, MigPlace};
 use thiserror::Error;
 
 use crate::nvidia::{self, Found};
 use crate::processor::{self, NoMemory};
+use crate::settings::CardSettings;
 use crate::simulated::{PoolError, SimulatedPool};
 use crate::spec::CardsSpec;
 
@@ -19,6 +20,17 @@ pub struct Inventory {
     pub cards: Vec<Card>,
     /// Sentences for people: what is missing, and why.
     pub notes: Vec<String>,
+}
+
+/// What may be done with cards, and what of them is held already: both decide which partitions of a
+/// card in MIG mode can be planned with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether settings of cards may be changed.
+    pub settings: CardSettings,
+    /// Partitions that this program holds or made, as
+    /// [`Partitions::ours`](crate::Partitions::ours) says.
+    pub partitions: Vec<(CardId, MigPlace)>,
 }
 
 /// Why there are no cards to work with.
@@ -57,10 +69,10 @@ pub enum DiscoverError {
 }
 
 /// Finds the cards. Simulated ones are on nodes of their own; others are on this machine.
-pub fn discover(spec: &CardsSpec) -> Result<Inventory, DiscoverError> {
+pub fn discover(spec: &CardsSpec, terms: &Terms) -> Result<Inventory, DiscoverError> {
     match spec {
         CardsSpec::Auto => {
-            let Found { cards, mut notes } = nvidia::find(&processor::node_name());
+            let Found { cards, mut notes } = nvidia::find(&processor::node_name(), terms);
             if !cards.is_empty() {
                 return Ok(Inventory { cards, notes });
             }
@@ -68,7 +80,7 @@ pub fn discover(spec: &CardsSpec) -> Result<Inventory, DiscoverError> {
             notes.extend(processor.notes);
             Ok(Inventory { cards: processor.cards, notes })
         }
-        CardsSpec::Nvidia => match nvidia::find(&processor::node_name()) {
+        CardsSpec::Nvidia => match nvidia::find(&processor::node_name(), terms) {
             Found { cards, notes } if cards.is_empty() => Err(DiscoverError::NoNvidia { notes }),
             Found { cards, notes } => Ok(Inventory { cards, notes }),
         },
@@ -109,12 +121,12 @@ mod tests {
 
     #[test]
     fn every_machine_has_a_card() {
-        let auto = discover(&CardsSpec::Auto).unwrap();
+        let auto = discover(&CardsSpec::Auto, &Terms::default()).unwrap();
         assert!(!auto.cards.is_empty());
         if auto.cards.iter().any(|card| card.kind == CardKind::Cpu) {
             assert!(!auto.notes.is_empty(), "somebody must be told why there is no NVIDIA card");
         }
-        let cpu = discover(&CardsSpec::Cpu).unwrap();
+        let cpu = discover(&CardsSpec::Cpu, &Terms::default()).unwrap();
         assert_eq!(cpu.cards.len(), 1);
         let reading = Meter::new(&cpu.cards).read();
         assert_eq!(reading.cards[0].card, cpu.cards[0].id);
@@ -126,11 +138,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pool.toml");
         let spec = CardsSpec::SimulatedFile(path.clone());
-        assert!(matches!(discover(&spec), Err(DiscoverError::Read { .. })));
+        assert!(matches!(discover(&spec, &Terms::default()), Err(DiscoverError::Read { .. })));
         fs::write(&path, "[[node]]\ncards = [{ model = 'H100', count = 3 }]").unwrap();
-        assert_eq!(discover(&spec).unwrap().cards.len(), 3);
+        assert_eq!(discover(&spec, &Terms::default()).unwrap().cards.len(), 3);
         fs::write(&path, "[[nodes]]").unwrap();
-        let error = discover(&spec).unwrap_err();
+        let error = discover(&spec, &Terms::default()).unwrap_err();
         assert!(error.source().unwrap().source().unwrap().to_string().contains("unknown field"));
     }
 }

@@ -4,6 +4,7 @@ use cotenant_types::{Card, CardId, CardKind, Mebibytes, Share};
 
 use crate::nvidia::NvidiaMeter;
 use crate::processor::ProcessorMeter;
+use crate::vitals::Vitals;
 
 /// What a card was doing when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct CardUse {
     pub power_mw: Option<u32>,
     /// Whether it works.
     pub health: Health,
+    /// What it says of itself beside that.
+    pub vitals: Vitals,
 }
 
 /// Whether a card works.
@@ -30,11 +33,27 @@ pub enum Health {
     Good,
     /// It does, but the MPS server that serves it has died.
     MpsDown,
+    /// It answers, but nothing new should run on it before it was reset or looked at;
+    /// [`Vitals::faults`] says why.
+    Failing,
     /// It does not answer: it fell off the bus, or must be reset.
     Lost,
 }
 
-/// What one process does on one card; known for NVIDIA cards outside MIG mode.
+/// What a partition of a card in MIG mode was doing. How busy it was the driver does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionUse {
+    /// The card.
+    pub card: CardId,
+    /// What programs know the partition by, such as `MIG-4d1c…`.
+    pub id: String,
+    /// Memory in use.
+    pub memory_used: Mebibytes,
+    /// Processes on it.
+    pub pids: Vec<u32>,
+}
+
+/// What one process does on one card; known for NVIDIA cards, in MIG mode without compute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessUse {
     /// The card.
@@ -54,6 +73,8 @@ pub struct Reading {
     pub cards: Vec<CardUse>,
     /// By card and process.
     pub processes: Vec<ProcessUse>,
+    /// By card in MIG mode and partition.
+    pub partitions: Vec<PartitionUse>,
 }
 
 /// Reads cards, and keeps what it must remember from one reading to the next.
@@ -101,6 +122,6 @@ impl Meter {
 /// A card that does not answer.
 pub(crate) fn lost(card: CardId) -> CardUse {
     let (compute, memory_used) = (Share::ZERO, Mebibytes(0));
-    let (temperature_c, power_mw) = (None, None);
-    CardUse { card, compute, memory_used, temperature_c, power_mw, health: Health::Lost }
+    let (temperature_c, power_mw, vitals) = (None, None, Vitals::default());
+    CardUse { card, compute, memory_used, temperature_c, power_mw, health: Health::Lost, vitals }
 }

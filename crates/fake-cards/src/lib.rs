@@ -18,6 +18,7 @@
 //! - A virtual clock moves only if a test says so, or if every process waits and none holds it.
 //! - A process that is killed leaves nothing locked.
 
+mod answers;
 mod cards;
 mod client;
 mod description;
@@ -29,6 +30,10 @@ pub mod tenant;
 mod truth;
 mod world;
 
+pub use answers::{
+    CardAnswers, ComputeFacts, LimitRefused, MemoryLimitFacts, PartitionFacts, PartitionRefused,
+    ProfileAnswers, RecordError, Recorded,
+};
 pub use cards::Cards;
 pub use client::{Client, EventId, Kernel, Refused, StreamId, StreamRole, Submission};
 pub use description::{CardDescription, DescribeError, Description, Fault, Sharing, Time};

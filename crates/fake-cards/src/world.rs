@@ -4,6 +4,8 @@
 //! slot or in streams that name it, so that a process that dies takes all of that with it by being
 //! wiped, wherever it was stopped.
 
+use crate::answers::Answers;
+
 /// How many cards there can be.
 pub const CARDS_MAX: usize = 8;
 /// How many processes may use the cards at once.
@@ -85,6 +87,7 @@ pub(crate) struct Card {
     pub(crate) slice_used_ns: u64,
     pub(crate) busy_ns: u64,
     pub(crate) sampled: Sampled,
+    pub(crate) answers: Answers,
 }
 
 /// Busy time up to the last sample, and what that sample said.

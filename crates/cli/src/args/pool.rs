@@ -77,6 +77,14 @@ pub(crate) struct UpArgs {
     /// two do what least-left does. It holds until the daemon ends.
     #[arg(long, value_name = "POLICY", default_value = "bid-price", verbatim_doc_comment)]
     pub policy: PoolPolicy,
+    /// Let the pool change settings of cards: their compute mode, and their partitions of MIG
+    ///
+    /// Without it they stay as they are: MPS serves cards in the mode they are in, and of a card in
+    /// MIG mode those partitions are used that are there. With it partitions are made where jobs need
+    /// them and destroyed when they have ended; what others made stays. Needs root. MIG mode itself is
+    /// never switched.
+    #[arg(long, verbatim_doc_comment)]
+    pub change_card_settings: bool,
     /// Days after a job's end for which what it printed and left in its folder are kept
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub keep_runs_days: u32,

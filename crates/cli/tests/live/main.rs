@@ -15,6 +15,8 @@ mod isolation;
 #[cfg(test)]
 mod metering;
 #[cfg(test)]
+mod partitions;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod pool;

@@ -14,7 +14,9 @@ use cotenant_sched::{Command, Event, Exit, Run, StartFailure};
 use cotenant_types::{Card, CardId, CardKind, MemberSlices, Policy, Rung};
 
 use super::folder::{self, MARK, MEMBER, MemberFile, RunFile, RunFolder, StopFile};
-use super::intercepted::{Intercepted, PRELOAD};
+use super::holders::Holders;
+use super::intercepted::PRELOAD;
+use super::partitions;
 use super::said::{MemberOf, member_name};
 use super::served::Served;
 use super::{Errand, Executor, Tell, supervise};
@@ -31,8 +33,7 @@ pub(crate) struct LocalExecutor {
     runs: PathBuf,
     address: String,
     cards: Cards,
-    served: Served,
-    intercepted: Intercepted,
+    holders: Holders,
     tell: Arc<Tell>,
 }
 
@@ -40,10 +41,10 @@ impl LocalExecutor {
     /// An executor that keeps its runs in a folder, and tells jobs the pool's address.
     pub(crate) fn new(
         (runs, address): (PathBuf, String),
-        (cards, served, intercepted): (Cards, Served, Intercepted),
+        (cards, holders): (Cards, Holders),
         tell: Tell,
     ) -> Self {
-        Self { runs, address, cards, served, intercepted, tell: Arc::new(tell) }
+        Self { runs, address, cards, holders, tell: Arc::new(tell) }
     }
 
     fn start(
@@ -74,9 +75,7 @@ impl LocalExecutor {
             Err(why) => {
                 // Nothing was started, and nothing of this generation will be.
                 let _ = folder.write_exit(&Exit::Lost);
-                let numbers = (first..).take(members.len());
-                self.served.leave(run, numbers.clone());
-                self.intercepted.leave(run, numbers);
+                self.holders.leave_members(run, (first..).take(members.len()));
                 self.not_started(run, &why);
             }
         }
@@ -160,15 +159,16 @@ impl LocalExecutor {
         (member, policy): (&MemberSlices, Policy),
     ) -> Result<BTreeMap<String, String>, String> {
         let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.holders.partitioned.take(place, (&member.slices, &cards))?;
         let mut held = Vec::new();
         for slice in &member.slices {
             let card = cards.get(&slice.card).ok_or_else(|| format!("{} is gone", slice.card))?;
-            let partition = slice.mig.as_ref().map(|_| slice.card.as_str());
+            let partition = taken.get(&slice.card).map(String::as_str);
             held.push(Held { slice, card, partition });
         }
         let variables = environment(&held).map_err(|error| error.to_string())?;
-        let mut whole = self.served.join(place, &held)?;
-        whole.append(&mut self.intercepted.join(place, (&held, policy))?);
+        let mut whole = self.holders.served.join(place, &held)?;
+        whole.append(&mut self.holders.intercepted.join(place, (&held, policy))?);
         whole.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
         Ok(whole)
     }
@@ -180,10 +180,13 @@ impl LocalExecutor {
         number: u32,
         (member, policy): (&MemberSlices, Policy),
     ) -> Result<Option<String>, String> {
-        let Some(limits) = self.limits(member, policy) else { return Ok(None) };
         let name = member_name(run, number);
+        let Some(limits) = self.limits(member, policy) else {
+            return partitions::hold_by_driver(&name, member);
+        };
         let groups = Cgroups::open().map_err(|error| error.to_string())?;
         groups.create(&name, &limits).map_err(|error| error.to_string())?;
+        partitions::hold_by_driver(&name, member)?;
         Ok(Some(name))
     }
 
@@ -208,7 +211,7 @@ impl LocalExecutor {
             // It never ran, and never will: whoever starts it late finds the exit.
             Some(_lock) => {
                 if folder.write_exit(&Exit::Lost).is_ok() {
-                    leave((&self.served, &self.intercepted), run, &folder);
+                    self.holders.leave(run, &folder);
                     tell(Exit::Lost);
                 }
             }
@@ -224,10 +227,14 @@ impl LocalExecutor {
         let folder = RunFolder::of(&self.runs, run);
         let Ok(file) = folder.read_run() else { return };
         let numbers = file.members.iter().map(|member| member.number);
-        self.intercepted.set_limits(run, numbers.zip(members.iter().cloned()));
+        self.holders.intercepted.set_limits(run, numbers.zip(members.iter().cloned()));
         let Ok(groups) = Cgroups::open() else { return };
         for (member, slices) in file.members.iter().zip(members) {
             let group = member.group.as_ref().and_then(|name| groups.find(name).ok().flatten());
+            if let Some(group) = &group {
+                // What the driver refuses stays as it was, and is told again with the next change.
+                let _ = partitions::resize_by_driver(group, slices);
+            }
             // A squeezed job is held to its limits whatever its policy allows otherwise.
             if let (Some(group), Some(limits)) = (group, self.limits(slices, Policy::Fixed)) {
                 let _ = group.set(&limits);
@@ -248,20 +255,19 @@ impl LocalExecutor {
 
     /// Says what becomes of a run, from a thread that waits for its supervisor's end.
     fn watch(&self, run: Run, folder: RunFolder, supervisor: Option<std::process::Child>) {
-        let (tell, served) = (self.tell.clone(), self.served.clone());
-        let intercepted = self.intercepted.clone();
+        let (tell, holders) = (self.tell.clone(), self.holders.clone());
         thread::spawn(move || {
             if let Some(mut supervisor) = supervisor {
                 let lines = supervisor.stdout.take().map(BufReader::new);
                 let first = lines.and_then(|lines| lines.lines().next()?.ok());
                 if first.as_deref() == Some("started") {
                     tell(Event::Started { run: run.clone() });
-                    watch_served(&served, &run, &folder);
+                    watch_served(&holders.served, &run, &folder);
                 }
                 let _ = supervisor.wait();
             }
             let exit = wait_for_end(&folder);
-            leave((&served, &intercepted), &run, &folder);
+            holders.leave(&run, &folder);
             tell(exited(&run, &folder, exit));
         });
     }
@@ -306,8 +312,7 @@ impl Executor for LocalExecutor {
                 self.take_over(file.run, folder, &mut alive);
             }
         }
-        self.served.adopt(&self.runs);
-        self.intercepted.adopt(&self.runs);
+        self.holders.adopt(&self.runs);
         alive
     }
 }
@@ -318,14 +323,6 @@ fn watch_served(served: &Served, run: &Run, folder: &RunFolder) {
     for member in members {
         served.watch(MemberOf { run, folder, number: member.number });
     }
-}
-
-/// Lets go of what held the members of a run that has ended.
-fn leave((served, intercepted): (&Served, &Intercepted), run: &Run, folder: &RunFolder) {
-    let members = folder.read_run().map(|file| file.members).unwrap_or_default();
-    let numbers: Vec<u32> = members.iter().map(|member| member.number).collect();
-    served.leave(run, numbers.iter().copied());
-    intercepted.leave(run, numbers.into_iter());
 }
 
 /// What is told of a run that has ended.

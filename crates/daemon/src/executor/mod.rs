@@ -1,9 +1,11 @@
 //! Carries out what was decided: starts, stops and limits jobs, and says what became of them.
 
 mod folder;
+mod holders;
 mod intercepted;
 mod local;
 mod member;
+mod partitions;
 mod said;
 mod served;
 mod supervise;
@@ -12,9 +14,11 @@ use cotenant_api::JobRequest;
 use cotenant_sched::{Command, Event, Run};
 
 pub(crate) use folder::{MARK, MEMBER, RunFolder};
+pub(crate) use holders::Holders;
 pub(crate) use intercepted::{Counted, Intercepted};
 pub(crate) use local::LocalExecutor;
 pub use member::run_member;
+pub(crate) use partitions::Partitioned;
 pub(crate) use said::member_name;
 pub(crate) use served::Served;
 pub use supervise::{InternalError, supervise};

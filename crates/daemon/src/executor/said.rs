@@ -2,10 +2,11 @@
 //! whoever looks for a member's trouble finds it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cotenant_sched::Run;
 
@@ -57,12 +58,24 @@ impl Said {
         if !self.said.insert((name.to_owned(), what.to_owned())) {
             return;
         }
-        // A full disk loses what is said, not the job.
-        let _ = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(log)
-            .and_then(|mut file| writeln!(file, "[cotenant: {what}]"));
+        say(log, what);
     }
+}
+
+/// Says something at the end of what a member printed.
+pub(super) fn say(log: &Path, what: &str) {
+    let mut options = OpenOptions::new();
+    // A full disk loses what is said, not the job.
+    let _ = options
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(log)
+        .and_then(|mut file| writeln!(file, "[cotenant: {what}]"));
+}
+
+/// An error with its causes, on one line.
+pub(super) fn whole(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

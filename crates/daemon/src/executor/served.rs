@@ -5,7 +5,6 @@
 //! whatever its slice says. It is told so, and of the death of a server.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,7 +17,7 @@ use cotenant_device::{
 use cotenant_sched::Run;
 
 use super::folder::{self, MARK, MEMBER};
-use super::said::{MemberOf, Said, member_name};
+use super::said::{MemberOf, Said, member_name, whole};
 
 /// How long a member has to use CUDA for the first time; it may read much before.
 const ATTACH_WAIT: Duration = Duration::from_secs(600);
@@ -34,14 +33,13 @@ struct Inner {
 }
 
 impl Served {
-    /// Members of a pool that keeps its groups in a folder. The pool has no permission to change
-    /// settings of cards.
-    pub(crate) fn open(folder: &Path) -> Self {
+    /// Members of a pool that keeps its groups in a folder, and may change settings of cards or not.
+    pub(crate) fn open(folder: &Path, settings: CardSettings) -> Self {
         Self::with(MpsConfig {
             folder: folder.to_owned(),
             program: "nvidia-cuda-mps-control".into(),
             waits: Waits::default(),
-            settings: CardSettings::Keep,
+            settings,
             modes: Box::new(NvidiaModes),
         })
     }
@@ -139,12 +137,6 @@ impl Served {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn whole(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use cotenant_api::{CardPage, CardView, PoolView, SavingsView, SliceView};
+use cotenant_device::Health;
 use cotenant_sched::{CardRecord, Job};
 use cotenant_types::{Amount, CardId, JobId};
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use super::jobs::{UseQuery, checked_limit};
 use super::problem::{Fault, InQuery};
 use super::shared::Shared;
 use super::views;
-use crate::live::Uses;
+use crate::live::{Condition, Uses};
 
 /// Which page of cards.
 #[derive(Deserialize)]
@@ -103,7 +104,8 @@ pub(super) async fn list(
     let slices = slices_by_card(&holders, (&uses, &caller));
     let history = if query.history { shared.live.history() } else { Vec::new() };
     let page = cards.iter().skip(first).take(limit).map(|record| {
-        let mut view = card(record, draining.contains(record.card.node.as_str()));
+        let is_draining = draining.contains(record.card.node.as_str());
+        let mut view = card(record, is_draining, uses.conditions.get(&record.card.id));
         view.slices = slices.get(&record.card.id).cloned().unwrap_or_default();
         view.usage = uses.of_card(&record.card).filter(|_| !record.is_lost);
         view.history = history.iter().filter_map(|uses| uses.of_card(&record.card)).collect();
@@ -141,12 +143,12 @@ fn slices_by_card(
     slices
 }
 
-fn card(record: &CardRecord, is_draining: bool) -> CardView {
+fn card(record: &CardRecord, is_draining: bool, condition: Option<&Condition>) -> CardView {
     let card = &record.card;
     let health = match (record.is_lost, is_draining) {
-        (true, _) => "lost: its machine no longer names it",
-        (false, true) => "draining",
-        (false, false) => "ok",
+        (true, _) => "lost: its machine no longer names it".to_owned(),
+        (false, true) => "draining".to_owned(),
+        (false, false) => condition.and_then(trouble).unwrap_or_else(|| "ok".to_owned()),
     };
     CardView {
         id: card.id.to_string(),
@@ -157,11 +159,22 @@ fn card(record: &CardRecord, is_draining: bool) -> CardView {
         memory_mib: card.memory.0,
         cores: card.cores,
         rack: card.site.rack.clone(),
-        health: health.to_owned(),
+        health,
         rungs: card.rungs.iter().map(|rung| rung.to_string()).collect(),
         slices: Vec::new(),
         usage: None,
         history: Vec::new(),
+    }
+}
+
+/// What is wrong with a card, in words that say what to do; nothing if all is well.
+fn trouble(condition: &Condition) -> Option<String> {
+    let faults = condition.vitals.faults().join("; ");
+    match condition.health {
+        Health::Good | Health::MpsDown => None,
+        Health::Failing => Some(format!("failing: {faults}")),
+        Health::Lost if faults.is_empty() => Some("lost: it does not answer".to_owned()),
+        Health::Lost => Some(format!("lost: it does not answer; {faults}")),
     }
 }
 

@@ -15,14 +15,14 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use cotenant_api::UseView;
-use cotenant_device::{CardUse, Cgroups, Health, Meter, ProcessUse, marked_processes};
+use cotenant_device::{CardUse, Cgroups, Health, Meter, ProcessUse, Vitals, marked_processes};
 use cotenant_sched::{Event, Job, Run};
 use cotenant_types::{Card, CardId, CardKind, Load, MemberSlices, Rung, Share};
 use tokio::sync::watch;
 
-use crate::executor::{Intercepted, MARK, MEMBER, RunFolder, Served, member_name};
+use crate::executor::{Holders, MARK, MEMBER, RunFolder, member_name};
 use crate::keeper::{Message, now};
-use crate::live::{Live, Uses};
+use crate::live::{Condition, Live, Uses};
 use crate::store::Reader;
 use share::Work;
 
@@ -36,8 +36,7 @@ pub(crate) struct Metering {
     pub(crate) cards: Vec<Card>,
     pub(crate) reader: Reader,
     pub(crate) runs: PathBuf,
-    pub(crate) served: Served,
-    pub(crate) intercepted: Intercepted,
+    pub(crate) holders: Holders,
     pub(crate) live: Arc<Live>,
     pub(crate) inbox: Sender<Message>,
     pub(crate) ending: watch::Receiver<bool>,
@@ -67,10 +66,10 @@ impl Metering {
             let holders = self.reader.holders().unwrap_or_default();
             let tallies = self.tallies(&holders, groups.as_ref());
             let works = works(tallies, &mut before);
-            self.served.look();
+            self.holders.served.look();
             let reading = meter.read();
             let pids = self.pids(&holders, &works);
-            let mut counted = self.intercepted.look(&reading.processes, &pids);
+            let mut counted = self.holders.intercepted.look(&reading.processes, &pids);
             let counted = members(&holders).filter_map(|(job, number, member)| {
                 let name = member_name(&run_of(job, member), number);
                 Some(((job.id, number), counted.remove(&name)?))
@@ -80,6 +79,8 @@ impl Metering {
             for job in &holders {
                 self.meter_job(job, (&cards, &works, &reading.processes), &mut uses);
             }
+            uses.conditions = conditions(&reading.cards);
+            uses.partitions = reading.partitions;
             // A lost card does not say what it does.
             let working = reading.cards.into_iter().filter(|card| card.health != Health::Lost);
             uses.cards = working.map(|card| (card.card.clone(), view(card, uses.at_ms))).collect();
@@ -222,6 +223,16 @@ fn works(tallies: BTreeMap<MemberKey, Tally>, before: &mut Before) -> BTreeMap<M
     }
     *before = read;
     works
+}
+
+/// How NVIDIA cards are; others do not say.
+fn conditions(cards: &[CardUse]) -> BTreeMap<CardId, Condition> {
+    let is_told = |card: &&CardUse| card.vitals != Vitals::default() || card.health != Health::Good;
+    let condition = |card: &CardUse| {
+        let (health, vitals) = (card.health, card.vitals.clone());
+        (card.card.clone(), Condition { health, vitals })
+    };
+    cards.iter().filter(is_told).map(condition).collect()
 }
 
 fn view(card: CardUse, at_ms: u64) -> UseView {

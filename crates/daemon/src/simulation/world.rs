@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use cotenant_api::JobRequest;
-use cotenant_device::{CardsSpec, discover};
+use cotenant_device::{CardsSpec, Terms, discover};
 use cotenant_sched::{Event, Help, Job, Phase, Placing, PoolPolicy, Reason, State};
 use cotenant_types::{
     Amount, Ask, Card, CardId, JobId, Load, Mebibytes, Moment, NodeName, Quota, Share, Site,
@@ -387,7 +387,7 @@ fn node(at: u64) -> NodeName {
 fn cards(node: &NodeName) -> Vec<Card> {
     let kind = if node.as_str() == "n2" { "sim:3xH100+mig" } else { "sim:3xH100" };
     let spec: CardsSpec = kind.parse().unwrap();
-    let cards = discover(&spec).unwrap().cards.into_iter().enumerate();
+    let cards = discover(&spec, &Terms::default()).unwrap().cards.into_iter().enumerate();
     let card = |(index, card): (usize, Card)| Card {
         id: format!("{node}-{index}").parse().unwrap(),
         node: node.clone(),

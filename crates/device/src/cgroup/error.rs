@@ -46,6 +46,15 @@ pub enum CgroupError {
         /// Processes in it that are not this one.
         others: usize,
     },
+    /// Version 1 is there, and something needs version 2.
+    #[error(
+        "the control group '{name}' must be one of version 2, and this machine has version 1; start \
+         it with the kernel option systemd.unified_cgroup_hierarchy=1"
+    )]
+    NotUnified {
+        /// The group.
+        name: String,
+    },
     /// A name that cannot be a group's.
     #[error("{0:?} cannot name a control group; write 1 to 96 of a-z, A-Z, 0-9, '-' and '_'")]
     Name(String),
@@ -143,6 +152,7 @@ impl CgroupError {
             | CgroupError::Name(_)
             | CgroupError::Form { .. }
             | CgroupError::MemoryInUse { .. }
+            | CgroupError::NotUnified { .. }
             | CgroupError::Alive { .. } => None,
         }
     }

@@ -54,6 +54,14 @@ impl Group {
         &self.name
     }
 
+    /// Its folder, where it is a group of version 2: by that, others know it.
+    pub fn unified_folder(&self) -> Option<&Path> {
+        match &self.folders {
+            Folders::V1(_) => None,
+            Folders::V2(folder) => Some(folder.path()),
+        }
+    }
+
     /// Changes the limits while processes run. A memory limit below what is in use is refused, and
     /// then processor time is held as before.
     pub fn set(&self, limits: &CpuLimits) -> Result<(), CgroupError> {

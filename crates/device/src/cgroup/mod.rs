@@ -100,11 +100,33 @@ impl Cgroups {
     ///
     /// A name has up to 96 letters a-z and A-Z, digits, `-` and `_`.
     pub fn create(&self, name: &str, limits: &CpuLimits) -> Result<Group, CgroupError> {
+        let group = self.make(name, limits.cores)?;
+        match group.set(limits) {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                // The first error is the news; a group with processes in it stays.
+                let _ = group.remove_if_empty();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a group of version 2 without limits of its own, for others to limit; one that is there
+    /// stays as it is.
+    pub fn create_unlimited(&self, name: &str) -> Result<Group, CgroupError> {
+        match &self.parent {
+            Folders::V1(_) => Err(CgroupError::NotUnified { name: name.to_owned() }),
+            Folders::V2(_) => self.make(name, 0),
+        }
+    }
+
+    /// Makes a group; what all groups of version 1 may have together follows from the cores.
+    fn make(&self, name: &str, cores: u32) -> Result<Group, CgroupError> {
         check_name(name)?;
         let folders = self.parent.below(name);
         for left in (0..TRIES_MAX).rev() {
             let prepared = match &self.parent {
-                Folders::V1(parent) => parent.prepare(limits.cores),
+                Folders::V1(parent) => parent.prepare(cores),
                 Folders::V2(parent) => parent.prepare(),
             };
             let made =
@@ -115,15 +137,7 @@ impl Cgroups {
                 Err(error) => return Err(error),
             }
         }
-        let group = Group::new(name, folders);
-        match group.set(limits) {
-            Ok(()) => Ok(group),
-            Err(error) => {
-                // The first error is the news; a group with processes in it stays.
-                let _ = group.remove_if_empty();
-                Err(error)
-            }
-        }
+        Ok(Group::new(name, folders))
     }
 
     /// The group of that name, if there is one: that of a job which an earlier run has started.

@@ -107,3 +107,14 @@ fn version_two_says_why_it_cannot() {
     let nothing = Cgroups::within(&Mounts::default()).unwrap_err().to_string();
     assert!(nothing.contains("cpu, cpuacct, memory, freezer are not mounted"), "{nothing}");
 }
+
+#[test]
+fn a_group_that_others_limit_has_no_limits_of_ours() {
+    let (folder, mounts) = fake("cpu memory", false);
+    let group = Cgroups::within(&mounts).unwrap().create_unlimited("job-1").unwrap();
+    let job = folder.path().join("service/cotenant/job-1");
+    assert_eq!(group.unified_folder(), Some(job.as_path()));
+    for file in ["memory.max", "cpu.max", "cpu.weight"] {
+        assert!(!job.join(file).exists(), "{file}");
+    }
+}

@@ -6,6 +6,7 @@ use cotenant_types::CardId;
 use serde::{Deserialize, Serialize};
 
 use super::error::MpsError;
+use crate::settings::CardSettings;
 
 /// The compute mode of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,17 +28,6 @@ impl fmt::Display for ComputeMode {
             ComputeMode::Prohibited => "prohibited",
         })
     }
-}
-
-/// Whether settings of a card may be changed for the sake of its programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CardSettings {
-    /// They stay as they are.
-    #[default]
-    Keep,
-    /// The operator has allowed it. A card that is served by MPS is made exclusive to its server,
-    /// and gets its former mode back when its last client has left.
-    MayChange,
 }
 
 /// Where compute modes are read and set; each refusal in the driver's words.
@@ -95,8 +85,8 @@ pub(super) enum Neighbours {
 pub(super) fn open_note(card: &CardId) -> String {
     format!(
         "card {card} is in compute mode default: a program that drops its environment runs there \
-         beside MPS, held by nothing; to prevent that, let the pool change settings of cards, or \
-         run: nvidia-smi -i {card} -c EXCLUSIVE_PROCESS"
+         beside MPS, held by nothing; to prevent that, start the pool with \
+         --change-card-settings, or run: nvidia-smi -i {card} -c EXCLUSIVE_PROCESS"
     )
 }
 

@@ -101,7 +101,7 @@ pub enum MpsError {
     /// A card that no program may use.
     #[error(
         "card '{card}' is in compute mode prohibited, and this pool may not change settings of \
-         cards; allow it to, or run: nvidia-smi -i {card} -c EXCLUSIVE_PROCESS"
+         cards; start it with --change-card-settings, or run: nvidia-smi -i {card} -c EXCLUSIVE_PROCESS"
     )]
     Prohibited {
         /// The card.
@@ -109,8 +109,8 @@ pub enum MpsError {
     },
     /// The compute mode cannot be read or set.
     #[error(
-        "the compute mode of card '{card}' cannot be read or set: it says \"{why}\"; run the pool \
-         as root, or without the permission to change settings of cards"
+        "the compute mode of card '{card}' cannot be read or set: it says \"{why}\"; start the \
+         pool as root, or without --change-card-settings"
     )]
     Mode {
         /// The card.

@@ -6,15 +6,14 @@ use std::process::Child;
 
 use cotenant_types::CardId;
 
-use super::compute_mode::{
-    CardSettings, ComputeMode, ComputeModes, ModePlan, open_note, plan_mode,
-};
+use super::compute_mode::{ComputeMode, ComputeModes, ModePlan, open_note, plan_mode};
 use super::control::{Control, Waits};
 use super::error::MpsError;
 use super::facts::Mark;
 use super::folder::{self, FormerMode, GroupFolder, Record};
 use super::limits::{Ceiling, MpsClient};
 use super::plan::{self, Joining};
+use crate::settings::CardSettings;
 
 /// What groups are run with.
 #[derive(Debug)]

@@ -25,7 +25,7 @@
 //! # Invariants
 //! - A server serves one user. A client of another user would wait in a queue without an end, so
 //!   that it is refused before it starts.
-//! - The compute mode of a card changes only with [`CardSettings::MayChange`], and is put back.
+//! - The compute mode of a card changes only with [`CardSettings::MayChange`](crate::CardSettings), and is put back.
 //! - Every answer of the control program is text from outside: bounded in bytes and in time.
 
 mod answer;
@@ -43,7 +43,7 @@ mod program;
 
 pub use attach::{Attached, Unattached};
 pub(crate) use command::amount;
-pub use compute_mode::{CardSettings, ComputeMode, ComputeModes};
+pub use compute_mode::{ComputeMode, ComputeModes};
 pub use control::{Control, Waits};
 pub use error::MpsError;
 pub use groups::{GroupDown, Joined, MpsConfig, MpsGroups};

@@ -1,19 +1,20 @@
 //! What NVIDIA cards are doing, as their driver says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cotenant_types::{CardId, Mebibytes, Share};
-use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+use cotenant_types::{CardId, Mebibytes};
 use nvml_wrapper::enums::device::UsedGpuMemory;
-use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use crate::meter::{CardUse, Health, ProcessUse, Reading, lost};
+use super::nvml::{MigCard, XidWatch};
+use super::read::{from_percent, read_card};
+use crate::meter::{CardUse, PartitionUse, ProcessUse, Reading, lost};
+use crate::vitals::Vitals;
 
 /// Reads NVIDIA cards. NVML is opened at the first reading, and again if it could not be.
 #[derive(Debug)]
 pub(crate) struct NvidiaMeter {
-    nvml: Option<Nvml>,
+    watch: Option<XidWatch>,
     cards: Vec<Metered>,
 }
 
@@ -22,65 +23,68 @@ struct Metered {
     id: CardId,
     /// The driver's time of the newest sample of processes that was read, in microseconds.
     seen_us: u64,
+    /// Xid errors of the card, the newest last.
+    xids: Vec<u64>,
 }
 
 impl NvidiaMeter {
     pub(crate) fn new(cards: Vec<CardId>) -> Self {
-        let cards = cards.into_iter().map(|id| Metered { id, seen_us: 0 });
-        Self { nvml: None, cards: cards.collect() }
+        let cards = cards.into_iter().map(|id| Metered { id, seen_us: 0, xids: Vec::new() });
+        let mut meter = Self { watch: None, cards: cards.collect() };
+        // Errors are told only to who waits for them, so that the wait begins now.
+        meter.open();
+        meter
+    }
+
+    fn open(&mut self) {
+        if self.watch.is_none() {
+            let ids = self.cards.iter().map(|metered| metered.id.as_str());
+            self.watch = Nvml::init().ok().map(|nvml| XidWatch::new(nvml, ids));
+        }
     }
 
     pub(crate) fn read(&mut self, reading: &mut Reading) {
-        if self.nvml.is_none() {
-            self.nvml = Nvml::init().ok();
-        }
-        for metered in &mut self.cards {
-            let device = self.nvml.as_ref().map(|nvml| nvml.device_by_uuid(metered.id.as_str()));
-            let Some(Ok(device)) = device else {
-                reading.cards.push(lost(metered.id.clone()));
-                continue;
-            };
-            match read_card(&device, &metered.id) {
-                Ok(card) => reading.cards.push(card),
-                Err(_) => reading.cards.push(lost(metered.id.clone())),
+        self.open();
+        for event in self.watch.iter().flat_map(XidWatch::look) {
+            let metered = self.cards.iter_mut().find(|one| one.id.as_str() == event.card);
+            if let Some(metered) = metered {
+                Vitals::push_xid(&mut metered.xids, event.xid);
             }
-            reading.processes.extend(metered.read_processes(&device));
+        }
+        let nvml = self.watch.as_ref().map(XidWatch::nvml);
+        for metered in &mut self.cards {
+            let device = nvml.map(|nvml| (nvml, nvml.device_by_uuid(metered.id.as_str())));
+            match device {
+                Some((nvml, Ok(device))) => metered.read((nvml, &device), reading),
+                Some((_, Err(_))) | None => reading.cards.push(metered.lost()),
+            }
         }
     }
 }
 
-/// What the card is doing. Memory must be known; a card that does not say how busy it is counts
-/// as idle, since in that case nothing else would tell either.
-fn read_card(device: &Device<'_>, id: &CardId) -> Result<CardUse, NvmlError> {
-    let memory = device.memory_info()?;
-    let compute = match device.utilization_rates() {
-        Ok(rates) => from_percent(rates.gpu),
-        Err(NvmlError::NotSupported | NvmlError::FailedToLoadSymbol(_)) => Share::ZERO,
-        Err(error) => return Err(error),
-    };
-    Ok(CardUse {
-        card: id.clone(),
-        compute,
-        memory_used: Mebibytes(memory.used >> 20),
-        temperature_c: device.temperature(TemperatureSensor::Gpu).ok(),
-        power_mw: device.power_usage().ok(),
-        health: Health::Good,
-    })
-}
-
 impl Metered {
+    fn read(&mut self, (nvml, device): (&Nvml, &Device<'_>), reading: &mut Reading) {
+        let is_partitioned = device.mig_mode().is_ok_and(|mode| mode.current != 0);
+        let (partitions, processes) = match is_partitioned {
+            true => read_partitions(&self.id, MigCard::new(nvml, device)),
+            false => (Vec::new(), self.read_processes(device)),
+        };
+        let known = (partitions.as_slice(), self.xids.as_slice());
+        let card = read_card((nvml, device), &self.id, known);
+        reading.cards.push(card.unwrap_or_else(|_| self.lost()));
+        reading.partitions.extend(partitions);
+        reading.processes.extend(processes);
+    }
+
+    /// The card when it does not answer; its last errors say why.
+    fn lost(&self) -> CardUse {
+        let lost = lost(self.id.clone());
+        CardUse { vitals: Vitals { xids: self.xids.clone(), ..Vitals::default() }, ..lost }
+    }
+
     /// What processes do on the card; empty where the driver does not say.
     fn read_processes(&mut self, device: &Device<'_>) -> Vec<ProcessUse> {
-        let mut memory = BTreeMap::new();
-        let plain = device.running_compute_processes().unwrap_or_default();
-        let served = device.mps_running_compute_processes().unwrap_or_default();
-        for process in plain.into_iter().chain(served) {
-            let used = match process.used_gpu_memory {
-                UsedGpuMemory::Unavailable => None,
-                UsedGpuMemory::Used(bytes) => Some(bytes),
-            };
-            memory.insert(process.pid, used);
-        }
+        let memory = memory_by_process(device);
         let samples = device.process_utilization_stats(self.seen_us).unwrap_or_default();
         let samples: Vec<Sample> = samples
             .into_iter()
@@ -93,6 +97,35 @@ impl Metered {
         self.seen_us = samples.iter().map(|sample| sample.at_us).fold(self.seen_us, u64::max);
         join(&self.id, &memory, &samples)
     }
+}
+
+/// What each process holds on a card or partition, if the driver says.
+fn memory_by_process(device: &Device<'_>) -> BTreeMap<u32, Option<u64>> {
+    let plain = device.running_compute_processes().unwrap_or_default();
+    let served = device.mps_running_compute_processes().unwrap_or_default();
+    let used = |memory| match memory {
+        UsedGpuMemory::Unavailable => None,
+        UsedGpuMemory::Used(bytes) => Some(bytes),
+    };
+    let all = plain.into_iter().chain(served);
+    all.map(|process| (process.pid, used(process.used_gpu_memory))).collect()
+}
+
+/// What partitions do, and the processes on them. In MIG mode the driver says for no process how
+/// busy it is.
+fn read_partitions(card: &CardId, mig: MigCard<'_>) -> (Vec<PartitionUse>, Vec<ProcessUse>) {
+    let (mut partitions, mut processes) = (Vec::new(), Vec::new());
+    for found in mig.devices() {
+        let Ok(id) = found.device.uuid() else { continue };
+        let memory = memory_by_process(&found.device);
+        let held = memory.values().flatten().sum();
+        let used = found.device.memory_info().map_or(held, |memory| memory.used);
+        let pids: BTreeSet<u32> = memory.keys().copied().collect();
+        let (card, memory_used) = (card.clone(), Mebibytes(used >> 20));
+        processes.extend(join(&card, &memory, &[]));
+        partitions.push(PartitionUse { card, id, memory_used, pids: pids.into_iter().collect() });
+    }
+    (partitions, processes)
 }
 
 /// How busy one process kept the card at one time.
@@ -123,12 +156,10 @@ fn join(card: &CardId, memory: &BTreeMap<u32, Option<u64>>, samples: &[Sample]) 
     processes.into_values().collect()
 }
 
-fn from_percent(percent: u32) -> Share {
-    Share::from_per_mille(percent.saturating_mul(10)).unwrap_or(Share::WHOLE)
-}
-
 #[cfg(test)]
 mod tests {
+    use cotenant_types::Share;
+
     use super::*;
 
     #[test]

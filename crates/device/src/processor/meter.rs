@@ -6,6 +6,7 @@ use cotenant_types::{Bytes, Card, CardId, Mebibytes, Share};
 
 use super::card::{MemoryLimit, limits, meminfo_bytes};
 use crate::meter::{CardUse, Health};
+use crate::vitals::Vitals;
 
 /// Reads the CPU card.
 ///
@@ -48,6 +49,7 @@ impl ProcessorMeter {
             temperature_c: None,
             power_mw: None,
             health: Health::Good,
+            vitals: Vitals::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use cotenant_types::{Card, CardId, Mebibytes, MigPlace, MigProfile, Rung, Share}
 use thiserror::Error;
 
 use crate::meter::{CardUse, Health};
+use crate::vitals::Vitals;
 
 /// Cards that a simulator drives; nothing happens here unless it is called for.
 #[derive(Clone, Debug, Default)]
@@ -218,7 +219,8 @@ impl SimulatedCards {
         };
         let (compute, memory_used) = (state.compute, state.memory_used);
         let (temperature_c, power_mw) = (None, None);
-        Ok(CardUse { card: id.clone(), compute, memory_used, temperature_c, power_mw, health })
+        let (card, vitals) = (id.clone(), Vitals::default());
+        Ok(CardUse { card, compute, memory_used, temperature_c, power_mw, health, vitals })
     }
 
     fn state_mut(&mut self, id: &CardId) -> Result<&mut State, SimulatedError> {

@@ -1,7 +1,7 @@
 //! Cards as NVML tells of them.
 
 use super::system::write;
-use super::{Device, cards, handle, named, present, uuid_text};
+use super::{Device, cards, handle, mig, named, present, uuid_text};
 use crate::api::device::bus_id;
 use crate::codes::{Code, Outcome, nvml};
 use crate::ffi::{Out, Text, TextOut, driver};
@@ -60,7 +60,11 @@ driver! {
         let cards = cards()?;
         let all = (0..cards.len()).filter_map(|index| Some((index, cards.card(index)?)));
         let found = { all }.find(|(_, facts)| uuid_text(&facts.uuid) == wanted);
-        argument(device.set(handle(found.ok_or(nvml::NOT_FOUND)?.0)))
+        let found = match found {
+            Some((index, _)) => Some(handle(index)),
+            None => mig::by_uuid(&wanted)?,
+        };
+        argument(device.set(found.ok_or(nvml::NOT_FOUND)?))
     }
 
     fn nvmlDeviceGetHandleByPciBusId_v2(id: Text, device: Out<Device>) {
@@ -84,7 +88,11 @@ driver! {
     }
 
     fn nvmlDeviceGetUUID(device: Device, text: TextOut, room: u32) {
-        write(text, &uuid_text(&named(device)?.1.uuid), room)
+        let uuid = match mig::mig_device(device)? {
+            Some(partition) => mig::uuid_text(&partition.compute.uuid),
+            None => uuid_text(&named(device)?.1.uuid),
+        };
+        write(text, &uuid, room)
     }
 
     fn nvmlDeviceGetPciInfo(device: Device, info: Out<PciInfo>) { pci_info(device, info) }
@@ -106,44 +114,32 @@ driver! {
     }
 
     fn nvmlDeviceGetMemoryInfo_v2(device: Device, memory: Out<MemoryV2>) {
-        let facts = present(device)?.1;
         let asked = memory.get().map_err(|_| nvml::INVALID_ARGUMENT)?;
         if asked.version != MEMORY_V2 {
             return Err(nvml::ARGUMENT_VERSION_MISMATCH);
         }
-        let (version, total, used) = (MEMORY_V2, facts.memory_bytes, facts.used_bytes);
+        let (total, used) = match mig::mig_device(device)? {
+            Some(device) => {
+                let users = device.partition.users.iter().map(|(_, bytes)| bytes);
+                (device.partition.profile.memory_mib << 20, users.sum())
+            }
+            None => {
+                let facts = present(device)?.1;
+                (facts.memory_bytes, facts.used_bytes)
+            }
+        };
+        let version = MEMORY_V2;
         let free = total.saturating_sub(used);
         argument(memory.set(MemoryV2 { version, total, reserved: 0, free, used }))
     }
 
     fn nvmlDeviceGetUtilizationRates(device: Device, rates: Out<[u32; 2]>) {
-        argument(rates.set([present(device)?.1.busy_percent, 0]))
-    }
-
-    fn nvmlDeviceGetMigMode(device: Device, current: Out<u32>, pending: Out<u32>) {
-        if !present(device)?.1.can_mig {
-            return Err(nvml::NOT_SUPPORTED);
+        let (index, facts) = present(device)?;
+        // In MIG mode a card does not say how busy it is.
+        match cards()?.answers(index) {
+            Some(told) if told.mig_mode == 1 => Err(nvml::NOT_SUPPORTED),
+            _ => argument(rates.set([facts.busy_percent, 0])),
         }
-        argument(current.set(0))?;
-        argument(pending.set(0))
-    }
-
-    fn nvmlDeviceGetMaxMigDeviceCount(device: Device, count: Out<u32>) {
-        argument(count.set(if present(device)?.1.can_mig { 7 } else { 0 }))
-    }
-
-    fn nvmlDeviceGetMigDeviceHandleByIndex(
-        device: Device,
-        _index: u32,
-        _partition: Out<Device>,
-    ) {
-        present(device)?;
-        Err(nvml::NOT_FOUND)
-    }
-
-    fn nvmlDeviceIsMigDeviceHandle(device: Device, is_partition: Out<u32>) {
-        named(device)?;
-        argument(is_partition.set(0))
     }
 
     fn nvmlDeviceGetPowerUsage(device: Device, mw: Out<u32>) {
@@ -152,12 +148,17 @@ driver! {
     }
 
     fn nvmlDeviceGetEnforcedPowerLimit(device: Device, mw: Out<u32>) {
-        present(device)?;
-        argument(mw.set(IDLE_MW + BUSY_MW))
+        let (index, _) = present(device)?;
+        let told = cards()?.answers(index).map_or(0, |told| told.power_limit_mw as u32);
+        argument(mw.set(if told == 0 { IDLE_MW + BUSY_MW } else { told }))
     }
 
-    fn nvmlDeviceGetTemperature(device: Device, _sensor: i32, celsius: Out<u32>) {
-        argument(celsius.set(present(device)?.1.temperature_c))
+    fn nvmlDeviceGetTemperature(device: Device, sensor: i32, celsius: Out<u32>) {
+        let (_, facts) = present(device)?;
+        if sensor != 0 {
+            return Err(nvml::NOT_SUPPORTED);
+        }
+        argument(celsius.set(facts.temperature_c))
     }
 
     fn nvmlDeviceGetCurrentClocksThrottleReasons(device: Device, reasons: Out<u64>) {

@@ -2,6 +2,9 @@
 
 pub(crate) mod card;
 pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod limits;
+pub(crate) mod mig;
 pub(crate) mod processes;
 pub(crate) mod system;
 

@@ -3,7 +3,7 @@
 use cotenant_fake_cards::ProcessTruth;
 
 use super::card::argument;
-use super::{Device, cards, present};
+use super::{Device, cards, mig, present};
 use crate::codes::{Code, Outcome, nvml};
 use crate::ffi::{List, Out, driver};
 
@@ -65,7 +65,10 @@ driver! {
         count: Out<u32>,
         list: List<ProcessV2>,
     ) {
-        give(&running(device, ProcessV2::new)?, count, list)
+        match mig::mig_device(device)? {
+            Some(device) => give(&on_partition(&device), count, list),
+            None => give(&running(device, ProcessV2::new)?, count, list),
+        }
     }
 
     fn nvmlDeviceGetGraphicsRunningProcesses_v3(
@@ -93,6 +96,9 @@ driver! {
         seen_us: u64,
     ) {
         let (index, _) = present(device)?;
+        if cards()?.answers(index).is_some_and(|told| told.mig_mode == 1) {
+            return Err(nvml::NOT_SUPPORTED);
+        }
         let samples: Vec<Sample> = alive(index)?
             .iter()
             .filter_map(|process| {
@@ -115,6 +121,14 @@ impl ProcessV2 {
     fn new(pid: u32, used: u64) -> Self {
         Self { pid, used, gpu_instance: NO_INSTANCE, compute_instance: NO_INSTANCE }
     }
+}
+
+/// Processes on a partition, as tests say.
+fn on_partition(device: &mig::MigDevice) -> Vec<ProcessV2> {
+    let (gpu_instance, compute_instance) = (device.partition.id, device.compute.id);
+    let process =
+        |&(pid, used): &(u32, u64)| ProcessV2 { pid, used, gpu_instance, compute_instance };
+    device.partition.users.iter().map(process).collect()
 }
 
 /// Live processes with a context on a card.

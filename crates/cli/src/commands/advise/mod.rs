@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cotenant_api::{SetJob, parse_jobs};
-use cotenant_device::{CardsSpec, Model, discover};
+use cotenant_device::{CardsSpec, Model, Terms, discover};
 use cotenant_sched::advise::{self, CardChoice, SetAdvice, ShapeError, Trust};
 use cotenant_types::{Card, CardKind};
 
@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<SetJob>, Failure> {
 
 /// The cards that are meant.
 pub(super) fn find(spec: &CardsSpec, console: &Console) -> Result<Vec<Card>, Failure> {
-    let found = discover(spec).map_err(|error| {
+    let found = discover(spec, &Terms::default()).map_err(|error| {
         let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
         let hint = "hint: --cards sim:8xH100 needs no card to be there";

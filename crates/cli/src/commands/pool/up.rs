@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cotenant_daemon::{Config, up};
+use cotenant_daemon::{CardSettings, Config, up};
 use cotenant_types::Seconds;
 use cotenant_types::limits::OnFailure;
 
@@ -22,6 +22,10 @@ pub(crate) fn run(arguments: &UpArgs, console: &Console) -> Ended {
         folder,
         listen: arguments.listen,
         cards: arguments.cards.clone(),
+        card_settings: match arguments.change_card_settings {
+            true => CardSettings::MayChange,
+            false => CardSettings::Keep,
+        },
         keep_runs: Seconds(arguments.keep_runs_days.saturating_mul(24 * 3600)),
         policy: arguments.policy,
         unheld: match arguments.unheld {

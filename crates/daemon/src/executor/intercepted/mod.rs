@@ -22,8 +22,7 @@ use cotenant_types::{CardId, MemberSlices, Policy};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::folder::{self, RunFolder};
-use super::said::{MemberOf, Said, member_name};
-use super::served::whole;
+use super::said::{MemberOf, Said, member_name, whole};
 use neighbours::{Part, neighbours};
 pub(crate) use page::Intercepts;
 

@@ -6,6 +6,7 @@ mod hami;
 mod names;
 mod own;
 mod page;
+mod vitals;
 
 use axum::extract::State;
 use axum::http::header;
@@ -49,6 +50,7 @@ pub(super) async fn show(State(shared): State<Shared>, caller: Caller) -> Result
 fn text(figures: &Figures, names: &[MetricNames]) -> String {
     let mut page = Page::default();
     own::write(&mut page, figures);
+    vitals::write(&mut page, figures);
     if names.contains(&MetricNames::Dcgm) {
         dcgm::write(&mut page, figures);
     }
