@@ -146,14 +146,9 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     if is_open && !reader().has_token(OPERATOR).unwrap_or(false) {
         return Err(UpError::NoTokens(config.listen));
     }
-    let settings = config.card_settings;
-    let partitioned = Partitioned::open(config.folder.join("partitions.toml"), settings);
-    let (partitions, note) = match partitioned.ours() {
-        Ok(ours) => (ours, None),
-        Err(why) => (Vec::new(), Some(why)),
-    };
-    let Inventory { cards, mut notes } = discover(&config.cards, &Terms { settings, partitions })?;
-    notes.extend(note);
+    let partitioned =
+        Partitioned::open(config.folder.join("partitions.toml"), config.card_settings);
+    let Inventory { cards, notes } = find_cards(config, &partitioned)?;
     let listener = std::net::TcpListener::bind(config.listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| UpError::Listen { address: config.listen, source })?;
@@ -166,7 +161,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
     let library = preload_library().map_err(|error| format!("failed to {error}"));
     let holders = Holders {
-        served: Served::open(&config.folder.join("mps"), settings),
+        served: Served::open(&config.folder.join("mps"), config.card_settings),
         intercepted: Intercepted::open(library, config.unheld),
         partitioned,
     };
@@ -215,6 +210,18 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     fs::write(config.folder.join("address"), &address)
         .map_err(|source| UpError::Folder { folder: config.folder.clone(), source })?;
     Ok(Pool { address, notes, ending, server, inbox, keeper, meter, tender, pruner, _lock: lock })
+}
+
+/// The cards, those in MIG mode by what may be planned with on them.
+fn find_cards(config: &Config, partitioned: &Partitioned) -> Result<Inventory, DiscoverError> {
+    let (partitions, note) = match partitioned.ours() {
+        Ok(ours) => (ours, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
+    let terms = Terms { settings: config.card_settings, partitions };
+    let mut found = discover(&config.cards, &terms)?;
+    found.notes.extend(note);
+    Ok(found)
 }
 
 /// The folder, and the right to be the only one in it.

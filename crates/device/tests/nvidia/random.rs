@@ -28,7 +28,7 @@ const CHANGING: [&str; 4] = [
     "nvmlComputeInstanceDestroy",
     "nvmlGpuInstanceDestroy",
 ];
-const SEQUENCES: u64 = 60;
+const SEQUENCES: u64 = 25;
 const STEPS: u64 = 30;
 
 /// A number that follows from the seed and from how many were drawn before.

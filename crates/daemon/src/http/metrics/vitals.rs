@@ -71,6 +71,10 @@ pub(super) fn write(page: &mut Page, figures: &Figures) {
         "Number of the last Xid error of the card since the daemon started.",
         &|vitals| vitals.xids.last().map(|&xid| xid as f64),
     );
+    partitions(page, figures);
+}
+
+fn partitions(page: &mut Page, figures: &Figures) {
     let partitions = figures.usable().flat_map(|record| {
         let card = &record.card.id;
         let own = figures.uses.partitions.iter().filter(move |one| one.card == *card);
