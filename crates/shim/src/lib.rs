@@ -26,4 +26,5 @@ pub mod environment;
 pub mod ffi;
 pub mod ledger;
 pub mod page;
+pub mod trace;
 pub mod view;
