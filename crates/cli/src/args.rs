@@ -1,6 +1,7 @@
 //! Every command and flag, once: help and the reference in `docs/cli.md` come from here.
 
 pub(crate) mod advise;
+pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod index;
 pub(crate) mod job;
@@ -174,6 +175,20 @@ pub(crate) enum Command {
     ///   start_s = 7200         # when they begin
     #[command(verbatim_doc_comment)]
     Simulate(simulate::SimulateArgs),
+    /// Run a program and say why its card idles
+    ///
+    ///   cotenant doctor -- python3 train.py
+    ///
+    /// Watches the program and all that it starts, from outside and through the preload library, and
+    /// says at its end what kept the card from working: slow loaders, small files, storage, copies,
+    /// tiny kernels, waits, checkpoints, logs, batches that are too small; each with its share of the
+    /// time and what to change. A program without a card is told why it does not compute. One that is
+    /// well is told nothing.
+    ///
+    /// The program does what it would do anyway, and this command ends with its exit code, or 128 and
+    /// the signal that killed it. The report follows what it prints; with --json, that goes to stderr.
+    #[command(verbatim_doc_comment)]
+    Doctor(doctor::DoctorArgs),
     #[command(flatten)]
     Pool(pool::PoolCommand),
     /// What the daemon starts for a job
@@ -456,6 +471,7 @@ mod tests {
                     Command::Demo(_) | Command::Train(_) | Command::Estimate(_) => "other",
                     Command::Model(_)
                     | Command::Advise(_)
+                    | Command::Doctor(_)
                     | Command::Index(_)
                     | Command::Serve(_)
                     | Command::Simulate(_)

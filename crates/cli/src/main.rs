@@ -2,7 +2,7 @@
 //!
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 a tenant's
 //! training failed while others finished, 130 stopped by a signal, to go on later. Waiting for a job
-//! ends with 0 only if the job succeeded.
+//! ends with 0 only if the job succeeded; a program that is watched, with what it ends with.
 
 mod args;
 mod commands;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Model(model) => commands::model::run(&model, &console),
         Command::Advise(advise) => commands::advise::run(&advise, &console),
         Command::Simulate(simulate) => commands::simulate::run(&simulate, &console),
+        Command::Doctor(doctor) => commands::doctor::run(&doctor, &console),
         Command::Pool(pool) => commands::pool::run(&pool, &console),
         Command::Internal(internal) => commands::internal::run(&internal),
     };

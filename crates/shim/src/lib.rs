@@ -27,4 +27,5 @@ pub mod environment;
 pub mod ffi;
 pub mod ledger;
 pub mod page;
+pub mod trace;
 pub mod view;

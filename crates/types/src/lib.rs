@@ -4,7 +4,8 @@
 //! crate knows no files, clocks or policy. Begin with [`TenantName`], then the amounts:
 //! [`Bytes`], [`Mebibytes`] and [`Share`]; then what the pool is made of: a [`Card`], the
 //! [`JobTerms`] that ask for a share of one, and the [`Slice`] that a job gets. [`limits`] is how a
-//! slice's limits are written down for the preload library.
+//! slice's limits are written down for the preload library, and [`trace`] how that counts what a
+//! watched program does.
 //!
 //! # Invariants
 //! - What is displayed parses back to the same value.
@@ -22,6 +23,7 @@ mod share;
 mod slice;
 mod tenant;
 mod time;
+pub mod trace;
 
 pub use bytes::{Bytes, Mebibytes, ParseBytesError};
 pub use card::{Card, CardKind, Rung, Site};

@@ -2,6 +2,7 @@
 
 pub(crate) mod advise;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod estimate;
 pub(crate) mod eval;
 pub(crate) mod export;

@@ -10,6 +10,8 @@ use super::{address, place};
 #[derive(Default)]
 pub(super) struct Memory {
     held: HashMap<String, Held>,
+    /// Memory that the driver does not know.
+    own: Vec<u8>,
 }
 
 /// How something goes back.
@@ -57,6 +59,7 @@ impl Memory {
                 driver.call("cuDeviceTotalMem_v2", &[address(&mut bytes), card])?;
                 Ok(bytes.to_string())
             }
+            "copy" => self.copy(driver, line),
             "share" => {
                 let Held::Plain(start) = self.find(line.word(0)?)? else {
                     return Err(Failure::Script("only plain memory can be shared".to_owned()));
@@ -97,6 +100,34 @@ impl Memory {
                     code => Err(driver.failure(code, name)),
                 }
             }
+        }
+    }
+
+    /// Copies on the default stream, between plain memory of a card and the host's.
+    fn copy(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        let (direction, name, host) = (line.word(0)?, line.word(1)?, line.word(2)?);
+        let bytes: usize = line.number(3)?;
+        let Held::Plain(card) = self.find(name)? else {
+            return Err(Failure::Script("only plain memory can be copied".to_owned()));
+        };
+        let card = card as usize;
+        let host = match host {
+            "-" => {
+                self.own.resize(bytes.max(self.own.len()), 0);
+                self.own.as_mut_ptr() as usize
+            }
+            name => match self.find(name)? {
+                Held::Host(address) => address,
+                _ => return Err(Failure::Script(format!("'{name}' is not the host's"))),
+            },
+        };
+        let is_waiting = line.word(4).is_ok_and(|word| word == "wait");
+        match (direction, is_waiting) {
+            ("to", true) => driver.call("cuMemcpyHtoD_v2", &[card, host, bytes]),
+            ("to", false) => driver.call("cuMemcpyHtoDAsync_v2", &[card, host, bytes, 0]),
+            ("from", true) => driver.call("cuMemcpyDtoH_v2", &[host, card, bytes]),
+            ("from", false) => driver.call("cuMemcpyDtoHAsync_v2", &[host, card, bytes, 0]),
+            (other, _) => Err(Failure::Script(format!("copy {other}?"))),
         }
     }
 

@@ -10,6 +10,7 @@
 //! init [CARD]                                     cuInit and a primary context
 //! alloc NAME BYTES [WAY]      plain pitch managed async pool vmm array mipmap host context
 //! free NAME
+//! copy to|from NAME HOST BYTES [wait]     HOST is a name of host memory, or - for other memory
 //! info                                            ok FREE TOTAL
 //! total                                           ok BYTES
 //! launch NS [sms=N] [count=N] [stream=NAME] [way=plain|ex|together] [blocks=N]
@@ -47,6 +48,29 @@ pub use process::{ProcessError, TenantProcess};
 use driver::Driver;
 use script::{Answer, Failure, Line};
 
+use crate::system::LoadError;
+
+/// A program's own use of a driver: it tells itself the lines.
+pub struct OwnTenant {
+    tenant: Tenant,
+}
+
+impl OwnTenant {
+    /// Loads the driver.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn load() -> Result<Self, LoadError> {
+        Tenant::load().map(|tenant| Self { tenant })
+    }
+
+    /// Does what a line says, and gives the answer.
+    pub fn tell(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.tenant.answer(&words, &mut io::sink())
+    }
+}
+
 /// A tenant between two lines.
 struct Tenant {
     driver: Driver,
@@ -74,14 +98,7 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// If the library cannot be loaded, or lines or answers fail.
 pub fn run(mut lines: impl BufRead, mut answers: impl Write) -> io::Result<()> {
-    let driver = Driver::load().map_err(io::Error::other)?;
-    let mut tenant = Tenant {
-        driver,
-        memory: memory::Memory::default(),
-        work: work::Work::default(),
-        watch: watch::Watch::default(),
-        card: 0,
-    };
+    let mut tenant = Tenant::load().map_err(io::Error::other)?;
     writeln!(answers, "ready {}", std::process::id())?;
     answers.flush()?;
     let mut line = String::new();
@@ -104,6 +121,16 @@ pub fn run(mut lines: impl BufRead, mut answers: impl Write) -> io::Result<()> {
 }
 
 impl Tenant {
+    fn load() -> Result<Self, LoadError> {
+        Ok(Self {
+            driver: Driver::load()?,
+            memory: memory::Memory::default(),
+            work: work::Work::default(),
+            watch: watch::Watch::default(),
+            card: 0,
+        })
+    }
+
     fn answer(&mut self, words: &[&str], answers: &mut impl Write) -> String {
         match self.act(words, answers) {
             Ok(text) if text.is_empty() => "ok".to_owned(),
@@ -134,7 +161,7 @@ impl Tenant {
                 Ok(String::new())
             }
             "alloc" | "free" | "info" | "total" | "share" | "open" | "close" | "export"
-            | "import" => self.memory.act(&self.driver, self.card, &line),
+            | "import" | "copy" => self.memory.act(&self.driver, self.card, &line),
             _ => self.work.act(&self.driver, &line),
         }
     }

@@ -52,6 +52,9 @@ enum Wait {
     No,
 }
 
+/// Up to this much of the program's own memory goes to a card without the call waiting.
+const STAGED_BYTES_MAX: usize = 64 << 10;
+
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
 const UNIFIED: u32 = 4;
@@ -253,12 +256,22 @@ fn run(what: Move, stream: Handle, wait: Wait) -> Outcome {
             }
         }
     };
+    let is_waiting = wait == Wait::UntilDone || is_staged(&target, what, bytes);
     stream::submit(&target, Work::Copy(bytes as u64))?;
     perform(what);
-    match wait {
-        Wait::UntilDone => stream::synchronize(&target),
-        Wait::No => Ok(()),
+    if is_waiting { stream::synchronize(&target) } else { Ok(()) }
+}
+
+/// Whether the host's end is memory that the driver does not know, which a card cannot reach by
+/// itself: then no such call returns before it is done, but that of a little to a card.
+fn is_staged(target: &stream::Target, what: Move, bytes: usize) -> bool {
+    let Move::Copy { to, from, .. } = what else { return false };
+    let tables = target.driver.tables();
+    if tables.captures.is_capturing(target.id) {
+        return false;
     }
+    let is_known = |address| memory::check_range(&tables, address, bytes).is_ok();
+    !is_known(to) || !is_known(from) && bytes > STAGED_BYTES_MAX
 }
 
 fn perform(what: Move) {

@@ -12,7 +12,7 @@ use super::grant::{grant_milli, is_unbounded};
 use crate::page::{CardIndex, Usage};
 
 /// Submissions this long are always measured: two marks are nothing beside them.
-const ALWAYS_SAMPLED_NS: u64 = 1_000_000;
+pub const ALWAYS_SAMPLED_NS: u64 = 1_000_000;
 
 /// While too much is in flight, the oldest of it is looked at this often.
 const LOOK_AGAIN_NS: u64 = 100_000;

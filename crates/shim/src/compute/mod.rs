@@ -18,4 +18,4 @@ pub use correction::{Seen, corrected, gap_ns, next_correction};
 pub use costs::{Costs, Estimate, Lesson, Shape};
 pub use flight::{Flight, IN_FLIGHT_NS_MAX, Sample, Taken, Verdict};
 pub use grant::{grant_milli, is_unbounded};
-pub use meter::{Meter, Terms, Ticket};
+pub use meter::{ALWAYS_SAMPLED_NS, Meter, Terms, Ticket};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use super::account::{self, SUCCESS};
 use super::driver::{self, Handle};
-use super::{cards, state, submit};
+use super::{cards, state, submit, watch};
 
 /// The primary context of each device, since calls that end it name the device.
 static PRIMARY: [AtomicU64; 128] = [const { AtomicU64::new(0) }; 128];
@@ -77,7 +77,13 @@ pub(super) fn released(call: impl Fn() -> c_int, device: c_int) -> c_int {
 }
 
 fn forget(context: u64) {
-    if context != 0 && state::phase() == state::Phase::Limited {
+    if context == 0 {
+        return;
+    }
+    if watch::slot().is_some() {
+        submit::forget_context(context);
+    }
+    if state::phase() == state::Phase::Limited {
         submit::forget_context(context);
         account::forget_context(context);
     }

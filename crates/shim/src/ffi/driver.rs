@@ -42,6 +42,8 @@ macro_rules! driver {
 driver! {
     Cuda cuCtxGetCurrent(ctx: *mut Handle);
     Cuda cuCtxGetDevice(device: *mut c_int);
+    Cuda cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int);
+    Cuda cuPointerGetAttribute(value: *mut c_void, attribute: c_int, pointer: u64);
     Cuda cuDeviceGetUuid_v2(uuid: *mut [u8; 16], device: c_int);
     Cuda cuDeviceGetUuid(uuid: *mut [u8; 16], device: c_int);
     Cuda cuDevicePrimaryCtxGetState(device: c_int, flags: *mut u32, is_active: *mut c_int);

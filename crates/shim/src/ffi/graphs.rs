@@ -37,7 +37,8 @@ pub(super) unsafe fn instantiate(
 
 /// `cuGraphLaunch`.
 pub(super) fn launch(call: impl Fn() -> c_int, graph: Handle, stream: Handle) -> c_int {
-    let submission = Submission { stream, shape: shape(graph), default_ns: KERNEL_DEFAULT_NS };
+    let submission =
+        Submission { stream, shape: shape(graph), default_ns: KERNEL_DEFAULT_NS, blocks: None };
     let result = submit(call, submission);
     pools::follow_graphs();
     result

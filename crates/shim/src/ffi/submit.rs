@@ -4,12 +4,15 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use cotenant_types::limits::CardWord;
+use cotenant_types::trace::CallKind;
 
 use super::account::{self, NOT_PERMITTED, SUCCESS};
-use super::driver::{self, Handle};
-use super::{capture, cards, state, time};
-use crate::compute::{Costs, Flight, Meter, Sample, Shape, Taken, Ticket, Verdict};
+use super::driver::Handle;
+use super::marks::Marks;
+use super::{capture, cards, state, time, watch};
+use crate::compute::{ALWAYS_SAMPLED_NS, Costs, Flight, Meter, Sample, Shape, Taken, Ticket};
 use crate::page::{CardIndex, Facts};
+use crate::trace::{Awaited, Slot, Submitted};
 
 /// A kernel of which nothing is known is taken to cost this much.
 pub(super) const KERNEL_DEFAULT_NS: u64 = 10_000;
@@ -20,9 +23,6 @@ const COLLECT_NS: u64 = 500_000;
 const SHAPES: usize = 1 << 12;
 const SAMPLES: usize = 64;
 
-/// CUDA_ERROR_NOT_READY.
-const NOT_READY: c_int = 600;
-
 /// CU_STREAM_PER_THREAD: what the null stream means to functions of that kind.
 const STREAM_PER_THREAD: usize = 2;
 
@@ -30,13 +30,6 @@ static COSTS: Costs<SHAPES> = Costs::new();
 static FLIGHT: Flight<SAMPLES> = Flight::new();
 static MARKS: [Marks; SAMPLES] = [const { Marks::none() }; SAMPLES];
 static COLLECTED_AT_NS: AtomicU64 = AtomicU64::new(0);
-
-/// A pair of the driver's events, made when first needed and kept.
-struct Marks {
-    context: AtomicU64,
-    start: AtomicU64,
-    end: AtomicU64,
-}
 
 /// What is submitted.
 #[derive(Clone, Copy)]
@@ -47,18 +40,29 @@ pub(super) struct Submission {
     pub(super) shape: Shape,
     /// Its cost while nothing is known.
     pub(super) default_ns: u64,
+    /// Blocks of a kernel; none of a graph.
+    pub(super) blocks: Option<u64>,
 }
 
-/// The shape of a kernel's launch.
-pub(super) fn kernel(function: Handle, grid: [u32; 3], block: [u32; 3], shared: u32) -> Shape {
+/// A kernel as it is launched.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel {
+    pub(super) shape: Shape,
+    pub(super) blocks: u64,
+}
+
+/// A kernel's launch: what its cost depends on.
+pub(super) fn kernel(function: Handle, grid: [u32; 3], block: [u32; 3], shared: u32) -> Kernel {
     let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
-    Shape::of(&[
+    let shape = Shape::of(&[
         function as u64,
         pair(grid[0], grid[1]),
         pair(grid[2], block[0]),
         pair(block[1], block[2]),
         u64::from(shared),
-    ])
+    ]);
+    let blocks = grid.into_iter().fold(1, |all: u64, side| all.saturating_mul(u64::from(side)));
+    Kernel { shape, blocks }
 }
 
 /// The stream that a function with the suffix `_ptsz` means.
@@ -66,9 +70,18 @@ pub(super) fn per_thread(stream: Handle) -> Handle {
     if stream.is_null() { STREAM_PER_THREAD as Handle } else { stream }
 }
 
-/// Holds a submission until it may go, lets it go, and measures it if that is worth it.
+/// Holds a submission until it may go, lets it go, and measures it if that is worth it. If
+/// somebody watches, it is counted too.
 #[inline]
 pub(super) fn submit(call: impl Fn() -> c_int, submission: Submission) -> c_int {
+    match watch::slot() {
+        None => held(call, submission),
+        Some(slot) => watched(&slot, call, submission),
+    }
+}
+
+#[inline]
+fn held(call: impl Fn() -> c_int, submission: Submission) -> c_int {
     match state::phase() {
         state::Phase::Free => return call(),
         state::Phase::Refusing => return NOT_PERMITTED,
@@ -97,10 +110,70 @@ pub(super) fn submit(call: impl Fn() -> c_int, submission: Submission) -> c_int 
 }
 
 /// A call that waits for the card: afterwards much is known.
-pub(super) fn waited(call: impl Fn() -> c_int) -> c_int {
+pub(super) fn waited(awaited: Awaited, call: impl Fn() -> c_int) -> c_int {
+    let watched = watch::begin(CallKind::Synchronize);
     let result = call();
     if FLIGHT.armed() > 0 && !capture::is_any() {
         collect();
+    }
+    if let Some(watched) = watched {
+        watched.waited(awaited);
+    }
+    result
+}
+
+/// A submission of a program that is watched.
+#[cold]
+fn watched(slot: &Slot<'static>, call: impl Fn() -> c_int, submission: Submission) -> c_int {
+    if capture::is_capturing(submission.stream) {
+        return held(call, submission);
+    }
+    let Some(watched) = watch::begin(CallKind::Launch) else { return held(call, submission) };
+    watch::note_card(slot);
+    let result = match state::phase() {
+        state::Phase::Free => observed(call, submission),
+        state::Phase::Limited | state::Phase::Refusing => held(call, submission),
+    };
+    let Submission { stream, shape, default_ns, blocks } = submission;
+    let now = time::now_ns();
+    let cost_ns = COSTS.estimate(shape, default_ns, now).cost_ns;
+    let submitted = Submitted { blocks, stream: stream as u64, cost_ns };
+    watched.launched((result == SUCCESS).then_some(submitted), now);
+    result
+}
+
+/// A submission without limits, measured as often as one with limits would be.
+fn observed(call: impl Fn() -> c_int, submission: Submission) -> c_int {
+    let now = time::now_ns();
+    if FLIGHT.armed() > 0 && now >= COLLECTED_AT_NS.load(Relaxed) + COLLECT_NS {
+        COLLECTED_AT_NS.store(now, Relaxed);
+        if !capture::is_any() {
+            collect();
+        }
+    }
+    let Submission { shape, default_ns, stream, .. } = submission;
+    let estimate = COSTS.estimate(shape, default_ns, now);
+    FLIGHT.submit(estimate.cost_ns);
+    let is_worth_it =
+        estimate.is_young || estimate.cost_ns >= ALWAYS_SAMPLED_NS || FLIGHT.wants_sample();
+    let is_idle = watch::slot().is_none_or(|slot| slot.is_idle(now));
+    let (result, taken) = match is_worth_it && !capture::is_any() {
+        true => marked(stream, call),
+        false => (call(), None),
+    };
+    match (taken, CardIndex::new(0)) {
+        (Some(taken), Some(card)) => {
+            let marks = &MARKS[taken.0];
+            if is_idle || marks.have_begun() {
+                // The card waited for the call, so that the time between the marks is the call's.
+                marks.leave_out(time::now_ns().saturating_sub(now));
+            }
+            FLIGHT.arm(taken, Sample { shape, charged_ns: estimate.cost_ns, card });
+        }
+        _ if !estimate.is_learnt && result == SUCCESS => {
+            COSTS.note_unmeasured(shape, estimate.cost_ns);
+        }
+        _ => {}
     }
     result
 }
@@ -131,7 +204,7 @@ pub(super) fn forget() {
 
 /// Samples of a context that is gone are lost with its events.
 pub(super) fn forget_context(context: u64) {
-    for marks in MARKS.iter().filter(|marks| marks.context.load(Relaxed) == context) {
+    for marks in MARKS.iter().filter(|marks| marks.is_of(context)) {
         marks.clear();
     }
 }
@@ -174,7 +247,7 @@ fn hold(meter: &Meter<'static, SHAPES, SAMPLES>, until_ns: u64, now_ns: u64) {
     meter.usage.card(meter.card, CardWord::WAITED_NS).fetch_add(waited, Relaxed);
 }
 
-/// Submits between two marks.
+/// Submits, charged, between two marks.
 #[cold]
 fn measured(
     meter: &Meter<'static, SHAPES, SAMPLES>,
@@ -182,24 +255,31 @@ fn measured(
     charged_ns: u64,
     call: impl Fn() -> c_int,
 ) -> c_int {
-    let context = account::current_context();
-    let suits = |taken: Taken| MARKS[taken.0].context.load(Relaxed) == context;
-    let Some(taken) = FLIGHT.take(suits) else {
-        meter.note_unmeasured(submission.shape, charged_ns);
-        return refunded(meter, charged_ns, call());
-    };
-    let marks = &MARKS[taken.0];
-    let is_marked = marks.are_of(context) && record(&marks.start, submission.stream);
-    let result = call();
-    if result == SUCCESS && is_marked && record(&marks.end, submission.stream) {
-        let Submission { shape, .. } = submission;
-        let sample = Sample { shape, charged_ns, card: meter.card };
-        meter.arm(taken, sample, time::now_ns());
-    } else {
-        FLIGHT.drop_taken(taken);
-        meter.note_unmeasured(submission.shape, charged_ns);
+    let Submission { shape, stream, .. } = submission;
+    let (result, taken) = marked(stream, call);
+    match taken {
+        Some(taken) => {
+            let sample = Sample { shape, charged_ns, card: meter.card };
+            meter.arm(taken, sample, time::now_ns());
+        }
+        None => meter.note_unmeasured(shape, charged_ns),
     }
     refunded(meter, charged_ns, result)
+}
+
+/// Submits between two marks, and says where they are if both are on the stream.
+fn marked(stream: Handle, call: impl Fn() -> c_int) -> (c_int, Option<Taken>) {
+    let context = account::current_context();
+    let suits = |taken: Taken| MARKS[taken.0].is_of(context);
+    let Some(taken) = FLIGHT.take(suits) else { return (call(), None) };
+    let marks = &MARKS[taken.0];
+    let is_marked = marks.are_of(context) && marks.begin(stream);
+    let result = call();
+    if result == SUCCESS && is_marked && marks.end(stream) {
+        return (result, Some(taken));
+    }
+    FLIGHT.drop_taken(taken);
+    (result, None)
 }
 
 fn refunded(meter: &Meter<'static, SHAPES, SAMPLES>, charged_ns: u64, result: c_int) -> c_int {
@@ -216,75 +296,12 @@ fn collect() {
         |taken| MARKS[taken.0].look(),
         |sample, measured_ns| {
             if let Some(meter) = meter(sample.card) {
-                meter.learn(cards::terms(sample.card), sample, measured_ns);
+                return meter.learn(cards::terms(sample.card), sample, measured_ns);
+            }
+            let lesson = COSTS.learn(sample.shape, measured_ns);
+            if let Some(slot) = watch::slot().filter(|_| lesson.unmeasured > 0) {
+                slot.lengthen(lesson.unmeasured, measured_ns, time::now_ns());
             }
         },
     );
-}
-
-fn record(event: &AtomicU64, stream: Handle) -> bool {
-    // SAFETY: the event was made for the current context, and the stream is the program's.
-    unsafe { driver::cuEventRecord(event.load(Relaxed) as Handle, stream) == SUCCESS }
-}
-
-impl Marks {
-    const fn none() -> Self {
-        Self { context: AtomicU64::new(0), start: AtomicU64::new(0), end: AtomicU64::new(0) }
-    }
-
-    fn clear(&self) {
-        for word in [&self.context, &self.start, &self.end] {
-            word.store(0, Relaxed);
-        }
-    }
-
-    /// Makes them events of this context, if they are not already.
-    fn are_of(&self, context: u64) -> bool {
-        if context == 0 {
-            return false;
-        }
-        if self.context.load(Relaxed) == context {
-            return true;
-        }
-        for word in [&self.start, &self.end] {
-            let old = word.swap(0, Relaxed);
-            if old != 0 {
-                // SAFETY: the event is ours, and nobody has marked with it since it was taken.
-                unsafe { driver::cuEventDestroy_v2(old as Handle) };
-            }
-            let mut event = std::ptr::null_mut();
-            // SAFETY: the place is ours.
-            if unsafe { driver::cuEventCreate(&mut event, 0) } != SUCCESS {
-                self.context.store(0, Relaxed);
-                return false;
-            }
-            word.store(event as u64, Relaxed);
-        }
-        self.context.store(context, Relaxed);
-        true
-    }
-
-    fn look(&self) -> Verdict {
-        let (start, end) = (self.start.load(Relaxed), self.end.load(Relaxed));
-        if start == 0 || end == 0 {
-            return Verdict::Lost;
-        }
-        // SAFETY: the events are ours, of a context that was not destroyed.
-        match unsafe { driver::cuEventQuery(end as Handle) } {
-            SUCCESS => {}
-            NOT_READY => return Verdict::NotYet,
-            _ => return Verdict::Lost,
-        }
-        let mut ms = 0.0f32;
-        // SAFETY: as above, and the place is ours.
-        let result = unsafe { driver::cuEventElapsedTime(&mut ms, start as Handle, end as Handle) };
-        match result {
-            SUCCESS if ms.is_finite() && ms >= 0.0 => {
-                Verdict::Took((f64::from(ms) * 1_000_000.0) as u64)
-            }
-            SUCCESS => Verdict::Lost,
-            NOT_READY => Verdict::NotYet,
-            _ => Verdict::Lost,
-        }
-    }
 }

@@ -7,14 +7,19 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use super::arrays::{Block, Plane};
+use super::copies::Copied;
 use super::driver::Handle;
 use super::guard::guarded;
 use super::nvml::{LongProcess, Memory, MemoryWithReserve, ShortProcess};
 use super::pools::Request;
 use super::resolve::Address;
-use super::submit::{KERNEL_DEFAULT_NS, Submission, kernel, per_thread, submit, waited};
+use super::submit::{KERNEL_DEFAULT_NS, Kernel, Submission, kernel, per_thread, submit, waited};
 use super::virtual_memory::Properties;
-use super::{arrays, capture, context, graphs, lookup, memory, nvml, pools, shown, virtual_memory};
+use super::{
+    arrays, capture, context, copies, graphs, lookup, memory, nvml, pools, shown, virtual_memory,
+    watch,
+};
+use crate::trace::Awaited;
 
 pub use super::resolve::Library;
 
@@ -39,6 +44,8 @@ pub enum Topic {
     Graphs,
     /// Streams whose work becomes a graph.
     Capture,
+    /// Copies between a card and the host.
+    Copies,
     /// Waiting for a card.
     Waiting,
     /// What a program is told of a card.
@@ -62,6 +69,9 @@ impl Topic {
             }
             Topic::Graphs => "a first cost is taken from the number of nodes",
             Topic::Capture => "what is launched there is neither charged nor measured",
+            Topic::Copies => {
+                "timed and counted if somebody watches the program, and else passed on"
+            }
             Topic::Waiting => "samples that are done are learnt from, and pools are looked at",
             Topic::Shown => "the slice is shown in place of the card",
         }
@@ -183,13 +193,19 @@ pub struct DeviceLaunch {
 
 type Parameters = *mut *mut c_void;
 
-fn launch(shape: crate::compute::Shape, stream: Handle) -> Submission {
-    Submission { stream, shape, default_ns: KERNEL_DEFAULT_NS }
+fn launch(kernel: Kernel, stream: Handle) -> Submission {
+    let Kernel { shape, blocks } = kernel;
+    Submission { stream, shape, default_ns: KERNEL_DEFAULT_NS, blocks: Some(blocks) }
 }
 
 /// The old calls that set a grid alone; what else they were told is the function's.
 fn grid_launch(function: Handle, width: c_int, height: c_int, stream: Handle) -> Submission {
     launch(kernel(function, [width as u32, height as u32, 1], [0; 3], 0), stream)
+}
+
+/// What a wait for a stream waits for: the default stream of all threads comes after all others.
+fn awaited(stream: Handle) -> Awaited {
+    if stream.is_null() { Awaited::All } else { Awaited::Stream(stream as u64) }
 }
 
 unsafe fn configured(config: *const LaunchConfig, function: Handle) -> Submission {
@@ -251,13 +267,14 @@ hooks! {
         cuDevicePrimaryCtxReset_v2(device: c_int) => |call| context::reset(call, device);
     }
     Cuda Memory {
-        cuMemAlloc_v2(place: *mut u64, bytes: usize) => |call| memory::allocate(call, place, bytes);
+        cuMemAlloc_v2(place: *mut u64, bytes: usize)
+            => |call| watch::allocation(|| memory::allocate(call, place, bytes));
         cuMemAllocManaged(place: *mut u64, bytes: usize, flags: u32)
-            => |call| memory::allocate(call, place, bytes);
+            => |call| watch::allocation(|| memory::allocate(call, place, bytes));
         cuMemAllocPitch_v2(
             place: *mut u64, pitch: *mut usize, width: usize, height: usize, element: u32
         ) => |call| memory::allocate_rows(call, place, pitch, [width, height]);
-        cuMemFree_v2(pointer: u64) => |call| memory::free(call, pointer);
+        cuMemFree_v2(pointer: u64) => |call| watch::allocation(|| memory::free(call, pointer));
     }
     Cuda Pools {
         cuMemAllocAsync(place: *mut u64, bytes: usize, stream: Handle)
@@ -327,8 +344,8 @@ hooks! {
             function: Handle, gx: u32, gy: u32, gz: u32, bx: u32, by: u32, bz: u32, shared: u32,
             stream: Handle, parameters: Parameters, extra: Parameters
         ) => |call| {
-            let shape = kernel(function, [gx, gy, gz], [bx, by, bz], shared);
-            submit(call, launch(shape, per_thread(stream)))
+            let kernel = kernel(function, [gx, gy, gz], [bx, by, bz], shared);
+            submit(call, launch(kernel, per_thread(stream)))
         };
         cuLaunchKernelEx(
             config: *const LaunchConfig, function: Handle, parameters: Parameters,
@@ -357,8 +374,8 @@ hooks! {
             function: Handle, gx: u32, gy: u32, gz: u32, bx: u32, by: u32, bz: u32, shared: u32,
             stream: Handle, parameters: Parameters
         ) => |call| {
-            let shape = kernel(function, [gx, gy, gz], [bx, by, bz], shared);
-            submit(call, launch(shape, per_thread(stream)))
+            let kernel = kernel(function, [gx, gy, gz], [bx, by, bz], shared);
+            submit(call, launch(kernel, per_thread(stream)))
         };
         cuLaunchCooperativeKernelMultiDevice(list: *mut DeviceLaunch, count: u32, flags: u32)
             => |call| match list.is_null() || count == 0 {
@@ -412,12 +429,40 @@ hooks! {
         cuStreamEndCapture(stream: Handle, place: *mut Handle) => |call| capture::end(call);
         cuStreamEndCapture_ptsz(stream: Handle, place: *mut Handle) => |call| capture::end(call);
     }
+    Cuda Copies {
+        cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize)
+            => |call| copies::to_card(call, Copied::of(from as u64, bytes, None));
+        cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usize)
+            => |call| copies::from_card(call, Copied::of(to as u64, bytes, None));
+        cuMemcpy(to: u64, from: u64, bytes: usize)
+            => |call| copies::between(call, to, Copied::of(from, bytes, None));
+        cuMemcpyHtoD_v2_ptds(to: u64, from: *const c_void, bytes: usize)
+            => |call| copies::to_card(call, Copied::of(from as u64, bytes, None));
+        cuMemcpyDtoH_v2_ptds(to: *mut c_void, from: u64, bytes: usize)
+            => |call| copies::from_card(call, Copied::of(to as u64, bytes, None));
+        cuMemcpy_ptds(to: u64, from: u64, bytes: usize)
+            => |call| copies::between(call, to, Copied::of(from, bytes, None));
+        cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, stream: Handle)
+            => |call| copies::to_card(call, Copied::of(from as u64, bytes, Some(stream)));
+        cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, stream: Handle)
+            => |call| copies::from_card(call, Copied::of(to as u64, bytes, Some(stream)));
+        cuMemcpyAsync(to: u64, from: u64, bytes: usize, stream: Handle)
+            => |call| copies::between(call, to, Copied::of(from, bytes, Some(stream)));
+        cuMemcpyHtoDAsync_v2_ptsz(to: u64, from: *const c_void, bytes: usize, stream: Handle)
+            => |call| copies::to_card(call, Copied::of(from as u64, bytes, Some(per_thread(stream))));
+        cuMemcpyDtoHAsync_v2_ptsz(to: *mut c_void, from: u64, bytes: usize, stream: Handle)
+            => |call| copies::from_card(call, Copied::of(to as u64, bytes, Some(per_thread(stream))));
+        cuMemcpyAsync_ptsz(to: u64, from: u64, bytes: usize, stream: Handle)
+            => |call| copies::between(call, to, Copied::of(from, bytes, Some(per_thread(stream))));
+    }
     Cuda Waiting {
-        cuCtxSynchronize() => |call| waited(|| pools::followed(call));
-        cuCtxSynchronize_v2(ctx: Handle) => |call| waited(|| pools::followed(call));
-        cuStreamSynchronize(stream: Handle) => |call| waited(|| pools::followed(call));
-        cuStreamSynchronize_ptsz(stream: Handle) => |call| waited(|| pools::followed(call));
-        cuEventSynchronize(event: Handle) => |call| waited(|| pools::followed(call));
+        cuCtxSynchronize() => |call| waited(Awaited::All, || pools::followed(call));
+        cuCtxSynchronize_v2(ctx: Handle) => |call| waited(Awaited::All, || pools::followed(call));
+        cuStreamSynchronize(stream: Handle)
+            => |call| waited(awaited(stream), || pools::followed(call));
+        cuStreamSynchronize_ptsz(stream: Handle)
+            => |call| waited(awaited(per_thread(stream)), || pools::followed(call));
+        cuEventSynchronize(event: Handle) => |call| waited(Awaited::Event, || pools::followed(call));
     }
     Cuda Shown {
         cuMemGetInfo_v2(free: *mut usize, total: *mut usize)

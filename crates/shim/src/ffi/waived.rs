@@ -167,9 +167,22 @@ pub const WAIVED: &[(&str, &[&str])] = &[
     ),
     (
         "moves or fills memory on copy engines, which are not in a share of compute; what of it \
-         the card's processors do, the pool sees and corrects",
+         the card's processors do, the pool sees and corrects; kinds of copies that trainings do \
+         not wait for are not watched either",
         &[
-            "cuMemcpy*",
+            "cuMemcpy2D*",
+            "cuMemcpy3D*",
+            "cuMemcpyAto*",
+            "cuMemcpyBatch*",
+            "cuMemcpyDtoA*",
+            "cuMemcpyDtoD*",
+            "cuMemcpyDtoH",
+            "cuMemcpyDtoHAsync",
+            "cuMemcpyHtoA*",
+            "cuMemcpyHtoD",
+            "cuMemcpyHtoDAsync",
+            "cuMemcpyPeer*",
+            "cuMemcpyWithAttributesAsync*",
             "cuMemset*",
             "cuMemPrefetch*",
             "cuMemDiscard*",

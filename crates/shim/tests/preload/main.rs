@@ -10,3 +10,4 @@ mod hygiene;
 mod memory;
 mod pages;
 mod scene;
+mod watching;
