@@ -70,10 +70,16 @@ impl CardCounts {
         self.word(TraceWord::KERNELS).saturating_add(self.word(TraceWord::GRAPHS))
     }
 
+    /// What all submissions took of the card's time, by samples of them.
+    #[must_use]
+    pub fn work_ns(&self) -> u64 {
+        self.word(TraceWord::CARD_NS)
+    }
+
     /// What a submission takes on average.
     #[must_use]
     pub fn mean_ns(&self) -> u64 {
-        self.word(TraceWord::CARD_NS) / self.submissions().max(1)
+        self.work_ns() / self.submissions().max(1)
     }
 
     /// Blocks of a kernel on average, if there were kernels.

@@ -89,7 +89,8 @@ impl Diagnosis {
             true => format!("The card had work for {busy} of the {window} since its first."),
             false => format!("It computed for {busy} of {window}; it used no card that was seen."),
         };
-        match self.findings.is_empty() {
+        let is_well = self.findings.is_empty() && !self.notes.contains(&Note::Brief);
+        match is_well {
             true => format!("{is_busy} Nothing in particular keeps it from more."),
             false => is_busy,
         }

@@ -39,7 +39,8 @@ pub(super) fn costs(observed: &Observed, card: &CardCounts) -> (u64, u64, Costs)
     let waits_ns = between_calls(observed, &gaps, &mut costs);
     in_calls(card, &mut costs);
     computing(observed, &gaps, waits_ns, &mut costs);
-    limit_waits(busy_ns, &mut costs);
+    // A wait lasts longer than the card works where its thread then has no processor.
+    limit_waits(busy_ns.min(card.work_ns()), &mut costs);
     if is_small_batch(card) {
         small_batch(&gaps, &mut costs);
     }
@@ -119,9 +120,9 @@ fn computing(observed: &Observed, gaps: &Gaps, waits_ns: u64, costs: &mut Costs)
 
 /// Without any waits, card and program would go on side by side, so that the shorter of both is won.
 /// What the program computes beyond that would keep the card waiting anyway.
-fn limit_waits(busy_ns: u64, costs: &mut Costs) {
+fn limit_waits(work_ns: u64, costs: &mut Costs) {
     let waits_ns = costs.take(Cause::Synchronization);
-    let won_ns = waits_ns.min(busy_ns);
+    let won_ns = waits_ns.min(work_ns);
     costs.add(Cause::Synchronization, won_ns);
     costs.add(Cause::InlinePreparation, waits_ns - won_ns);
 }

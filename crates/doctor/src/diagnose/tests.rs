@@ -140,9 +140,10 @@ fn gaps_of_a_card_are_what_the_program_waited_for_meanwhile() {
 #[test]
 fn a_wait_for_the_card_costs_no_more_than_the_card_worked() {
     let computes = held(&[(Held::Computes, SECOND)]);
-    let waited = |ns| {
-        let [count, ns] = gap(GapLength::Long, GapStart::Synchronized, 1000, ns);
-        Observed { card: Some(card(&[count, ns])), ..computes.clone() }
+    let waited = |idle_ns| {
+        let [count, ns] = gap(GapLength::Long, GapStart::Synchronized, 1000, idle_ns);
+        let work = (TraceWord::CARD_NS, 10 * SECOND - idle_ns);
+        Observed { card: Some(card(&[count, ns, work])), ..computes.clone() }
     };
     check(&waited(4 * SECOND), &[(Cause::Synchronization, 400)]);
     check(&waited(8 * SECOND), &[(Cause::InlinePreparation, 600), (Cause::Synchronization, 200)]);
@@ -158,7 +159,8 @@ fn calls_in_which_the_card_idles_are_named_by_their_kind() {
         (CallKind::Launch, Cause::TinyKernels),
         (CallKind::Allocate, Cause::Allocations),
     ] {
-        let card = card(&[(TraceWord::call_idle_ns(kind), 3 * SECOND)]);
+        let card =
+            card(&[(TraceWord::call_idle_ns(kind), 3 * SECOND), (TraceWord::CARD_NS, 7 * SECOND)]);
         check(&Observed { card: Some(card), ..empty() }, &[(cause, 300)]);
     }
 }
