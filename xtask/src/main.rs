@@ -11,6 +11,7 @@ mod command;
 mod contract;
 mod generate;
 mod golden;
+mod gpu;
 mod project;
 mod python;
 mod sanitize;
@@ -33,7 +34,8 @@ cargo xtask COMMAND
   bench train  train beside PyTorch and print ratios; --help lists its options
   bench isolation
                run jobs beside bad neighbours and print ratios
-  gpu          what needs a GPU
+  gpu          pack what checks the preload library on a card, and run it if one is here;
+               `gpu pack` only packs
 ";
 
 fn main() -> ExitCode {
@@ -68,10 +70,7 @@ fn run(arguments: &[&str]) -> Result<(), String> {
         },
         ["golden"] => golden::run(&project),
         ["bench", rest @ ..] => bench::run(&project, rest),
-        ["gpu"] => {
-            println!("No part of Cotenant has CUDA code yet, so nothing here needs a card.");
-            Ok(())
-        }
+        ["gpu", rest @ ..] => gpu::run(&project, rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

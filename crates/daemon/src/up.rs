@@ -159,12 +159,7 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     let known: BTreeMap<_, _> = cards.iter().map(|card| (card.id.clone(), card.clone())).collect();
     let teller = inbox.clone();
     let tell = Box::new(move |event| drop(teller.send(Message::Event(event, None))));
-    let library = preload_library().map_err(|error| format!("failed to {error}"));
-    let holders = Holders {
-        served: Served::open(&config.folder.join("mps"), config.card_settings),
-        intercepted: Intercepted::open(library, config.unheld),
-        partitioned,
-    };
+    let holders = holders(config, partitioned);
     let mut executor = LocalExecutor::new(
         (runs.clone(), address.clone()),
         (Arc::new(Mutex::new(known)), holders.clone()),
@@ -210,6 +205,16 @@ pub fn up(config: &Config) -> Result<Pool, UpError> {
     fs::write(config.folder.join("address"), &address)
         .map_err(|source| UpError::Folder { folder: config.folder.clone(), source })?;
     Ok(Pool { address, notes, ending, server, inbox, keeper, meter, tender, pruner, _lock: lock })
+}
+
+/// What holds members to their slices.
+fn holders(config: &Config, partitioned: Partitioned) -> Holders {
+    let library = preload_library().map_err(|error| format!("failed to {error}"));
+    Holders {
+        served: Served::open(&config.folder.join("mps"), config.card_settings),
+        intercepted: Intercepted::open(library, config.unheld),
+        partitioned,
+    }
 }
 
 /// The cards, those in MIG mode by what may be planned with on them.

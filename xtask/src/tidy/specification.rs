@@ -9,7 +9,7 @@ use crate::tidy::source::Source;
 
 const PATH: &str = "SPECIFICATION.md";
 const COLUMNS: usize = 4;
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "cargo xtask ci",
     "cargo xtask tidy",
     "cargo xtask contract",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 7] = [
     "cargo xtask bench train",
     "cargo xtask bench embed",
     "cargo xtask bench isolation",
+    "cargo xtask gpu",
 ];
 
 pub(super) fn find(files: &Files) -> Vec<Finding> {

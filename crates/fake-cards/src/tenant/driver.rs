@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ptr;
 
+use super::kernels;
 use super::script::{Answer, Failure, Line};
 use super::{address, place};
-use crate::system::{Function, Library, LoadError};
+use crate::system::{Function, Library, LoadError, monotonic_ns};
 
 /// The loaded driver.
 pub(super) struct Driver {
@@ -137,23 +138,45 @@ impl Driver {
         Ok(String::from_utf8_lossy(text).replace('\n', " / "))
     }
 
+    /// Whether this is the fake driver, whose kernels are a description.
+    pub(super) fn is_fake(&self) -> bool {
+        self.library.symbol("cotenantFakeNow").is_some()
+    }
+
+    /// The time of the cards; with a real driver, that of the machine.
     pub(super) fn now(&self) -> Result<u64, Failure> {
+        if !self.is_fake() {
+            return Ok(monotonic_ns());
+        }
         let mut ns = 0u64;
         self.call("cotenantFakeNow", &[address(&mut ns)])?;
         Ok(ns)
     }
 
-    /// A module with a kernel `k` that takes so many multiprocessors and, by its first argument, as
-    /// much time as a launch says.
+    /// The kernel whose first argument says how much work it is. On the fake driver that is a time,
+    /// and it takes so many multiprocessors.
     pub(super) fn kernel(&self, sms: Option<u32>) -> Result<usize, Failure> {
-        let sms = sms.map(|sms| format!(" sms={sms}")).unwrap_or_default();
-        let image = CString::new(format!("fake-image\nkernel k ns=arg{sms}\n"))
-            .expect("the text has no zero");
+        let image = if self.is_fake() { kernels::described(sms) } else { kernels::TEXT.to_owned() };
+        self.function_of(image, kernels::WORK)
+    }
+
+    /// A kernel that writes where nothing is; only a real driver runs it.
+    pub(super) fn bad_kernel(&self) -> Result<usize, Failure> {
+        if self.is_fake() {
+            return Err(Failure::Script("the fake driver runs no code of kernels".to_owned()));
+        }
+        self.function_of(kernels::TEXT.to_owned(), kernels::BAD)
+    }
+
+    /// A function of an image.
+    fn function_of(&self, image: String, name: &str) -> Result<usize, Failure> {
+        let text = |text: String| CString::new(text).expect("the text has no zero");
+        let (image, name) = (text(image), text(name.to_owned()));
         let (mut module, mut function) = (0usize, 0usize);
         let loaded = [address(&mut module), image.as_ptr() as usize];
         self.call("cuModuleLoadData", &loaded)?;
-        let name = c"k".as_ptr() as usize;
-        self.call("cuModuleGetFunction", &[address(&mut function), module, name])?;
+        let found = [address(&mut function), module, name.as_ptr() as usize];
+        self.call("cuModuleGetFunction", &found)?;
         Ok(function)
     }
 }

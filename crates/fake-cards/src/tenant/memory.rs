@@ -33,6 +33,13 @@ enum Held {
 }
 
 const PAGE: usize = 2 << 20;
+const OUT_OF_MEMORY: i32 = 2;
+
+/// A row of an array of four floats. Whole rows are an array of many, since on a real card none may
+/// be as long as it may be high.
+const ROW: usize = 16384 * 16;
+/// The same of memory with a pitch.
+const PITCHED_ROW: usize = 1 << 20;
 
 impl Memory {
     pub(super) fn act(&mut self, driver: &Driver, card: usize, line: &Line<'_>) -> Answer {
@@ -60,6 +67,8 @@ impl Memory {
                 Ok(bytes.to_string())
             }
             "copy" => self.copy(driver, line),
+            "race" => self.race(driver, line),
+            "where" | "fill" | "peek" => self.touch(driver, line),
             "share" => {
                 let Held::Plain(start) = self.find(line.word(0)?)? else {
                     return Err(Failure::Script("only plain memory can be shared".to_owned()));
@@ -131,6 +140,58 @@ impl Memory {
         }
     }
 
+    /// Takes and gives back at random for some milliseconds, and keeps what it then has.
+    fn race(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        let until_ns =
+            driver.now()?.saturating_add(line.number::<u64>(0)?.saturating_mul(1_000_000));
+        let mut random = line.number::<u64>(1)? | 1;
+        let pages_max = (line.number::<usize>(2)? / PAGE).max(1) as u64;
+        let mut held: Vec<(u64, usize)> = Vec::new();
+        let (mut granted, mut refused) = (0u64, 0u64);
+        while driver.now()? < until_ns {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let (mut start, bytes) = (0u64, (1 + random / 16 % pages_max) as usize * PAGE);
+            if random % 16 < 9 {
+                match driver.call("cuMemAlloc_v2", &[address(&mut start), bytes]) {
+                    Ok(_) => {
+                        held.push((start, bytes));
+                        granted += 1;
+                        continue;
+                    }
+                    Err(Failure::Driver { code: OUT_OF_MEMORY, .. }) => refused += 1,
+                    Err(failure) => return Err(failure),
+                }
+            }
+            if !held.is_empty() {
+                let (start, _) = held.swap_remove((random / 16) as usize % held.len());
+                driver.call("cuMemFree_v2", &[start as usize])?;
+            }
+        }
+        let bytes: usize = held.iter().map(|(_, bytes)| bytes).sum();
+        for (at, (start, _)) in held.into_iter().enumerate() {
+            self.held.insert(format!("race{at}"), Held::Plain(start));
+        }
+        Ok(format!("{bytes} {granted} {refused}"))
+    }
+
+    /// Where plain memory is; writes one number there; reads one from wherever a line says.
+    fn touch(&self, driver: &Driver, line: &Line<'_>) -> Answer {
+        if line.verb == "peek" {
+            let mut value = 0u32;
+            driver.call("cuMemcpyDtoH_v2", &[address(&mut value), line.number(0)?, 4])?;
+            return Ok(value.to_string());
+        }
+        let Held::Plain(start) = self.find(line.word(0)?)? else {
+            return Err(Failure::Script("only plain memory is touched".to_owned()));
+        };
+        match line.verb {
+            "where" => Ok(start.to_string()),
+            _ => driver.call("cuMemsetD32_v2", &[start as usize, line.number(1)?, 1]),
+        }
+    }
+
     fn find(&self, name: &str) -> Result<Held, Failure> {
         let missing = || Failure::Script(format!("there is no '{name}'"));
         self.held.get(name).copied().ok_or_else(missing)
@@ -146,8 +207,8 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
             Held::Plain(start)
         }
         "pitch" => {
-            // One row.
-            let to = [address(&mut start), address(&mut handle), bytes, 1, 4];
+            let (width, rows) = rows_of(bytes, PITCHED_ROW);
+            let to = [address(&mut start), address(&mut handle), width, rows, 4];
             driver.call("cuMemAllocPitch_v2", &to)?;
             Held::Plain(start)
         }
@@ -173,13 +234,14 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
         }
         "vmm" => map(driver, card, bytes)?,
         "array" => {
-            // Width, height, bytes as format, one channel.
-            let shape = [bytes, 0, 0x1_0000_0001];
+            let [width, height, element] = array_shape(bytes);
+            let shape = [width, height, element];
             driver.call("cuArrayCreate_v2", &[address(&mut handle), place(&shape)])?;
             Held::Array(handle)
         }
         "mipmap" => {
-            let shape = [bytes, 0, 0, 0x1_0000_0001, 0];
+            let [width, height, element] = array_shape(bytes);
+            let shape = [width, height, 0, element, 0];
             driver.call("cuMipmappedArrayCreate", &[address(&mut handle), place(&shape), 4])?;
             Held::Mipmap(handle)
         }
@@ -195,6 +257,19 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
         }
         other => return Err(Failure::Script(format!("allocate by '{other}'?"))),
     })
+}
+
+/// Width and rows for so many bytes; one row where they come to no whole rows.
+fn rows_of(bytes: usize, row: usize) -> (usize, usize) {
+    if bytes > 0 && bytes.is_multiple_of(row) { (row, bytes / row) } else { (bytes, 1) }
+}
+
+/// Width, height, and format with channels: four floats in rows, or one byte in one.
+fn array_shape(bytes: usize) -> [usize; 3] {
+    match rows_of(bytes, ROW) {
+        (ROW, rows) => [ROW / 16, rows, 0x4_0000_0020],
+        (width, _) => [width, 0, 0x1_0000_0001],
+    }
 }
 
 /// Physical memory, addresses, and one mapped to the other.

@@ -5,6 +5,9 @@
 //! understood. While it waits for a line it tells the fake driver so, if it is one, so that a virtual
 //! clock goes on without it.
 //!
+//! On a real driver its kernels are code, which does a number of loops where a line says nanoseconds:
+//! the same line is the same amount of work, whoever shares the card.
+//!
 //! ```text
 //! lookup dlsym | lookup address VERSION [own]     how functions are found from here on
 //! init [CARD]                                     cuInit and a primary context
@@ -13,18 +16,27 @@
 //! copy to|from NAME HOST BYTES [wait]     HOST is a name of host memory, or - for other memory
 //! info                                            ok FREE TOTAL
 //! total                                           ok BYTES
-//! launch NS [sms=N] [count=N] [stream=NAME] [way=plain|ex|together] [blocks=N]
+//! race MS SEED BYTES                             takes and gives back: ok HELD GRANTED REFUSED
+//! where NAME | fill NAME NUMBER | peek ADDRESS    ok ADDRESS; ok; ok NUMBER
+//! launch NS [sms=N] [count=N] [stream=NAME] [way=plain|ex|together] [blocks=N] [threads=N]
 //! stream NAME [nonblocking] | event NAME | record EVENT [STREAM] | await STREAM EVENT
-//! graph NAME NS COUNT [sms=N] | capture NAME NS COUNT [sms=N] [bytes=N]
+//! graph NAME NS COUNT [sms=N] [blocks=N] [threads=N]
+//! capture NAME NS COUNT [sms=N] [bytes=N] [blocks=N] [threads=N]
 //! play NAME [count=N] [stream=S] | forget NAME
 //! sync [STREAM] | wait EVENT | elapsed EVENT EVENT     ok NANOSECONDS
 //! host [STREAM] | callback [STREAM]               functions of the host; counted by `called`
 //! called                                          ok COUNT
 //! work NS UNTIL_NS [sms=N] [ahead=N]              kernels until a time of the cards: ok COUNT
+//! spend MS loops=N|graph=NAME [blocks=N] [threads=N] [ahead=N]     ok COUNT NANOSECONDS
+//! time WHAT [bytes=N] [calls=N] [rounds=N]        ok LEAST MEDIAN, nanoseconds of a call
+//!                             set info launch memory; alloc free refused context
+//! fault                                           a kernel writes where nothing is
+//! facts                       ok SMS MAJOR MINOR DRIVER fake|real
 //! share NAME | open NAME HANDLE | close NAME      memory of another process
 //! export NAME | import NAME DESCRIPTOR            mapped memory by a descriptor of this process
-//! now | sleep NS                                  of the cards, on the fake driver alone
-//! nvml count | card I | memory I | processes I | use I | samples I SEEN_US | mig I | xid I MS
+//! now | sleep NS              of the cards on the fake driver; only `now` is known to a real one
+//! nvml count | driver | card I | memory I | used I | processes I | use I | samples I SEEN_US
+//! nvml mig I | xid I MS
 //! call FUNCTION [NUMBER...]                       ok, or the error
 //! fork LINE...                                    the line in a child: ok STATUS, after its answer
 //! why                                             why the fake driver found no cards
@@ -32,9 +44,11 @@
 //! ```
 
 mod driver;
+mod kernels;
 mod memory;
 mod process;
 mod script;
+mod timing;
 mod watch;
 mod work;
 
@@ -160,8 +174,12 @@ impl Tenant {
                 crate::system::kill_self();
                 Ok(String::new())
             }
+            "time" => timing::time(&self.driver, &line),
+            "facts" => self.facts(),
             "alloc" | "free" | "info" | "total" | "share" | "open" | "close" | "export"
-            | "import" | "copy" => self.memory.act(&self.driver, self.card, &line),
+            | "import" | "copy" | "race" | "where" | "fill" | "peek" => {
+                self.memory.act(&self.driver, self.card, &line)
+            }
             _ => self.work.act(&self.driver, &line),
         }
     }
@@ -175,6 +193,19 @@ impl Tenant {
         let retained = [address(&mut context), device as usize];
         self.driver.call("cuDevicePrimaryCtxRetain", &retained)?;
         self.driver.call("cuCtxSetCurrent", &[context])
+    }
+
+    /// What the first of a driver's questions give.
+    fn facts(&mut self) -> Answer {
+        let (mut sms, mut version) = (0i32, 0i32);
+        let (mut major, mut minor) = (0i32, 0i32);
+        self.driver.call("cuDriverGetVersion", &[address(&mut version)])?;
+        let attributes = [(&mut sms, 16), (&mut major, 75), (&mut minor, 76)];
+        for (value, attribute) in attributes {
+            self.driver.call("cuDeviceGetAttribute", &[address(value), attribute, self.card])?;
+        }
+        let kind = if self.driver.is_fake() { "fake" } else { "real" };
+        Ok(format!("{sms} {major} {minor} {version} {kind}"))
     }
 
     /// Does a line in a child, which answers before this process does.

@@ -24,7 +24,13 @@ impl Watch {
                 self.call("nvmlDeviceGetCount_v2", &[address(&mut count)])?;
                 Ok(count.to_string())
             }
+            "driver" => {
+                let mut version = [0u8; TEXT];
+                self.call("nvmlSystemGetDriverVersion", &[address(&mut version), TEXT])?;
+                Ok(text(&version))
+            }
             "card" => self.card(line.number(1)?),
+            "used" => self.used(line.number(1)?),
             "memory" => self.memory(line.number(1)?),
             "processes" => self.processes(line.number(1)?),
             "use" => {
@@ -69,7 +75,16 @@ impl Watch {
         Ok(format!("{name} {} {bus} {found}", text(&uuid)))
     }
 
-    /// Total, used and free; both kinds of the function must agree.
+    /// What is used, without what the driver keeps for itself.
+    fn used(&mut self, index: usize) -> Answer {
+        let card = self.handle(index)?;
+        let mut info = [u64::from(MEMORY_V2), 0, 0, 0, 0];
+        self.call("nvmlDeviceGetMemoryInfo_v2", &[card, address(&mut info)])?;
+        Ok(info[4].to_string())
+    }
+
+    /// Total, used and free; both kinds of the function must agree, of which the older counts as
+    /// used what the driver keeps for itself.
     fn memory(&mut self, index: usize) -> Answer {
         let card = self.handle(index)?;
         let mut first = [0u64; 3];
@@ -77,7 +92,7 @@ impl Watch {
         let mut second = [u64::from(MEMORY_V2), 0, 0, 0, 0];
         self.call("nvmlDeviceGetMemoryInfo_v2", &[card, address(&mut second)])?;
         let (total, free, used) = (first[0], first[1], first[2]);
-        match [total, free, used] == [second[1], second[3], second[4]] {
+        match [total, free, used] == [second[1], second[3], second[2] + second[4]] {
             true => Ok(format!("{total} {used} {free}")),
             false => Err(Failure::Script(format!("{first:?} is not {second:?}"))),
         }

@@ -31,7 +31,12 @@ impl Work {
     pub(super) fn act(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
         match line.verb {
             "launch" => self.launch(driver, line),
-            "work" => self.work(driver, line),
+            "work" => {
+                let load = self.load(driver, line, line.number(0)?)?;
+                keep_busy(driver, &load, line, line.number(1)?).map(|count| count.to_string())
+            }
+            "spend" => self.spend(driver, line),
+            "fault" => break_context(driver),
             "graph" | "capture" => self.make_graph(driver, line),
             "play" => {
                 let exec = *self.graphs.get(line.word(0)?).ok_or_else(|| unknown(line))?;
@@ -95,19 +100,22 @@ impl Work {
         let function = self.kernel(driver, line)?;
         let stream = self.stream(line.option("stream"))?;
         let arguments = Arguments::new(line.number(0)?);
-        let blocks: usize = line.option_number("blocks", 1)?;
+        let Shape { blocks, threads } = Shape::of(line)?;
         for _ in 0..line.option_number("count", 1u64)? {
+            let arguments = arguments.address();
             match line.option("way").unwrap_or("plain") {
-                "plain" => submit(driver, function, blocks, stream, &arguments)?,
+                "plain" => {
+                    let to = [function, blocks, 1, 1, threads, 1, 1, 0, stream, arguments, 0];
+                    driver.call("cuLaunchKernel", &to)?
+                }
                 "ex" => {
                     // Grid, block and shared memory, the stream, no attributes.
-                    let ones = 1 | 1 << 32;
-                    let config = [blocks | 1 << 32, ones, ones, 0, stream, 0, 0];
-                    let to = [place(&config), function, arguments.address(), 0];
-                    driver.call("cuLaunchKernelEx", &to)?
+                    let config =
+                        [blocks | 1 << 32, 1 | threads << 32, 1 | 1 << 32, 0, stream, 0, 0];
+                    driver.call("cuLaunchKernelEx", &[place(&config), function, arguments, 0])?
                 }
                 "together" => {
-                    let to = [function, blocks, 1, 1, 1, 1, 1, 0, stream, arguments.address()];
+                    let to = [function, blocks, 1, 1, threads, 1, 1, 0, stream, arguments];
                     driver.call("cuLaunchCooperativeKernel", &to)?
                 }
                 other => return Err(Failure::Script(format!("launch by '{other}'?"))),
@@ -116,39 +124,27 @@ impl Work {
         Ok(String::new())
     }
 
-    /// Keeps some kernels in the stream until a time, as a busy program does.
-    fn work(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
-        let function = self.kernel(driver, line)?;
-        let arguments = Arguments::new(line.number(0)?);
-        let until_ns: u64 = line.number(1)?;
-        let ahead: usize = line.option_number("ahead", 4)?;
-        let mut events = Vec::new();
-        for _ in 0..ahead.max(1) {
-            let mut event = 0usize;
-            driver.call("cuEventCreate", &[address(&mut event), 2])?;
-            events.push(event);
-        }
-        let mut count = 0usize;
-        while driver.now()? < until_ns {
-            let event = events[count % events.len()];
-            if count >= events.len() {
-                driver.call("cuEventSynchronize", &[event])?;
-            }
-            submit(driver, function, 1, 0, &arguments)?;
-            driver.call("cuEventRecord", &[event, 0])?;
-            count += 1;
-        }
-        driver.call("cuCtxSynchronize", &[])?;
-        for event in events {
-            driver.call("cuEventDestroy_v2", &[event])?;
-        }
-        Ok(count.to_string())
+    /// Works for some milliseconds, and says how much was done in what time.
+    fn spend(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        let load = match line.option("graph") {
+            Some(name) => Load::Graph(*self.graphs.get(name).ok_or_else(|| unknown(line))?),
+            None => self.load(driver, line, line.option_number("loops", 1)?)?,
+        };
+        let span_ns = line.number::<u64>(0)?.saturating_mul(1_000_000);
+        let begun_ns = driver.now()?;
+        let count = keep_busy(driver, &load, line, begun_ns.saturating_add(span_ns))?;
+        Ok(format!("{count} {}", driver.now()? - begun_ns))
+    }
+
+    /// A kernel with its argument.
+    fn load(&mut self, driver: &Driver, line: &Line<'_>, work: u64) -> Result<Load, Failure> {
+        Ok(Load::Kernel(self.kernel(driver, line)?, Arguments::new(work), Shape::of(line)?))
     }
 
     /// A graph of equal kernels, node by node or from a stream.
     fn make_graph(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
         let function = self.kernel(driver, line)?;
-        let arguments = Arguments::new(line.number(1)?);
+        let (arguments, shape) = (Arguments::new(line.number(1)?), Shape::of(line)?);
         let count: usize = line.number(2)?;
         let (mut graph, mut exec, mut node) = (0usize, 0usize, 0usize);
         if line.verb == "capture" {
@@ -159,8 +155,9 @@ impl Work {
             if bytes > 0 {
                 driver.call("cuMemAllocAsync", &[address(&mut start), bytes, stream])?;
             }
+            let load = Load::Kernel(function, arguments, shape);
             for _ in 0..count {
-                submit(driver, function, 1, stream, &arguments)?;
+                load.submit(driver, stream)?;
             }
             if bytes > 0 {
                 driver.call("cuMemFreeAsync", &[start, stream])?;
@@ -169,9 +166,10 @@ impl Work {
             driver.call("cuStreamDestroy_v2", &[stream])?;
         } else {
             driver.call("cuGraphCreate", &[address(&mut graph), 0])?;
-            // One block of one thread; the two words at the end are those of the newer kind.
-            let ones = 1 | 1 << 32;
-            let params = [function, ones, ones, ones, 0, arguments.address(), 0, 0, 0];
+            // Grid, block, shared memory; the two words at the end are those of the newer kind.
+            let sides = [shape.blocks | 1 << 32, 1 | shape.threads << 32, 1 | 1 << 32];
+            let arguments = arguments.address();
+            let params = [function, sides[0], sides[1], sides[2], 0, arguments, 0, 0, 0];
             for _ in 0..count {
                 let before = node;
                 let len = usize::from(before != 0);
@@ -207,15 +205,80 @@ impl Work {
     }
 }
 
-fn submit(
-    driver: &Driver,
-    function: usize,
+/// What is submitted again and again.
+enum Load {
+    /// A function, its arguments and its shape.
+    Kernel(usize, Box<Arguments>, Shape),
+    /// A graph that can be launched.
+    Graph(usize),
+}
+
+/// How many blocks of how many threads a kernel has.
+#[derive(Clone, Copy)]
+struct Shape {
     blocks: usize,
-    stream: usize,
-    arguments: &Arguments,
-) -> Answer {
-    let arguments = arguments.address();
-    driver.call("cuLaunchKernel", &[function, blocks, 1, 1, 1, 1, 1, 0, stream, arguments, 0])
+    threads: usize,
+}
+
+impl Shape {
+    fn of(line: &Line<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            blocks: line.option_number("blocks", 1)?,
+            threads: line.option_number("threads", 1)?,
+        })
+    }
+}
+
+impl Load {
+    fn submit(&self, driver: &Driver, stream: usize) -> Answer {
+        match self {
+            Self::Kernel(function, arguments, Shape { blocks, threads }) => {
+                let at = arguments.address();
+                let to = [*function, *blocks, 1, 1, *threads, 1, 1, 0, stream, at, 0];
+                driver.call("cuLaunchKernel", &to)
+            }
+            Self::Graph(exec) => driver.call("cuGraphLaunch", &[*exec, stream]),
+        }
+    }
+}
+
+/// Keeps some submissions in the stream until a time, as a busy program does, waits for the last,
+/// and says how many there were.
+fn keep_busy(
+    driver: &Driver,
+    load: &Load,
+    line: &Line<'_>,
+    until_ns: u64,
+) -> Result<usize, Failure> {
+    let ahead: usize = line.option_number("ahead", 4)?;
+    let mut events = Vec::new();
+    for _ in 0..ahead.max(1) {
+        let mut event = 0usize;
+        driver.call("cuEventCreate", &[address(&mut event), 2])?;
+        events.push(event);
+    }
+    let mut count = 0usize;
+    while driver.now()? < until_ns {
+        let event = events[count % events.len()];
+        if count >= events.len() {
+            driver.call("cuEventSynchronize", &[event])?;
+        }
+        load.submit(driver, 0)?;
+        driver.call("cuEventRecord", &[event, 0])?;
+        count += 1;
+    }
+    driver.call("cuCtxSynchronize", &[])?;
+    for event in events {
+        driver.call("cuEventDestroy_v2", &[event])?;
+    }
+    Ok(count)
+}
+
+/// Has a kernel write where nothing is, and gives what the driver says of it.
+fn break_context(driver: &Driver) -> Answer {
+    let shape = Shape { blocks: 1, threads: 1 };
+    Load::Kernel(driver.bad_kernel()?, Arguments::new(0), shape).submit(driver, 0)?;
+    driver.call("cuCtxSynchronize", &[])
 }
 
 fn unknown(line: &Line<'_>) -> Failure {

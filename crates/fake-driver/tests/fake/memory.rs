@@ -27,8 +27,8 @@ fn every_way_to_memory_is_charged_and_credited() {
     for way in ["plain", "pitch", "managed", "async", "pool", "vmm", "array"] {
         check_way(way, 8 * MIB);
     }
-    // The levels below the first are half, a quarter and an eighth of it.
-    check_way("mipmap", 15 * MIB);
+    // The three levels below the first are each a quarter of the one above.
+    check_way("mipmap", 8 * MIB + 2 * MIB + MIB / 2 + MIB / 8);
     check_way("host", 0);
 }
 
