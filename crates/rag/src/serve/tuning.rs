@@ -151,7 +151,7 @@ mod tests {
             assert!(why.contains(expected), "{why}");
         };
         check("\"embedding\"", "\"embedded\"", "embedded");
-        check("\"version\":3", "\"version\":2", "has version 2");
+        check("\"version\":4", "\"version\":2", "has version 2");
         check("\"posting_ns\":", "\"posting_ns\":-", "prices");
         assert!(parse("").is_err());
     }
