@@ -229,6 +229,12 @@ pub(super) fn all(runs: &Path) -> Vec<RunFolder> {
     generations.flat_map(|generation| below(&generation)).map(RunFolder).collect()
 }
 
+/// Every run that has not ended, with what it starts.
+pub(super) fn alive(runs: &Path) -> Vec<(RunFolder, RunFile)> {
+    let alive = all(runs).into_iter().filter(|folder| !folder.has_ended());
+    alive.filter_map(|folder| Some((folder.clone(), folder.read_run().ok()?))).collect()
+}
+
 fn below(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()

@@ -113,8 +113,7 @@ impl Partitioned {
     /// After a restart: keeps what runs have that have not ended, and gives back all else.
     pub(super) fn adopt(&self, runs: &Path) {
         let mut alive = BTreeSet::new();
-        for folder in folder::all(runs).into_iter().filter(|folder| !folder.has_ended()) {
-            let Ok(file) = folder.read_run() else { continue };
+        for (_, file) in folder::alive(runs) {
             alive.extend(file.members.iter().map(|member| member_name(&file.run, member.number)));
         }
         if let Ok(partitions) = self.lock().as_mut() {

@@ -108,11 +108,7 @@ impl Served {
     /// After a restart: keeps the members of runs that have not ended, and lets go of all others.
     pub(super) fn adopt(&self, runs: &Path) {
         let mut inner = self.lock();
-        for folder in folder::all(runs) {
-            let Ok(file) = folder.read_run() else { continue };
-            if folder.has_ended() {
-                continue;
-            }
+        for (folder, file) in folder::alive(runs) {
             for member in &file.members {
                 let member = MemberOf { run: &file.run, folder: &folder, number: member.number };
                 inner.said.add(member);

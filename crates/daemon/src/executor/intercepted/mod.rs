@@ -135,11 +135,7 @@ impl Intercepted {
     /// After a restart: keeps the members of runs that have not ended.
     pub(super) fn adopt(&self, runs: &Path) {
         let mut inner = self.lock();
-        for folder in folder::all(runs) {
-            let Ok(file) = folder.read_run() else { continue };
-            if folder.has_ended() {
-                continue;
-            }
+        for (folder, file) in folder::alive(runs) {
             for member in &file.members {
                 let number = member.number;
                 let Ok(intercepts) = folder.read_intercepts(number) else { continue };
