@@ -98,7 +98,10 @@ impl Intercepted {
         let Some(intercepts) = Intercepts::of(held, policy) else { return Ok(BTreeMap::new()) };
         let mut inner = self.lock();
         let library = inner.library.clone()?;
+        let kept = member.folder.write_intercepts(member.number, &intercepts);
+        kept.map_err(|error| format!("failed to keep its slices: {error}"))?;
         inner.take_up(member, intercepts)?;
+        inner.tend();
         let slice = member.folder.slice(member.number).canonicalize();
         let slice = slice.map_err(|error| format!("failed to find its slice's pages: {error}"))?;
         let variables = [(PRELOAD, library), (SLICE_VARIABLE, slice)];
@@ -145,6 +148,7 @@ impl Intercepted {
                 }
             }
         }
+        inner.tend();
     }
 
     /// Tells each what its neighbours do; gives how long that holds.
@@ -183,18 +187,16 @@ impl Intercepted {
 }
 
 impl Inner {
+    /// Makes the pages of a member whose slices are kept; neighbours are told of it later.
     fn take_up(&mut self, member: MemberOf<'_>, intercepts: Intercepts) -> Result<(), String> {
+        self.said.add(member);
         let (folder, number) = (member.folder.clone(), member.number);
         let page = intercepts.page(self.unheld)?;
-        let kept = folder.write_intercepts(number, &intercepts);
-        kept.map_err(|error| format!("failed to keep its slices: {error}"))?;
         let pages = SlicePages::create(&folder.slice(number), &page);
         let pages = pages.map_err(|error| whole(&error))?;
         let seen = vec![Seen::default(); page.cards.len()];
         let name = member.name();
-        self.said.add(member);
         self.members.insert(name, Member { folder, number, intercepts, pages, page, seen });
-        self.tend();
         Ok(())
     }
 
