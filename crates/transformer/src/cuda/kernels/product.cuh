@@ -1,0 +1,76 @@
+// One tile of a matrix product, for the kernels of linear layers, low-rank pairs and losses.
+//
+// A block of 256 threads, 16 by 16, computes ROWS by COLUMNS sums; a thread those at its place and
+// every 16th from there. Factors come through shared memory, STEP of the inner dimension at a time.
+// Each sum is one chain of fused multiply-adds from first to last, as in cpu/small.rs and
+// cpu/panels.rs: its bits depend neither on the tile that it falls in nor on its neighbours.
+
+#define SIDE 16u
+#define STEP 16u
+
+template <u32 ROWS, u32 COLUMNS> struct ProductTiles {
+    // One more than needed, so that a warp which writes a column does not meet in one bank.
+    float left[STEP][ROWS + 1];
+    float right[STEP][COLUMNS + 1];
+};
+
+// What a thread sums up.
+template <u32 ROWS, u32 COLUMNS> struct Sums {
+    float at[ROWS / SIDE][COLUMNS / SIDE];
+
+    // Hands each sum to `take(i, j, sum)`, by its place in the tile.
+    template <class Take> DEVICE void each(Take take) const {
+#pragma unroll
+        for (u32 r = 0; r < ROWS / SIDE; r++) {
+#pragma unroll
+            for (u32 c = 0; c < COLUMNS / SIDE; c++) {
+                take(threadIdx.x / SIDE + SIDE * r, threadIdx.x % SIDE + SIDE * c, at[r][c]);
+            }
+        }
+    }
+};
+
+// Which index of a factor's elements counts up along its memory: neighbouring threads load
+// neighbouring elements.
+enum class Along { Inner, Outer };
+
+// Loads `value(outer, inner)` for a step of one factor, zeros beyond the inner dimension.
+template <u32 OUTER, Along ALONG, class Value>
+DEVICE void fill(float (&to)[STEP][OUTER + 1], u32 first, u32 inner, Value value) {
+    for (u32 at = threadIdx.x; at < OUTER * STEP; at += THREADS) {
+        u32 i = ALONG == Along::Inner ? at / STEP : at % OUTER;
+        u32 p = ALONG == Along::Inner ? at % STEP : at / OUTER;
+        to[p][i] = first + p < inner ? value(i, first + p) : 0.0f;
+    }
+}
+
+// sums[i][j] = sum over p < inner of left(i, p) * right(j, p), with i and j counted from the tile's
+// corner. Beyond the matrices `left` and `right` give zero.
+template <u32 ROWS, u32 COLUMNS, Along LEFT, Along RIGHT, class Left, class Right>
+DEVICE Sums<ROWS, COLUMNS> multiply(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner, Left left,
+                                    Right right) {
+    Sums<ROWS, COLUMNS> sums;
+    for (u32 r = 0; r < ROWS / SIDE; r++) {
+        for (u32 c = 0; c < COLUMNS / SIDE; c++) sums.at[r][c] = 0.0f;
+    }
+    u32 y = threadIdx.x / SIDE, x = threadIdx.x % SIDE;
+    for (u32 first = 0; first < inner; first += STEP) {
+        // The step before was read.
+        __syncthreads();
+        fill<ROWS, LEFT>(tiles.left, first, inner, left);
+        fill<COLUMNS, RIGHT>(tiles.right, first, inner, right);
+        __syncthreads();
+#pragma unroll
+        for (u32 p = 0; p < STEP; p++) {
+#pragma unroll
+            for (u32 r = 0; r < ROWS / SIDE; r++) {
+#pragma unroll
+                for (u32 c = 0; c < COLUMNS / SIDE; c++) {
+                    sums.at[r][c] = fmaf(tiles.left[p][y + SIDE * r],
+                                         tiles.right[p][x + SIDE * c], sums.at[r][c]);
+                }
+            }
+        }
+    }
+    return sums;
+}

@@ -1,0 +1,165 @@
+//! What a card is asked to run, and what it cannot be asked.
+
+use thiserror::Error;
+
+use super::kernel::Kernel;
+use super::record::{Record, align};
+
+/// Blocks along the first side of a grid.
+pub(super) const GRID_X_MAX: u64 = (1 << 31) - 1;
+/// Blocks along each other side.
+pub(super) const GRID_Y_MAX: u64 = 65_535;
+/// Bytes of shared memory that a block has on every card without being opted in to more.
+pub(super) const SHARED_BYTES_MAX: usize = 48 << 10;
+/// Bytes of a kernel's arguments.
+pub(super) const ARGUMENT_BYTES_MAX: usize = 4 << 10;
+
+/// Why something cannot be launched.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(super) enum PlanError {
+    /// More blocks than a grid holds.
+    #[error("{kernel} would need {blocks} blocks, more than {max}\nhint: use smaller batches")]
+    Blocks {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// What it would need along one side.
+        blocks: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A count that kernels cannot hold.
+    #[error("{what} counts {count}, more than {max}\nhint: use smaller batches")]
+    Count {
+        /// What is counted.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// The most.
+        max: usize,
+    },
+    /// A head that attention has no kernel for.
+    #[error("attention heads are {width} wide, not a multiple of 8 up to {max}")]
+    HeadWidth {
+        /// Features of a head.
+        width: usize,
+        /// The most.
+        max: usize,
+    },
+    /// A number that names no row of a table, such as a token that the model does not know.
+    #[error("{subject} has {what} {found}, and there are {rows}")]
+    NoRow {
+        /// What asks for it.
+        subject: &'static str,
+        /// What is looked up.
+        what: &'static str,
+        /// The row that is asked for.
+        found: usize,
+        /// The rows that are there.
+        rows: usize,
+    },
+    /// Lengths that do not belong together.
+    #[error("{what} has {found} values, not {expected}")]
+    Length {
+        /// What is too long or too short.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+}
+
+/// A kernel's arguments, laid out as C lays out its struct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Arguments {
+    /// Whole words, so that the struct is aligned.
+    words: Vec<u64>,
+    bytes: usize,
+}
+
+impl Arguments {
+    /// The arguments that a record holds.
+    pub(super) fn new<R: Record>(record: R) -> Self {
+        let mut bytes = Vec::new();
+        record.write(&mut bytes);
+        let len = bytes.len();
+        assert!(len <= ARGUMENT_BYTES_MAX, "{} is too long for arguments", R::NAME);
+        align(&mut bytes, size_of::<u64>());
+        let (words, _) = bytes.as_chunks();
+        Self { words: words.iter().map(|&word| u64::from_ne_bytes(word)).collect(), bytes: len }
+    }
+
+    /// The struct's bytes, in whole words.
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// The struct's size.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// One launch of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Launch {
+    /// What runs.
+    pub kernel: Kernel,
+    /// Blocks along each side; none of them is 0.
+    pub grid: [u32; 3],
+    /// Threads of a block along each side.
+    pub block: [u32; 3],
+    /// Shared memory of a block.
+    pub shared_bytes: u32,
+    /// What the kernel is given.
+    pub arguments: Arguments,
+}
+
+impl Launch {
+    /// A launch of `columns` by `rows` blocks; `None` if that is no block at all.
+    pub(super) fn new<R: Record>(
+        kernel: Kernel,
+        (columns, rows): (u64, u64),
+        shared_bytes: usize,
+        arguments: R,
+    ) -> Result<Option<Self>, PlanError> {
+        for (blocks, max) in [(columns, GRID_X_MAX), (rows, GRID_Y_MAX)] {
+            if blocks > max {
+                return Err(PlanError::Blocks { kernel: kernel.name(), blocks, max });
+            }
+        }
+        assert!(shared_bytes <= SHARED_BYTES_MAX, "{} shares too much", kernel.name());
+        if columns == 0 || rows == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            kernel,
+            grid: [columns as u32, rows as u32, 1],
+            block: [kernel.threads(), 1, 1],
+            shared_bytes: shared_bytes as u32,
+            arguments: Arguments::new(arguments),
+        }))
+    }
+
+    /// A launch with one thread a value.
+    pub(super) fn each<R: Record>(
+        kernel: Kernel,
+        values: u64,
+        arguments: R,
+    ) -> Result<Option<Self>, PlanError> {
+        let blocks = values.div_ceil(u64::from(kernel.threads()));
+        Self::new(kernel, (blocks, 1), 0, arguments)
+    }
+
+    /// A launch with one warp a row.
+    pub(super) fn warps<R: Record>(
+        kernel: Kernel,
+        rows: u64,
+        arguments: R,
+    ) -> Result<Option<Self>, PlanError> {
+        Self::each(kernel, rows * WARP, arguments)
+    }
+}
+
+/// Threads of a warp.
+pub(super) const WARP: u64 = 32;

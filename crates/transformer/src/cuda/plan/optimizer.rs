@@ -1,0 +1,115 @@
+//! Clipping and AdamW, over the adapters of many tenants.
+
+use super::tile::{Side, Tile, tiles};
+use crate::cuda::kernel::Kernel;
+use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::record::{Address, record};
+
+/// Values of a tile.
+const CHUNK: usize = 256;
+/// Bytes of the tree in which a gradient's squares are summed.
+const TREE_BYTES: usize = 8 * 256;
+
+record! {
+    /// One tenant's step.
+    Step {
+        values: Address,
+        gradient: Address,
+        mean: Address,
+        square: Address,
+        norm: Address,
+        count: u32,
+        norm_max: f32,
+        size: f32,
+        root: f32,
+        kept: f32,
+        mean_part: f32,
+        square_kept: f32,
+        square_part: f32,
+        epsilon: f32,
+    }
+}
+
+record! {
+    /// Of both kernels.
+    StepArgs {
+        steps: Address,
+        tiles: Address,
+    }
+}
+
+/// Where a tenant's adapter and its optimizer's state lie, f32 all.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cuda) struct Slab {
+    pub values: Address,
+    pub gradient: Address,
+    pub mean: Address,
+    pub square: Address,
+    /// `[1]`, where the gradient's norm goes.
+    pub norm: Address,
+    /// Values of the adapter.
+    pub count: u32,
+}
+
+/// AdamW's settings at a step, in the precision that the trainer has them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cuda) struct AdamSettings {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f32,
+    pub learning_rate: f32,
+    pub weight_decay: f32,
+    /// The limit of the gradient's norm.
+    pub norm_max: Option<f32>,
+    /// Steps taken with this one, from 1.
+    pub steps: u64,
+}
+
+impl Step {
+    /// What the kernels read of a step; the factors are those of the trainer's own AdamW.
+    pub(in crate::cuda) fn new(slab: Slab, settings: AdamSettings) -> Self {
+        let AdamSettings { beta1, beta2, epsilon, norm_max, steps, .. } = settings;
+        let power = |beta: f64| 1.0 - beta.powi(steps.min(i32::MAX as u64) as i32);
+        let rate = f64::from(settings.learning_rate);
+        let Slab { values, gradient, mean, square, norm, count } = slab;
+        Self {
+            values,
+            gradient,
+            mean,
+            square,
+            norm,
+            count,
+            norm_max: norm_max.unwrap_or(f32::INFINITY),
+            size: (rate / power(beta1)) as f32,
+            root: power(beta2).sqrt() as f32,
+            kept: (1.0 - rate * f64::from(settings.weight_decay)) as f32,
+            mean_part: (1.0 - beta1) as f32,
+            square_kept: beta2 as f32,
+            square_part: (1.0 - beta2) as f32,
+            epsilon,
+        }
+    }
+}
+
+/// The tiles of adapters of so many values each.
+pub(in crate::cuda) fn step_tiles(counts: &[u32]) -> Vec<Tile> {
+    let one = Side { len: 1, step: 1 };
+    let of = |(subject, &count)| tiles(subject, 0, Side { len: count as usize, step: CHUNK }, one);
+    (0..).zip(counts).flat_map(of).collect()
+}
+
+/// First: the norms of so many tenants' gradients.
+pub(in crate::cuda) fn gradient_norm(
+    args: StepArgs,
+    tenants: usize,
+) -> Result<Option<Launch>, PlanError> {
+    Launch::new(Kernel::GradientNorm, (tenants as u64, 1), TREE_BYTES, args)
+}
+
+/// Second: clip and step, in so many tiles.
+pub(in crate::cuda) fn adamw_step(
+    args: StepArgs,
+    tiles: usize,
+) -> Result<Option<Launch>, PlanError> {
+    Launch::new(Kernel::AdamwStep, (tiles as u64, 1), 0, args)
+}

@@ -1,0 +1,104 @@
+//! The kernels' text, as a compiler gets it.
+
+/// What buffers of rows hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Real {
+    /// f32.
+    Float,
+    /// The upper half of an f32.
+    Bf16,
+}
+
+impl Real {
+    /// Both.
+    pub(super) const ALL: [Self; 2] = [Self::Float, Self::Bf16];
+
+    /// The line in front of the text.
+    fn define(self) -> &'static str {
+        match self {
+            Self::Float => "",
+            Self::Bf16 => "#define REAL_BF16\n",
+        }
+    }
+}
+
+/// A file of kernels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct File {
+    /// Without folder and ending.
+    pub name: &'static str,
+    /// What it holds, without what every file begins with.
+    pub text: &'static str,
+}
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(File { name: $name, text: include_str!(concat!("kernels/", $name, ".cu")) }),*]
+    };
+}
+
+/// Every file of kernels.
+pub(super) const FILES: &[File] =
+    files!["gelu", "norm", "linear", "attention", "lora", "pool", "rows", "loss", "optimizer"];
+
+/// What every file begins with.
+pub(super) const HEADERS: &str =
+    concat!(include_str!("kernels/common.cuh"), include_str!("kernels/product.cuh"));
+
+/// What the compiler must be told for the kernels to have the bits that they promise: no product is
+/// fused with a sum but where the text says so.
+pub(super) const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
+
+impl File {
+    /// The whole text for the compiler.
+    pub(super) fn source(&self, real: Real) -> String {
+        [real.define(), HEADERS, self.text].concat()
+    }
+}
+
+/// One text of all files, for the processor.
+#[cfg(test)]
+pub(super) fn all_for_host(real: Real) -> String {
+    let files: Vec<&str> = FILES.iter().map(|file| file.text).collect();
+    [real.define(), &for_host(&files.concat())].concat()
+}
+
+/// A text of kernels, for the processor.
+#[cfg(test)]
+pub(super) fn for_host(text: &str) -> String {
+    [include_str!("kernels/host.h"), HEADERS, text].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::Kernel;
+    use super::FILES;
+
+    /// `(name, threads)` of each `KERNEL(name, Arguments, threads)` in a text.
+    fn declared(text: &str) -> Vec<(&str, &str)> {
+        let calls = text.split("\nKERNEL(").skip(1);
+        let calls = calls.map(|rest| rest.split(')').next().unwrap().split(", "));
+        calls.map(|mut words| (words.next().unwrap(), words.nth(1).unwrap())).collect()
+    }
+
+    fn threads(word: &str) -> u32 {
+        match word {
+            "THREADS" => 256,
+            "ATTENTION_THREADS" => 64,
+            other => panic!("{other} is no number of threads that is known here"),
+        }
+    }
+
+    #[test]
+    fn the_table_of_kernels_names_all_that_the_files_declare_and_no_more() {
+        for file in FILES {
+            let found: Vec<_> =
+                declared(file.text).into_iter().map(|(name, word)| (name, threads(word))).collect();
+            let listed = Kernel::ALL.iter().filter(|kernel| kernel.file() == file.name);
+            let listed: Vec<_> = listed.map(|kernel| (kernel.name(), kernel.threads())).collect();
+            assert_eq!(found, listed, "{}", file.name);
+        }
+        let is_there = |kernel: &&Kernel| FILES.iter().any(|file| file.name == kernel.file());
+        assert!(Kernel::ALL.iter().all(|kernel| is_there(&kernel)));
+    }
+}

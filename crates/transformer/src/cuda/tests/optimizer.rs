@@ -1,0 +1,134 @@
+//! Clipping and AdamW, against the paper in f64.
+
+use super::memory::Buffer;
+use super::{Memory, assert_alone_is_together, assert_within, on_host, random};
+use crate::cuda::plan::optimizer::{
+    AdamSettings, Slab, Step, StepArgs, adamw_step, gradient_norm, step_tiles,
+};
+use crate::random::mix;
+
+const COUNTS: [usize; 4] = [1, 255, 513, 1000];
+const STEPS: u64 = 3;
+
+fn settings(tenant: usize, steps: u64) -> AdamSettings {
+    AdamSettings {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        learning_rate: 1e-2,
+        weight_decay: 0.1,
+        // The second is always clipped, the third never.
+        norm_max: [None, Some(1.0), Some(1e6), Some(5.0)][tenant],
+        steps,
+    }
+}
+
+fn gradient(tenant: usize, step: u64) -> Vec<f32> {
+    random(COUNTS[tenant], mix(&[step, tenant as u64]))
+}
+
+fn start(tenant: usize) -> Vec<f32> {
+    random(COUNTS[tenant], mix(&[99, tenant as u64]))
+}
+
+/// Each tenant's values after some steps, and its last norm.
+fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, f32)> {
+    let memory = memory.fresh();
+    let zeros = |at: usize| memory.floats(&vec![0.0; COUNTS[at]]);
+    let states: Vec<[Buffer; 3]> =
+        order.iter().map(|&at| [memory.floats(&start(at)), zeros(at), zeros(at)]).collect();
+    let counts: Vec<u32> = order.iter().map(|&at| COUNTS[at] as u32).collect();
+    let tiles = step_tiles(&counts);
+    let table = memory.table(&tiles).address();
+    let norms = memory.blank_floats(order.len());
+    for number in 1..=STEPS {
+        let of = |(place, (&at, [values, mean, square])): (usize, (&usize, &[Buffer; 3]))| {
+            let slab = Slab {
+                values: values.address(),
+                gradient: memory.floats(&gradient(at, number)).address(),
+                mean: mean.address(),
+                square: square.address(),
+                norm: norms.at(place),
+                count: counts[place],
+            };
+            Step::new(slab, settings(at, number))
+        };
+        let steps: Vec<Step> = order.iter().zip(&states).enumerate().map(of).collect();
+        let args = StepArgs { steps: memory.table(&steps).address(), tiles: table };
+        memory.run(gradient_norm(args, order.len()));
+        memory.run(adamw_step(args, tiles.len()));
+    }
+    let values = states.iter().map(|[values, ..]| values.values());
+    values.zip(norms.values()).collect()
+}
+
+/// AdamW as the paper writes it (arXiv:1711.05101, algorithm 2), behind clipping as PyTorch does it.
+fn expected(tenant: usize) -> (Vec<f32>, f32) {
+    let mut values: Vec<f64> = start(tenant).iter().map(|&value| f64::from(value)).collect();
+    let (mut means, mut squares) = (vec![0.0; values.len()], vec![0.0; values.len()]);
+    let mut norm = 0.0;
+    for number in 1..=STEPS {
+        let AdamSettings { learning_rate, weight_decay, norm_max, .. } = settings(tenant, number);
+        let (rate, decay) = (f64::from(learning_rate), f64::from(weight_decay));
+        let slopes = gradient(tenant, number);
+        norm = slopes.iter().map(|&slope| f64::from(slope).powi(2)).sum::<f64>().sqrt();
+        let limit = norm_max.map_or(f64::INFINITY, f64::from);
+        let factor = (limit / (norm + 1e-6)).min(1.0);
+        for (i, slope) in slopes.iter().enumerate() {
+            let slope = f64::from(*slope) * factor;
+            means[i] = 0.9 * means[i] + 0.1 * slope;
+            squares[i] = 0.999 * squares[i] + 0.001 * slope * slope;
+            let corrected = means[i] / (1.0 - 0.9_f64.powi(number as i32));
+            let spread = (squares[i] / (1.0 - 0.999_f64.powi(number as i32))).sqrt();
+            values[i] -= rate * decay * values[i] + rate * corrected / (spread + 1e-8);
+        }
+    }
+    (values.iter().map(|&value| value as f32).collect(), norm as f32)
+}
+
+#[test]
+fn steps_are_those_of_the_paper() {
+    on_host(|memory| {
+        let order: Vec<usize> = (0..COUNTS.len()).collect();
+        for (tenant, (values, norm)) in run(memory, &order).iter().enumerate() {
+            let (expected, expected_norm) = expected(tenant);
+            assert_within(1e-5, &format!("tenant {tenant}"), values, &expected);
+            assert_within(1e-6, "norm", &[*norm], &[expected_norm]);
+        }
+    });
+}
+
+#[test]
+fn a_tenant_has_the_same_bits_alone_and_among_others() {
+    on_host(|memory| {
+        assert_alone_is_together(COUNTS.len(), |order| {
+            let found = run(memory, order);
+            let all = found.iter().map(|(values, norm)| [values.as_slice(), &[*norm]].concat());
+            all.map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
+        });
+    });
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_not_clipped() {
+    on_host(|memory| {
+        let slopes = memory.floats(&[f32::INFINITY, 1.0]);
+        let [values, mean, square] = [(); 3].map(|()| memory.floats(&[0.0; 2]));
+        let norm = memory.blank_floats(1);
+        let slab = Slab {
+            values: values.address(),
+            gradient: slopes.address(),
+            mean: mean.address(),
+            square: square.address(),
+            norm: norm.address(),
+            count: 2,
+        };
+        let step = Step::new(slab, settings(1, 1));
+        let tiles = memory.table(&step_tiles(&[2]));
+        let args = StepArgs { steps: memory.table(&[step]).address(), tiles: tiles.address() };
+        memory.run(gradient_norm(args, 1));
+        memory.run(adamw_step(args, 1));
+        assert!(!norm.values()[0].is_finite());
+        assert_eq!(mean.values()[1], 0.1, "the other slope as it was");
+    });
+}
