@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use thiserror::Error;
+
 use crate::adapter::{Adapter, Entry, Module, Site};
 use crate::encoder::Pooling;
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
@@ -134,6 +136,29 @@ pub enum Target {
     Add,
 }
 
+/// Which way a pass goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// From tokens to embeddings.
+    Forward,
+    /// From gradients of embeddings to those of adapters.
+    Backward,
+}
+
+/// Why a device could not do what it was asked to; each says so in words, with a hint.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Fault {
+    /// Its memory does not suffice; with smaller batches it may.
+    #[error("{0}")]
+    OutOfMemory(String),
+    /// It answers no more.
+    #[error("{0}")]
+    Lost(String),
+    /// It will never do this.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// All that backward needs of a layer norm.
 #[derive(Debug, Default)]
 pub struct NormTape<F> {
@@ -172,9 +197,15 @@ pub trait Backend: Send + Sync {
     /// Copies to the host.
     fn download(&self, from: &Self::Floats, to: &mut [f32]);
 
+    /// What went wrong since this was asked last. A device that can fail does nothing more then, and
+    /// what it seemed to compute is nothing; it goes on once the failure was taken.
+    fn take_fault(&self) -> Option<Fault> {
+        None
+    }
+
     /// Gets a batch and its adapters to where the pass that follows reads them; both stay as they
     /// are until it has ended. Nothing to do where that is the host's memory.
-    fn begin(&self, workspace: &mut Self::Workspace, batch: &Packed, adapters: &[&Adapter]);
+    fn begin(&self, workspace: &mut Self::Workspace, scene: (&Packed, &[&Adapter]), course: Course);
 
     /// `x: [tokens, hidden]` = norm(words + types + positions).
     fn embed(

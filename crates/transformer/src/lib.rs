@@ -29,7 +29,8 @@ pub use adapter::{
     Module, Site, SpecError,
 };
 pub use backend::{
-    AdaptSlopes, Attention, Backend, Group, NormTape, Pair, Pairs, Pools, Precision, Target,
+    AdaptSlopes, Attention, Backend, Course, Fault, Group, NormTape, Pair, Pairs, Pools, Precision,
+    Target,
 };
 pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
 pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode, scale_to_unit};

@@ -28,7 +28,9 @@ mod transpose;
 use thiserror::Error;
 
 use crate::adapter::Adapter;
-use crate::backend::{AdaptSlopes, Attention, Backend, NormTape, Pairs, Pools, Precision, Target};
+use crate::backend::{
+    AdaptSlopes, Attention, Backend, Course, NormTape, Pairs, Pools, Precision, Target,
+};
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
 use crate::packed::Packed;
 
@@ -211,7 +213,7 @@ impl Backend for Cpu {
         to.copy_from_slice(from);
     }
 
-    fn begin(&self, _: &mut CpuWorkspace, _: &Packed, _: &[&Adapter]) {}
+    fn begin(&self, _: &mut CpuWorkspace, _: (&Packed, &[&Adapter]), _: Course) {}
 
     fn embed(&self, _: &mut CpuWorkspace, tables: &Tables, batch: &Packed, x: &mut Vec<f32>) {
         tables.embed(self.isa, batch, x);

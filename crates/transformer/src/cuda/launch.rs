@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::kernel::Kernel;
 use super::record::{Record, align};
+use crate::backend::Fault;
 
 /// Blocks along the first side of a grid.
 pub(super) const GRID_X_MAX: u64 = (1 << 31) - 1;
@@ -67,6 +68,12 @@ pub(super) enum PlanError {
         /// How many there should be.
         expected: usize,
     },
+}
+
+impl From<PlanError> for Fault {
+    fn from(error: PlanError) -> Self {
+        Self::Refused(error.to_string())
+    }
 }
 
 /// A kernel's arguments, laid out as C lays out its struct.

@@ -8,8 +8,10 @@
 //! Tests run the same texts on the processor (`tests/host.rs`) against the CPU backend, and compile
 //! them for cards where NVRTC is there (`nvrtc.rs`).
 
+mod backend;
 mod kernel;
 mod launch;
+mod machine;
 #[cfg(target_os = "linux")]
 mod nvrtc;
 mod plan;

@@ -5,7 +5,7 @@
 
 use super::tape::{LayerTape, Scratch, Tape, TapeMode};
 use super::{Encoder, Forward};
-use crate::backend::{AdaptSlopes, Backend, Group, Target, reads_head};
+use crate::backend::{AdaptSlopes, Backend, Course, Group, Target, reads_head};
 use crate::packed::Packed;
 
 impl<B: Backend> Encoder<B> {
@@ -34,7 +34,8 @@ impl<B: Backend> Encoder<B> {
         if tape.layers.is_empty() || batch.texts() == 0 {
             return;
         }
-        self.backend.begin(&mut scratch.workspace, batch, forward.adapters);
+        let scene = (batch, forward.adapters);
+        self.backend.begin(&mut scratch.workspace, scene, Course::Backward);
         self.unpool(forward, scratch, tape, d_out);
         for at in (tape.first..self.layers.len()).rev() {
             self.feed_forward_backward(forward, at, scratch, tape, gradients);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::tape::{self, LayerTape, Scratch, Tape, TapeMode};
 use super::{Encoder, Forward, Start};
-use crate::backend::{Attention, Backend, Group, NormTape, Pools, reads_head};
+use crate::backend::{Attention, Backend, Course, Group, NormTape, Pools, reads_head};
 use crate::packed::Packed;
 
 impl<B: Backend> Encoder<B> {
@@ -120,7 +120,8 @@ impl<B: Backend> Encoder<B> {
     /// Puts the rows that the pass starts from into `scratch.x`.
     fn begin(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>) {
         let Scratch { workspace, x, .. } = scratch;
-        self.backend.begin(workspace, forward.batch, forward.adapters);
+        let scene = (forward.batch, forward.adapters);
+        self.backend.begin(workspace, scene, Course::Forward);
         match forward.start {
             Start::Tokens => {
                 self.resize(x, forward.batch, self.config.hidden);

@@ -121,6 +121,11 @@ impl<B: Backend> Encoder<B> {
         Self { backend, config, pooling, normalize, tables, layers }
     }
 
+    /// The device.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
     /// The model's shape.
     pub fn config(&self) -> &EncoderConfig {
         &self.config

@@ -6,11 +6,13 @@
 
 mod attention;
 mod coverage;
+mod encoder;
 mod gelu;
 mod host;
 mod linear;
 mod lora;
 mod loss;
+mod machine;
 mod memory;
 mod norm;
 mod optimizer;

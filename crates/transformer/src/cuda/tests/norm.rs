@@ -2,7 +2,7 @@
 
 use super::{Memory, assert_near, assert_within, on_host, random};
 use crate::backend::{Backend, NormTape, Precision};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, CpuWorkspace};
 use crate::cuda::launch::PlanError;
 use crate::cuda::plan::batch::BatchTables;
 use crate::cuda::plan::norm::{
@@ -202,7 +202,7 @@ fn embedded_tokens_are_those_of_the_cpu() {
         };
         let tables = cpu().tables_from(&mut weights, &CONFIG);
         let mut expected = vec![0.0; batch.tokens().len() * hidden];
-        cpu().embed(&tables, &batch, &mut expected);
+        cpu().embed(&mut CpuWorkspace::default(), &tables, &batch, &mut expected);
         assert_near(memory, "x", &x.values(), &expected);
     });
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::adapter::{Adapter, AdapterLayout};
 use crate::backend::{Backend, Pools, Precision};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, CpuWorkspace};
 use crate::cuda::plan::batch::BatchTables;
 use crate::cuda::plan::pool::{
     PoolArgs, PoolBackwardArgs, UnitArgs, UnitBackwardArgs, modes, pool_backward, pool_forward,
@@ -116,7 +116,7 @@ fn check(memory: &Memory, pooling: Pooling) {
 
     let cpu = Cpu::new(Precision::F32).unwrap();
     let mut pooled = vec![0.0; slopes.len()];
-    cpu.pool(pools, &found.x, &mut pooled);
+    cpu.pool(&mut CpuWorkspace::default(), pools, &found.x, &mut pooled);
     assert_eq!(found.pooled, pooled, "rows are summed in one order");
     let (mut units, mut expected) = (pooled.clone(), Vec::new());
     let rows = units.chunks_mut(HIDDEN).zip(slopes.chunks(HIDDEN)).enumerate();
@@ -130,7 +130,7 @@ fn check(memory: &Memory, pooling: Pooling) {
     assert_within(1e-5, "units", &found.units, &units);
     assert_within(1e-5, "slopes", &found.slopes, &expected);
     let mut dx = vec![0.0; x.len()];
-    cpu.pool_backward(pools, &found.slopes, &mut dx);
+    cpu.pool_backward(&mut CpuWorkspace::default(), pools, &found.slopes, &mut dx);
     assert_near(memory, "dx", &found.dx, &dx);
 }
 

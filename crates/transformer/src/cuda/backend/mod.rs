@@ -1,0 +1,217 @@
+//! The trainer's backend on a machine that runs kernels.
+//!
+//! Nothing here waits for the machine but what brings rows to the host: pooled rows after a forward
+//! pass, gradients after a backward one. An operation cannot say that it failed; the first failure
+//! is kept, all later operations do nothing, and who drives the encoder asks [`Backend::take_fault`]
+//! before it believes what it got.
+
+mod floats;
+mod operations;
+mod pass;
+mod tables;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use self::floats::Floats;
+use self::pass::Pass;
+use super::launch::{Launch, PlanError};
+use super::machine::{Machine, Way};
+use super::plan::attention::AttentionBackwardArgs;
+use super::plan::linear::{LinearArgs, linear_backward, linear_forward};
+use super::plan::lora::LoraArgs;
+use super::plan::norm::TableRows;
+use super::plan::pool::modes;
+use super::record::Address;
+use super::source::Real;
+use crate::backend::{Attention, Backend, Fault, Pools};
+
+/// A machine as the device of an encoder.
+pub(crate) struct Cuda<M: Machine> {
+    machine: M,
+    real: Real,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// A frozen linear layer: `[outputs, inputs]` in the machine's numbers, and the bias in f32.
+pub(crate) struct CudaLinear<M: Machine> {
+    weight: Floats<M>,
+    bias: Floats<M>,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// A frozen layer norm, in f32.
+pub(crate) struct CudaNorm<M: Machine> {
+    gain: Floats<M>,
+    bias: Floats<M>,
+    eps: f32,
+}
+
+/// The embedding tables in the machine's numbers, and their norm.
+pub(crate) struct CudaTables<M: Machine> {
+    words: Floats<M>,
+    positions: Floats<M>,
+    kinds: Floats<M>,
+    rows: TableRows,
+    norm: CudaNorm<M>,
+    hidden: usize,
+    position_offset: usize,
+}
+
+/// What a pass reads, and rows that only kernels see.
+pub(crate) struct CudaWorkspace<M: Machine> {
+    pass: Option<Pass<M>>,
+    softmax: Floats<M>,
+}
+
+impl<M: Machine> Default for CudaWorkspace<M> {
+    fn default() -> Self {
+        Self { pass: None, softmax: Floats::default() }
+    }
+}
+
+/// A count as kernels hold it; plans have refused larger ones.
+fn short(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+impl<M: Machine> Cuda<M> {
+    /// A machine whose rows are in this format.
+    pub(super) fn new(machine: M, real: Real) -> Self {
+        Self { machine, real, fault: Mutex::default() }
+    }
+
+    /// The machine.
+    #[cfg(test)]
+    pub(super) fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    fn fault(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something unless something failed before.
+    fn attempt<T>(&self, act: impl FnOnce(&M) -> Result<T, Fault>) -> Option<T> {
+        if self.fault().is_some() {
+            return None;
+        }
+        act(&self.machine).map_err(|fault| *self.fault() = Some(fault)).ok()
+    }
+
+    fn launch(&self, planned: Result<Option<Launch>, PlanError>) {
+        self.attempt(|machine| match planned? {
+            Some(launch) => machine.launch(&launch),
+            None => Ok(()),
+        });
+    }
+
+    fn at(&self, floats: &Floats<M>) -> Address {
+        floats.address(&self.machine)
+    }
+
+    /// Bytes of a number of a row.
+    fn number_bytes(&self) -> usize {
+        match self.real {
+            Real::Float => 4,
+            Real::Bf16 => 2,
+        }
+    }
+
+    /// Values of f32, whatever rows are.
+    fn wide(&self, values: &[f32]) -> Floats<M> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let memory = self.attempt(|machine| machine.upload(&bytes));
+        memory.map_or_else(Floats::default, |memory| Floats::new(memory, values.len()))
+    }
+
+    /// Room for f32.
+    fn wide_room(&self, len: usize) -> Floats<M> {
+        let memory = self.attempt(|machine| machine.buffer(4 * len));
+        memory.map_or_else(Floats::default, |memory| Floats::new(memory, len))
+    }
+
+    /// Values in the format of rows.
+    fn rows(&self, values: &[f32]) -> Floats<M> {
+        let mut rows = Floats::default();
+        self.upload(values, &mut rows);
+        rows
+    }
+
+    fn multiply(&self, way: Way, args: LinearArgs) {
+        let is_done = self.attempt(|machine| machine.multiply(way, &args));
+        if is_done == Some(false) {
+            self.launch(match way {
+                Way::Forward => linear_forward(args),
+                Way::Backward => linear_backward(args),
+            });
+        }
+    }
+
+    /// The pass under way; there is none once something has failed.
+    fn in_pass(
+        &self,
+        workspace: &mut CudaWorkspace<M>,
+        act: impl FnOnce(&mut Pass<M>) -> Result<(), Fault>,
+    ) {
+        if let Some(pass) = &mut workspace.pass {
+            self.attempt(|_| act(pass));
+        }
+    }
+
+    /// What the launches on pairs are told, but for their tiles.
+    fn lora_args(&self, pass: &Pass<M>, y_width: usize) -> LoraArgs {
+        let batch = pass.batch(&self.machine);
+        LoraArgs {
+            pairs: Address::NONE,
+            tiles: Address::NONE,
+            x: Address::NONE,
+            y: Address::NONE,
+            dy: Address::NONE,
+            dx: Address::NONE,
+            texts: batch.texts,
+            offsets: batch.offsets,
+            text_keys: batch.text_keys,
+            y_width: short(y_width),
+        }
+    }
+
+    fn attention_args(
+        &self,
+        pass: &mut Pass<M>,
+        scope: Attention<'_>,
+    ) -> Result<(AttentionBackwardArgs, usize), Fault> {
+        let (tiles, count) = pass.tiles(&self.machine, scope.width)?;
+        let args = AttentionBackwardArgs {
+            qkv: Address::NONE,
+            d_context: Address::NONE,
+            d_qkv: Address::NONE,
+            softmax: Address::NONE,
+            offsets: pass.batch(&self.machine).offsets,
+            tiles,
+            heads: short(scope.heads),
+            width: short(scope.width),
+            scale: 1.0 / (scope.width as f32).sqrt(),
+        };
+        Ok((args, count))
+    }
+
+    /// `[texts]`: how each text is pooled.
+    fn modes(&self, pools: Pools<'_>) -> Floats<M> {
+        let modes: Vec<u8> = modes(pools).iter().flat_map(|mode| mode.to_ne_bytes()).collect();
+        let memory = self.attempt(|machine| machine.upload(&modes));
+        memory.map_or_else(Floats::default, |memory| Floats::new(memory, modes.len() / 4))
+    }
+
+    /// Copies f32 to the host; where something has failed they are 0.
+    fn download_wide(&self, from: &Floats<M>, to: &mut [f32]) {
+        to.fill(0.0);
+        let Some(memory) = from.memory() else { return };
+        let mut bytes = vec![0; 4 * to.len()];
+        if self.attempt(|machine| machine.download(memory, &mut bytes)).is_none() {
+            return;
+        }
+        let (values, _) = bytes.as_chunks::<4>();
+        to.iter_mut().zip(values).for_each(|(to, value)| *to = f32::from_ne_bytes(*value));
+    }
+}

@@ -1,0 +1,262 @@
+//! What kernels read of one pass, beside rows: the batch, its adapters, and what each launch on
+//! their pairs does. All of it comes to the machine in two copies, before the pass begins.
+
+use super::tables::{Place, Placed, Tables};
+use crate::adapter::Adapter;
+use crate::backend::{Fault, Group, Pairs};
+use crate::cuda::machine::Machine;
+use crate::cuda::plan::attention::attention_tiles;
+use crate::cuda::plan::batch::BatchTables;
+use crate::cuda::plan::lora::{LoraPlaces, LoraTables, Scratch};
+use crate::cuda::record::Address;
+use crate::packed::Packed;
+
+/// Groups of linear layers, as [`Pass::group`] counts them.
+const GROUPS: [Group; 4] =
+    [Group::QueryKeyValue, Group::AttentionOutput, Group::Intermediate, Group::Output];
+
+/// A pass under way.
+pub(super) struct Pass<M: Machine> {
+    batch: Placed<M>,
+    tokens: Place,
+    texts: Place,
+    offsets: Place,
+    firsts: Place,
+    text_keys: Place,
+    /// First rows of texts, for the tiles of attention.
+    row_offsets: Vec<u32>,
+    tiles: Option<(Placed<M>, Place, usize)>,
+    adapters: Option<AdapterValues<M>>,
+    /// `[layers * groups]`, where pairs are adapted.
+    pairs: Vec<Option<OnPairs>>,
+    tables: Option<Placed<M>>,
+    gradients: Option<Gradients<M>>,
+    scratch: Option<[M::Buffer; 3]>,
+}
+
+/// The values of all adapters of a batch, end to end.
+struct AdapterValues<M: Machine> {
+    /// Held for as long as kernels read it.
+    _memory: Placed<M>,
+    places: Vec<Address>,
+}
+
+/// Gradients of all segments, end to end.
+struct Gradients<M: Machine> {
+    memory: M::Buffer,
+    /// The first float of each segment's, and all floats.
+    starts: Vec<usize>,
+}
+
+/// What the launches on one group of one layer read.
+pub(super) struct OnPairs {
+    pub(super) tables: LoraTables,
+    pairs: Place,
+    low: Place,
+    up: Place,
+    low_slopes: Place,
+    pair_slopes: Place,
+    input_slopes: Place,
+}
+
+/// A launch on pairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Low,
+    Up,
+    LowSlopes,
+    PairSlopes,
+    InputSlopes,
+}
+
+/// Where a pass finds what it reads of the batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchPlaces {
+    pub(super) tokens: Address,
+    pub(super) texts: Address,
+    pub(super) offsets: Address,
+    pub(super) firsts: Address,
+    pub(super) text_keys: Address,
+}
+
+impl<M: Machine> Pass<M> {
+    /// Brings a batch and its adapters to the machine; with room for gradients where the pass is a
+    /// backward one.
+    pub(super) fn begin(
+        machine: &M,
+        batch: &Packed,
+        adapters: &[&Adapter],
+        is_backward: bool,
+    ) -> Result<Self, Fault> {
+        let of_batch = BatchTables::new(batch)?;
+        let mut tables = Tables::default();
+        let tokens = tables.numbers(batch.tokens());
+        let texts = tables.numbers(&of_batch.texts);
+        let offsets = tables.numbers(&of_batch.offsets);
+        let firsts = tables.numbers(&of_batch.firsts);
+        let text_keys = tables.keys(&of_batch.text_keys);
+        let mut pass = Self {
+            batch: tables.upload(machine)?,
+            tokens,
+            texts,
+            offsets,
+            firsts,
+            text_keys,
+            row_offsets: of_batch.offsets,
+            tiles: None,
+            adapters: None,
+            pairs: Vec::new(),
+            tables: None,
+            gradients: None,
+            scratch: None,
+        };
+        if batch.segments().iter().any(|segment| segment.adapter.is_some()) {
+            pass.bring_adapters(machine, adapters)?;
+            if is_backward {
+                pass.make_room(machine, batch, adapters)?;
+            }
+            pass.plan_pairs(machine, batch, adapters)?;
+        }
+        Ok(pass)
+    }
+
+    fn bring_adapters(&mut self, machine: &M, adapters: &[&Adapter]) -> Result<(), Fault> {
+        let mut tables = Tables::default();
+        let places: Vec<Place> =
+            adapters.iter().map(|adapter| tables.floats(&adapter.values)).collect();
+        let memory = tables.upload(machine)?;
+        let places = places.into_iter().map(|place| memory.at(machine, place)).collect();
+        self.adapters = Some(AdapterValues { _memory: memory, places });
+        Ok(())
+    }
+
+    fn make_room(
+        &mut self,
+        machine: &M,
+        batch: &Packed,
+        adapters: &[&Adapter],
+    ) -> Result<(), Fault> {
+        let mut starts = vec![0];
+        for segment in batch.segments() {
+            let values = segment.adapter.map_or(0, |at| adapters[at].layout.len());
+            starts.push(starts[starts.len() - 1] + values);
+        }
+        let mut memory = machine.buffer(4 * starts[starts.len() - 1])?;
+        machine.clear(&mut memory)?;
+        self.gradients = Some(Gradients { memory, starts });
+        Ok(())
+    }
+
+    /// Lays out what the launches on all pairs read.
+    fn plan_pairs(
+        &mut self,
+        machine: &M,
+        batch: &Packed,
+        adapters: &[&Adapter],
+    ) -> Result<(), Fault> {
+        let last = |adapter: &&Adapter| adapter.layout.entries().last().map(|it| it.site.layer);
+        let layers = adapters.iter().filter_map(last).max().map_or(0, |layer| layer + 1);
+        let sites: Vec<Pairs<'_>> = (0..layers)
+            .flat_map(|layer| GROUPS.map(|group| Pairs { batch, adapters, layer, group }))
+            .collect();
+        let needs = sites.iter().map(|&pairs| Scratch::of(pairs));
+        let most = needs.fold(Scratch::default(), |most, it| Scratch {
+            low_values: most.low_values.max(it.low_values),
+            row_keys: most.row_keys.max(it.row_keys),
+        });
+        let low = machine.buffer(4 * most.low_values)?;
+        let d_low = machine.buffer(4 * most.low_values)?;
+        let row_keys = machine.buffer(8 * most.row_keys)?;
+        let gradients = self.gradients.as_ref().map_or_else(Vec::new, |gradients| {
+            let first = machine.address(&gradients.memory);
+            let segments = gradients.starts.split_last().map_or(&[][..], |(_, starts)| starts);
+            segments.iter().map(|&start| first.plus_floats(start)).collect()
+        });
+        let places = LoraPlaces {
+            adapters: self.adapters.as_ref().map_or(&[], |adapters| &adapters.places),
+            gradients: &gradients,
+            low: machine.address(&low),
+            d_low: machine.address(&d_low),
+            row_keys: machine.address(&row_keys),
+        };
+        let mut tables = Tables::default();
+        for pairs in sites {
+            let planned = (!pairs.is_empty()).then(|| OnPairs::plan(pairs, &places, &mut tables));
+            self.pairs.push(planned.transpose()?);
+        }
+        self.tables = Some(tables.upload(machine)?);
+        self.scratch = Some([low, d_low, row_keys]);
+        Ok(())
+    }
+
+    pub(super) fn batch(&self, machine: &M) -> BatchPlaces {
+        let at = |place| self.batch.at(machine, place);
+        BatchPlaces {
+            tokens: at(self.tokens),
+            texts: at(self.texts),
+            offsets: at(self.offsets),
+            firsts: at(self.firsts),
+            text_keys: at(self.text_keys),
+        }
+    }
+
+    /// What launches on a group of a layer read, if anything is adapted there.
+    pub(super) fn group(&self, layer: usize, group: Group) -> Option<&OnPairs> {
+        let at = GROUPS.iter().position(|&it| it == group)?;
+        self.pairs.get(layer * GROUPS.len() + at)?.as_ref()
+    }
+
+    /// Where the pairs of a group are, and the tiles of a launch on them.
+    pub(super) fn places(&self, machine: &M, group: &OnPairs, step: Step) -> (Address, Address) {
+        let tiles = match step {
+            Step::Low => group.low,
+            Step::Up => group.up,
+            Step::LowSlopes => group.low_slopes,
+            Step::PairSlopes => group.pair_slopes,
+            Step::InputSlopes => group.input_slopes,
+        };
+        let at =
+            |place| self.tables.as_ref().map_or(Address::NONE, |tables| tables.at(machine, place));
+        (at(group.pairs), at(tiles))
+    }
+
+    /// The tiles of attention with heads so wide, and how many there are.
+    pub(super) fn tiles(&mut self, machine: &M, width: usize) -> Result<(Address, usize), Fault> {
+        if self.tiles.is_none() {
+            let planned = attention_tiles(&self.row_offsets, width)?;
+            let mut tables = Tables::default();
+            let place = tables.records(&planned);
+            self.tiles = Some((tables.upload(machine)?, place, planned.len()));
+        }
+        let (placed, place, count) = self.tiles.as_ref().expect("it was just set");
+        Ok((placed.at(machine, *place), *count))
+    }
+
+    /// Copies the gradients of all segments to the host.
+    pub(super) fn collect(&self, machine: &M, to: &mut [Vec<f32>]) -> Result<(), Fault> {
+        let Some(Gradients { memory, starts }) = &self.gradients else { return Ok(()) };
+        let mut bytes = vec![0; 4 * starts[starts.len() - 1]];
+        machine.download(memory, &mut bytes)?;
+        let (values, _) = bytes.as_chunks::<4>();
+        for (to, range) in to.iter_mut().zip(starts.windows(2)) {
+            let from = &values[range[0]..range[1]];
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from_ne_bytes(*from));
+        }
+        Ok(())
+    }
+}
+
+impl OnPairs {
+    fn plan(pairs: Pairs<'_>, places: &LoraPlaces<'_>, to: &mut Tables) -> Result<Self, Fault> {
+        let tables = LoraTables::new(pairs, places)?;
+        Ok(Self {
+            pairs: to.records(&tables.pairs),
+            low: to.records(&tables.low),
+            up: to.records(&tables.up),
+            low_slopes: to.records(&tables.low_slopes),
+            pair_slopes: to.records(&tables.pair_slopes),
+            input_slopes: to.records(&tables.input_slopes),
+            tables,
+        })
+    }
+}
