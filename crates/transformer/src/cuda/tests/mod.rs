@@ -6,6 +6,8 @@
 
 mod attention;
 mod coverage;
+mod device;
+mod encoder;
 mod gelu;
 mod host;
 mod linear;
