@@ -31,9 +31,10 @@ pub(super) fn find(files: &Files) -> Vec<Finding> {
     findings
 }
 
-/// The program may talk; what it is made of returns values and errors.
+/// The program may talk, and so may folders of tests; all else returns values and errors.
 fn is_library(path: &str) -> bool {
-    path.starts_with("crates/") && path.contains("/src/") && !path.starts_with("crates/cli/")
+    let is_source = path.starts_with("crates/") && path.contains("/src/");
+    is_source && !path.starts_with("crates/cli/") && !path.contains("/tests/")
 }
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod tests {
         check("crates/a/src/b.rs", talk, &["crates/a/src/b.rs:1: `println!` in a library"]);
         check("crates/cli/src/b.rs", talk, &[]);
         check("crates/a/tests/b.rs", talk, &[]);
+        check("crates/a/src/b/tests/c.rs", talk, &[]);
         check("crates/a/src/b.rs", &format!("#[cfg(test)]\nmod tests {{\n{talk}}}\n"), &[]);
     }
 }

@@ -6,6 +6,8 @@ use super::kernel::Kernel;
 use super::record::{Record, align};
 use crate::backend::Fault;
 
+/// Threads of a warp.
+pub(super) const WARP: u64 = 32;
 /// Blocks along the first side of a grid.
 pub(super) const GRID_X_MAX: u64 = (1 << 31) - 1;
 /// Blocks along each other side.
@@ -168,5 +170,44 @@ impl Launch {
     }
 }
 
-/// Threads of a warp.
-pub(super) const WARP: u64 = 32;
+#[cfg(test)]
+mod tests {
+    use super::{Arguments, Kernel, Launch, PlanError};
+    use crate::cuda::record::{Address, record};
+
+    record! {
+        /// A field of each kind, with gaps before the second and behind the last.
+        Mixed {
+            first: u32,
+            second: Address,
+            third: f32,
+            fourth: u64,
+            fifth: u32,
+        }
+    }
+
+    const MIXED: Mixed = Mixed { first: 1, second: Address(2), third: 1.0, fourth: 4, fifth: 5 };
+
+    #[test]
+    fn arguments_lie_as_c_lays_them_out() {
+        let arguments = Arguments::new(MIXED);
+        assert_eq!(arguments.bytes(), 40);
+        let bytes: Vec<u8> = arguments.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let number = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        let fields = [0, 8, 16, 24, 32].map(number);
+        assert_eq!(fields, [1, 2, 1.0_f32.to_bits(), 4, 5]);
+    }
+
+    #[test]
+    fn a_grid_is_as_large_as_it_must_be_and_no_larger_than_it_can_be() {
+        let each = |values| Launch::each(Kernel::Add, values, MIXED);
+        assert_eq!(each(0), Ok(None));
+        assert_eq!(each(256).unwrap().unwrap().grid, [1, 1, 1]);
+        assert_eq!(each(257).unwrap().unwrap().grid, [2, 1, 1]);
+        let warps = Launch::warps(Kernel::Embed, 9, MIXED).unwrap().unwrap();
+        assert_eq!((warps.grid, warps.block), ([2, 1, 1], [256, 1, 1]));
+        let refused = Launch::new(Kernel::LinearForward, (1, 70_000), 0, MIXED).unwrap_err();
+        let kernel = "linear_forward";
+        assert_eq!(refused, PlanError::Blocks { kernel, blocks: 70_000, max: 65_535 });
+    }
+}

@@ -46,8 +46,10 @@ pub(super) const HEADERS: &str =
     concat!(include_str!("kernels/common.cuh"), include_str!("kernels/product.cuh"));
 
 /// What the compiler must be told for the kernels to have the bits that they promise: no product is
-/// fused with a sum but where the text says so.
-pub(super) const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
+/// fused with a sum but where the text says so, small numbers are kept, and quotients and roots are
+/// the nearest.
+pub(super) const OPTIONS: [&str; 5] =
+    ["--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--std=c++17"];
 
 impl File {
     /// The whole text for the compiler.

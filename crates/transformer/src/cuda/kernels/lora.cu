@@ -79,8 +79,8 @@ DEVICE void low_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, LowTile
             tiles.row_keys[i] = row_key(a, pair, tile.row + i);
             if (tile.column == 0) pair.row_keys[tile.row + i] = tiles.row_keys[i];
         }
-        __syncthreads();
     }
+    // `multiply` waits for all threads before it loads.
     auto left = [&](u32 i, u32 p) {
         u32 row = tile.row + i;
         return row < pair.rows ? dropped(a, pair, row, tiles.row_keys[i], p) : 0.0f;
@@ -119,7 +119,8 @@ DEVICE void d_low_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, LowTi
 KERNEL(lora_low, LoraArgs, THREADS) {
     SHARED(LowTiles, tiles);
     Tile tile = a.tiles[blockIdx.x];
-    low_tile(a, a.pairs[tile.subject], tile, tiles);
+    LoraPair pair = a.pairs[tile.subject];
+    low_tile(a, pair, tile, tiles);
 }
 
 // y += low B^T.  Tile: `subject` the pair, `row` of the segment, `column` an output.
@@ -149,10 +150,11 @@ KERNEL(lora_up, LoraArgs, THREADS) {
 KERNEL(lora_low_slopes, LoraArgs, THREADS) {
     SHARED(LowTiles, tiles);
     Tile tile = a.tiles[blockIdx.x];
+    LoraPair pair = a.pairs[tile.subject];
     if (tile.kind == 0) {
-        low_tile(a, a.pairs[tile.subject], tile, tiles);
+        low_tile(a, pair, tile, tiles);
     } else {
-        d_low_tile(a, a.pairs[tile.subject], tile, tiles);
+        d_low_tile(a, pair, tile, tiles);
     }
 }
 
@@ -204,10 +206,11 @@ DEVICE void d_b_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, TallTil
 KERNEL(lora_pair_slopes, LoraArgs, THREADS) {
     SHARED(PairTiles, tiles);
     Tile tile = a.tiles[blockIdx.x];
+    LoraPair pair = a.pairs[tile.subject];
     if (tile.kind == 0) {
-        d_a_tile(a, a.pairs[tile.subject], tile, tiles.a);
+        d_a_tile(a, pair, tile, tiles.a);
     } else {
-        d_b_tile(a, a.pairs[tile.subject], tile, tiles.b);
+        d_b_tile(a, pair, tile, tiles.b);
     }
 }
 

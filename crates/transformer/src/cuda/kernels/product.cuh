@@ -55,7 +55,7 @@ DEVICE Sums<ROWS, COLUMNS> multiply(ProductTiles<ROWS, COLUMNS> &tiles, u32 inne
     }
     u32 y = threadIdx.x / SIDE, x = threadIdx.x % SIDE;
     for (u32 first = 0; first < inner; first += STEP) {
-        // The step before was read.
+        // The step before was read, and what the kernel wrote for its loads is there.
         __syncthreads();
         fill<ROWS, LEFT>(tiles.left, first, inner, left);
         fill<COLUMNS, RIGHT>(tiles.right, first, inner, right);

@@ -129,8 +129,7 @@ impl LoraTables {
             // Pairs of a segment follow each other, and are added to its rows in their order.
             if segment.replace(pair.at) == Some(pair.at) {
                 let tiles = tables.input_slopes.iter_mut().rev();
-                let first = tables.pairs.len() as u32 - 1;
-                let mine = tiles.take_while(|tile| tile.subject + tile.kind == first + 1);
+                let mine = tiles.take_while(|tile| tile.subject + tile.kind == at);
                 mine.for_each(|tile| tile.kind += 1);
             } else {
                 tables.add_input_tiles(at, &pair, pairs.batch.rows(pair.segment).len());

@@ -8,6 +8,7 @@ use super::{Memory, assert_alone_is_together, assert_near, on_host, random};
 use crate::adapter::{Adapter, AdapterLayout, Module, Site};
 use crate::backend::{AdaptSlopes, Backend, Group, Pairs, Precision};
 use crate::cpu::{Cpu, CpuWorkspace};
+use crate::cuda::launch::PlanError;
 use crate::cuda::plan::batch::BatchTables;
 use crate::cuda::plan::lora::{
     LoraArgs, LoraPair, LoraPlaces, LoraTables, RANKS, Scratch, WIDE, lora_input_slopes, lora_low,
@@ -272,4 +273,20 @@ fn every_launch_takes_every_element_once() {
         Some(((subject, pairs.len() as u32), size))
     });
     assert_covers(&tables.input_slopes, [WIDE; 2], &inputs.collect::<Vec<_>>());
+}
+
+#[test]
+fn lists_of_addresses_that_do_not_fit_the_batch_are_refused() {
+    let group = Group::QueryKeyValue;
+    let scene = Scene::new(&[0, 2], group);
+    let adapters = scene.adapters();
+    let pairs = Pairs { batch: &scene.batch, adapters: &adapters, layer: LAYER, group };
+    let none = Address::NONE;
+    let refused = |adapters: &[Address], gradients: &[Address]| {
+        let places = LoraPlaces { adapters, gradients, low: none, d_low: none, row_keys: none };
+        LoraTables::new(pairs, &places).unwrap_err()
+    };
+    let length = |what, found| PlanError::Length { what, found, expected: 2 };
+    assert_eq!(refused(&[none], &[]), length("the list of adapters", 1));
+    assert_eq!(refused(&[none; 2], &[none; 3]), length("the list of gradients", 3));
 }

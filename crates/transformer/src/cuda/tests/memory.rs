@@ -11,8 +11,9 @@ use crate::cuda::launch::{Launch, PlanError};
 use crate::cuda::record::{Address, Record, table};
 use crate::cuda::source::Real;
 
-/// Words in front of a buffer and behind it, which nothing may write.
-const GUARD_WORDS: usize = 16;
+/// Words in front of a buffer and behind it, which nothing may write: as many as the floats of a
+/// block whose threads do not look where the buffer ends.
+const GUARD_WORDS: usize = 128;
 const GUARD: u64 = 0xA5A5_5A5A_C3C3_3C3C;
 /// What a buffer holds that nothing was written to: not a number, in either format.
 const BLANK: u16 = 0xFFBA;

@@ -1,5 +1,7 @@
 //! What the host sees of kernels that are wrong: without this, the other tests would say less.
 
+use std::cell::Cell;
+
 use super::host::{Library, Shape};
 use crate::cuda::launch::Arguments;
 use crate::cuda::record::{Address, record};
@@ -11,6 +13,8 @@ record! {
         out: Address,
     }
 }
+
+type Found = Result<Vec<u32>, String>;
 
 const BROKEN: &str = "
 struct BrokenArgs {
@@ -52,16 +56,15 @@ KERNEL(shares_more_than_it_has, BrokenArgs, 64) {
 }
 ";
 
-/// What the kernel leaves in 64 numbers, or what is wrong with it.
-fn run(library: &Library, kernel: &str, seed: u64) -> Result<Vec<u32>, String> {
-    let out = vec![std::cell::Cell::new(0_u32); 64];
+/// What a kernel leaves in 64 numbers, or what is wrong with it; with as many threads and bytes of
+/// shared memory.
+fn run(library: &Library, kernel: &str, [threads, bytes]: [u32; 2], seed: u64) -> Found {
+    let out = vec![Cell::new(0_u32); 64];
     let address = Address(out[0].as_ptr().expose_provenance() as u64);
     let arguments = &Arguments::new(BrokenArgs { out: address });
-    let shared_bytes =
-        if kernel.contains("barrier") || kernel.contains("shares") { 256 } else { 0 };
-    let shape = Shape { grid: [1, 1, 1], block: [64, 1, 1], shared_bytes, arguments, seed };
-    library.run(kernel, &shape)?;
-    Ok(out.iter().map(std::cell::Cell::get).collect())
+    let (grid, block, shared_bytes) = ([1, 1, 1], [threads, 1, 1], bytes);
+    library.run(kernel, &Shape { grid, block, shared_bytes, arguments, seed })?;
+    Ok(out.iter().map(Cell::get).collect())
 }
 
 #[test]
@@ -71,35 +74,28 @@ fn what_is_wrong_with_a_kernel_is_seen() {
         Err(reason) => return eprintln!("skipped: {reason}"),
     };
     let expected: Vec<u32> = (0..64).rev().collect();
-    assert_eq!(run(&library, "has_its_barrier", 1).unwrap(), expected);
-    let forgetful = [1, 2].map(|seed| run(&library, "forgets_a_barrier", seed).unwrap());
+    assert_eq!(run(&library, "has_its_barrier", [64, 256], 1).unwrap(), expected);
+    let forgetful = [1, 2].map(|seed| run(&library, "forgets_a_barrier", [64, 256], seed).unwrap());
     assert_ne!(forgetful[0], forgetful[1], "an order of threads shows");
     assert!(forgetful.iter().all(|found| *found != expected));
-    for kernel in ["waits_in_part", "waits_at_two_places", "shuffles_in_part"] {
-        let expected = format!("{kernel}: threads of block (0, 0, 0) wait at different places");
-        assert_eq!(run(&library, kernel, 1).unwrap_err(), expected);
-    }
-    let message = run(&library, "shares_more_than_it_has", 1).unwrap_err();
-    assert_eq!(message, "shares_more_than_it_has writes beyond its 256 bytes of shared memory");
-}
 
-#[test]
-fn a_launch_that_does_not_fit_its_kernel_is_refused() {
-    let library = match Library::of(&for_host(BROKEN)) {
-        Ok(library) => library,
-        Err(reason) => return eprintln!("skipped: {reason}"),
-    };
-    let arguments = &Arguments::new(BrokenArgs { out: Address::NONE });
-    let right = Shape { grid: [1, 1, 1], block: [64, 1, 1], shared_bytes: 256, arguments, seed: 1 };
-    let kernel = "has_its_barrier";
-    let threads = Shape { block: [32, 1, 1], ..right };
-    let message = library.run(kernel, &threads).unwrap_err();
-    assert_eq!(message, "has_its_barrier has blocks of 64 threads, not 32");
-    let out = vec![std::cell::Cell::new(0_u32); 64];
-    let address = Address(out[0].as_ptr().expose_provenance() as u64);
-    let arguments = &Arguments::new(BrokenArgs { out: address });
-    let shared =
-        Shape { grid: [1, 1, 1], block: [64, 1, 1], shared_bytes: 128, arguments, seed: 1 };
-    let message = library.run(kernel, &shared).unwrap_err();
-    assert_eq!(message, "has_its_barrier_body: a block shares 256 bytes, not 128");
+    let apart = "threads of block (0, 0, 0) wait at different places";
+    for (kernel, shape, message) in [
+        ("waits_in_part", [64, 0], format!("waits_in_part: {apart}")),
+        ("waits_at_two_places", [64, 0], format!("waits_at_two_places: {apart}")),
+        ("shuffles_in_part", [64, 0], format!("shuffles_in_part: {apart}")),
+        (
+            "shares_more_than_it_has",
+            [64, 256],
+            "shares_more_than_it_has writes beyond its 256 bytes of shared memory".into(),
+        ),
+        ("has_its_barrier", [32, 256], "has_its_barrier has blocks of 64 threads, not 32".into()),
+        (
+            "has_its_barrier",
+            [64, 128],
+            "has_its_barrier_body: a block shares 256 bytes, not 128".into(),
+        ),
+    ] {
+        assert_eq!(run(&library, kernel, shape, 1), Err(message));
+    }
 }
