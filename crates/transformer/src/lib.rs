@@ -17,6 +17,9 @@
 mod adapter;
 mod backend;
 mod cpu;
+#[cfg(target_os = "linux")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the backend that launches them comes next"))]
+mod cuda;
 mod encoder;
 mod model;
 mod packed;

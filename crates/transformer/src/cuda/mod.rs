@@ -1,0 +1,3 @@
+//! The trainer on NVIDIA cards.
+
+pub(crate) mod driver;
