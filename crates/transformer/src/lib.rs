@@ -17,9 +17,10 @@
 mod adapter;
 mod backend;
 mod cpu;
+#[cfg(target_os = "linux")]
 #[cfg_attr(
-    not(all(test, target_os = "linux", target_arch = "x86_64")),
-    expect(dead_code, reason = "the backend that launches them comes next")
+    not(test),
+    expect(dead_code, reason = "losses, optimizer steps and graphs on the card come next")
 )]
 mod cuda;
 mod encoder;
@@ -36,6 +37,8 @@ pub use backend::{
     Target,
 };
 pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
+#[cfg(target_os = "linux")]
+pub use cuda::{CudaDevice, CudaNotes, open as open_cuda};
 pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode, scale_to_unit};
 pub use model::{
     Digest, EncoderConfig, EncoderWeights, LayerWeights, Linear, ModelError, ModelFolder, Norm,

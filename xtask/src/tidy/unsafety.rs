@@ -5,8 +5,8 @@ use crate::tidy::Finding;
 use crate::tidy::source::Source;
 
 /// Vector and tile instructions, the inner loops of products, the system's allocator, and the tests'
-/// emulation of tiles; the compiler of a card's kernels, and their run on the processor in tests; an
-/// index's vector instructions and mapped tables, and its mapped files; the
+/// emulation of tiles; the driver of cards and its libraries, and the run of kernels on the processor
+/// in tests; an index's vector instructions and mapped tables, and its mapped files; the
 /// preload library's side to the driver and the system, and what measures it; NVML where no crate
 /// wraps it; and in fixtures of tests, a file that processes share and the C interface of a driver.
 const ALLOWED: [&str; 9] = [

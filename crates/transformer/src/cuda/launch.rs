@@ -111,17 +111,17 @@ impl Arguments {
 
 /// One launch of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Launch {
+pub struct Launch {
     /// What runs.
-    pub kernel: Kernel,
+    pub(super) kernel: Kernel,
     /// Blocks along each side; none of them is 0.
-    pub grid: [u32; 3],
+    pub(super) grid: [u32; 3],
     /// Threads of a block along each side.
-    pub block: [u32; 3],
+    pub(super) block: [u32; 3],
     /// Shared memory of a block.
-    pub shared_bytes: u32,
+    pub(super) shared_bytes: u32,
     /// What the kernel is given.
-    pub arguments: Arguments,
+    pub(super) arguments: Arguments,
 }
 
 impl Launch {

@@ -1,22 +1,41 @@
 //! What holds buffers and carries launches out: a card, or in tests the processor.
 
 use super::launch::Launch;
-use super::plan::linear::LinearArgs;
 use super::record::Address;
 use crate::backend::Fault;
 
 /// Which way a frozen linear layer is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// `y = x · weightᵀ + bias`
     Forward,
     /// `y = x · weight`, or added.
     Backward,
 }
 
+/// A product with a frozen layer's weights.
+pub struct Layer<'a, B> {
+    /// Rows of `x` and `y`.
+    pub rows: usize,
+    /// Numbers of a row of `x`.
+    pub inner: usize,
+    /// Numbers of a row of `y`.
+    pub columns: usize,
+    /// `[rows, inner]`
+    pub x: &'a B,
+    /// `[outputs, inputs]`, whichever way it is multiplied.
+    pub weight: &'a B,
+    /// `[columns]`, in the format of rows.
+    pub bias: Option<&'a B>,
+    /// `[rows, columns]`
+    pub y: &'a mut B,
+    /// Whether the product is added to what `y` holds.
+    pub adds: bool,
+}
+
 /// A machine. What it is asked to do is done in the order in which it is asked, though not always by
 /// the time that the call returns; what was written is read by whatever is asked for later.
-pub(crate) trait Machine: Send + Sync {
+pub trait Machine: Send + Sync {
     /// Memory of the machine.
     type Buffer: Send + Sync;
 
@@ -33,8 +52,12 @@ pub(crate) trait Machine: Send + Sync {
     /// Sets all bytes to 0.
     fn clear(&self, buffer: &mut Self::Buffer) -> Result<(), Fault>;
     /// Runs a kernel.
-    fn launch(&self, launch: &Launch) -> Result<(), Fault>;
+    ///
+    /// # Safety
+    /// The addresses among its arguments are those of buffers of this machine that live until this
+    /// returns, and that are as long as the kernel's shapes say.
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), Fault>;
     /// Multiplies by what is faster than the kernels for linear layers, if the machine has that and
     /// it may be used; false where it has nothing or must not.
-    fn multiply(&self, way: Way, args: &LinearArgs) -> Result<bool, Fault>;
+    fn multiply(&self, way: Way, layer: Layer<'_, Self::Buffer>) -> Result<bool, Fault>;
 }

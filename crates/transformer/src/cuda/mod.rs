@@ -1,22 +1,28 @@
-//! Kernels of the fused trainer for NVIDIA cards, and the plans of their launches.
+//! The trainer and the server on NVIDIA cards.
 //!
+//! ```text
+//! encoder ─▶ backend: what is asked for, as launches ─▶ machine ─▶ a card, by `driver`
+//!                        ▲                                    └──▶ in tests the processor
+//!                      plan: shapes and addresses to launches
+//! ```
 //! A kernel's text lies in `kernels/` and is compiled at run time. A plan is a pure function from
-//! what is to be done, with its shapes and addresses, to a [`Launch`](launch::Launch); whoever holds
-//! the card carries it out. No kernel adds floats in an order that a launch decides: a row's, a
-//! text's or a pair's result has the same bits whatever else the launch computes, as on the CPU.
+//! what is to be done, with its shapes and addresses, to a [`Launch`](launch::Launch). No kernel adds
+//! floats in an order that a launch decides: a row's, a text's or a pair's result has the same bits
+//! whatever else the launch computes, as on the CPU.
 //!
 //! Tests run the same texts on the processor (`tests/host.rs`) against the CPU backend, and compile
-//! them for cards where NVRTC is there (`nvrtc.rs`).
+//! them for cards where NVRTC is there (`tests/compiles.rs`).
 
 mod backend;
+mod driver;
 mod kernel;
 mod launch;
 mod machine;
-#[cfg(target_os = "linux")]
-mod nvrtc;
 mod plan;
 mod record;
+mod rig;
 mod source;
-#[cfg(test)]
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
+
+pub use self::rig::{CudaDevice, CudaNotes, open};

@@ -2,7 +2,7 @@
 
 /// A place in a card's memory; 0 is no place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Address(pub u64);
+pub struct Address(pub(super) u64);
 
 impl Address {
     /// Where something optional is left out.

@@ -4,7 +4,7 @@ use crate::cuda::machine::Machine;
 use crate::cuda::record::Address;
 
 /// A flat buffer of a machine's numbers.
-pub(crate) struct Floats<M: Machine> {
+pub struct Floats<M: Machine> {
     memory: Option<M::Buffer>,
     /// Numbers.
     len: usize,

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use self::floats::Floats;
 use self::pass::Pass;
 use super::launch::{Launch, PlanError};
-use super::machine::{Machine, Way};
+use super::machine::{Layer, Machine, Way};
 use super::plan::attention::AttentionBackwardArgs;
 use super::plan::linear::{LinearArgs, linear_backward, linear_forward};
 use super::plan::lora::LoraArgs;
@@ -23,32 +23,34 @@ use super::plan::norm::TableRows;
 use super::plan::pool::modes;
 use super::record::Address;
 use super::source::Real;
-use crate::backend::{Attention, Backend, Fault, Pools};
+use crate::backend::{Attention, Backend, Fault, Pools, Target};
 
 /// A machine as the device of an encoder.
-pub(crate) struct Cuda<M: Machine> {
+pub struct Cuda<M: Machine> {
     machine: M,
     real: Real,
     fault: Mutex<Option<Fault>>,
 }
 
-/// A frozen linear layer: `[outputs, inputs]` in the machine's numbers, and the bias in f32.
-pub(crate) struct CudaLinear<M: Machine> {
+/// A frozen linear layer: `[outputs, inputs]` in the machine's numbers, and the bias in f32 and in
+/// those.
+pub struct CudaLinear<M: Machine> {
     weight: Floats<M>,
     bias: Floats<M>,
+    bias_row: Floats<M>,
     inputs: usize,
     outputs: usize,
 }
 
 /// A frozen layer norm, in f32.
-pub(crate) struct CudaNorm<M: Machine> {
+pub struct CudaNorm<M: Machine> {
     gain: Floats<M>,
     bias: Floats<M>,
     eps: f32,
 }
 
 /// The embedding tables in the machine's numbers, and their norm.
-pub(crate) struct CudaTables<M: Machine> {
+pub struct CudaTables<M: Machine> {
     words: Floats<M>,
     positions: Floats<M>,
     kinds: Floats<M>,
@@ -59,7 +61,7 @@ pub(crate) struct CudaTables<M: Machine> {
 }
 
 /// What a pass reads, and rows that only kernels see.
-pub(crate) struct CudaWorkspace<M: Machine> {
+pub struct CudaWorkspace<M: Machine> {
     pass: Option<Pass<M>>,
     softmax: Floats<M>,
 }
@@ -73,6 +75,17 @@ impl<M: Machine> Default for CudaWorkspace<M> {
 /// A count as kernels hold it; plans have refused larger ones.
 fn short(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Runs a launch, if there is one.
+fn run<M: Machine>(machine: &M, launch: Option<Launch>) -> Result<(), Fault> {
+    match launch {
+        // SAFETY: every address comes from a buffer of this machine that the caller borrows, or that
+        // the pass under way holds; the encoder has made rows as long as the batch that the launch
+        // was planned for, and tables and weights are as long as they were when they were uploaded.
+        Some(launch) => unsafe { machine.launch(&launch) },
+        None => Ok(()),
+    }
 }
 
 impl<M: Machine> Cuda<M> {
@@ -100,10 +113,7 @@ impl<M: Machine> Cuda<M> {
     }
 
     fn launch(&self, planned: Result<Option<Launch>, PlanError>) {
-        self.attempt(|machine| match planned? {
-            Some(launch) => machine.launch(&launch),
-            None => Ok(()),
-        });
+        self.attempt(|machine| run(machine, planned?));
     }
 
     fn at(&self, floats: &Floats<M>) -> Address {
@@ -138,9 +148,39 @@ impl<M: Machine> Cuda<M> {
         rows
     }
 
-    fn multiply(&self, way: Way, args: LinearArgs) {
-        let is_done = self.attempt(|machine| machine.multiply(way, &args));
-        if is_done == Some(false) {
+    /// Multiplies rows with a layer's weights, by what is fastest.
+    fn multiply(
+        &self,
+        way: Way,
+        linear: &CudaLinear<M>,
+        x: &Floats<M>,
+        target: (&mut Floats<M>, Target),
+    ) {
+        let (y, target) = target;
+        let (inner, columns) = match way {
+            Way::Forward => (linear.inputs, linear.outputs),
+            Way::Backward => (linear.outputs, linear.inputs),
+        };
+        let rows = x.len() / inner;
+        let (bias, bias_row) = match way {
+            Way::Forward => (self.at(&linear.bias), linear.bias_row.memory()),
+            Way::Backward => (Address::NONE, None),
+        };
+        let adds = target == Target::Add;
+        let args = LinearArgs {
+            x: self.at(x),
+            weight: self.at(&linear.weight),
+            bias,
+            y: self.at(y),
+            rows: short(rows),
+            inner: short(inner),
+            columns: short(columns),
+            is_added: u32::from(adds),
+        };
+        let all = (x.memory(), linear.weight.memory(), y.memory_mut());
+        let (Some(x), Some(weight), Some(y)) = all else { return };
+        let layer = Layer { rows, inner, columns, x, weight, bias: bias_row, y, adds };
+        if self.attempt(|machine| machine.multiply(way, layer)) == Some(false) {
             self.launch(match way {
                 Way::Forward => linear_forward(args),
                 Way::Backward => linear_backward(args),

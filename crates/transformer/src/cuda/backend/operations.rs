@@ -2,7 +2,7 @@
 
 use super::floats::Floats;
 use super::pass::{Pass, Step};
-use super::{Cuda, CudaLinear, CudaNorm, CudaTables, CudaWorkspace, short};
+use super::{Cuda, CudaLinear, CudaNorm, CudaTables, CudaWorkspace, run, short};
 use crate::adapter::Adapter;
 use crate::backend::{
     AdaptSlopes, Attention, Backend, Course, Fault, NormTape, Pairs, Pools, Target,
@@ -13,7 +13,6 @@ use crate::cuda::plan::attention::{
     softmax_values,
 };
 use crate::cuda::plan::gelu::{GeluArgs, GeluBackwardArgs, gelu_backward, gelu_forward};
-use crate::cuda::plan::linear::LinearArgs;
 use crate::cuda::plan::lora::{
     LoraArgs, lora_input_slopes, lora_low, lora_low_slopes, lora_pair_slopes, lora_up,
 };
@@ -41,6 +40,7 @@ impl<M: Machine> Backend for Cuda<M> {
         CudaLinear {
             weight: self.rows(&weight),
             bias: self.wide(&bias),
+            bias_row: self.rows(&bias),
             inputs: parts[0].inputs,
             outputs: parts.iter().map(|part| part.outputs).sum(),
         }
@@ -164,17 +164,7 @@ impl<M: Machine> Backend for Cuda<M> {
         x: &Floats<M>,
         y: &mut Floats<M>,
     ) {
-        let args = LinearArgs {
-            x: self.at(x),
-            weight: self.at(&linear.weight),
-            bias: self.at(&linear.bias),
-            y: self.at(y),
-            rows: short(x.len() / linear.inputs),
-            inner: short(linear.inputs),
-            columns: short(linear.outputs),
-            is_added: 0,
-        };
-        self.multiply(Way::Forward, args);
+        self.multiply(Way::Forward, linear, x, (y, Target::Replace));
     }
 
     fn linear_backward(
@@ -185,17 +175,7 @@ impl<M: Machine> Backend for Cuda<M> {
         dx: &mut Floats<M>,
         target: Target,
     ) {
-        let args = LinearArgs {
-            x: self.at(dy),
-            weight: self.at(&linear.weight),
-            bias: Address::NONE,
-            y: self.at(dx),
-            rows: short(dy.len() / linear.outputs),
-            inner: short(linear.outputs),
-            columns: short(linear.inputs),
-            is_added: u32::from(target == Target::Add),
-        };
-        self.multiply(Way::Backward, args);
+        self.multiply(Way::Backward, linear, dy, (dx, target));
     }
 
     fn adapt(
@@ -262,10 +242,7 @@ impl<M: Machine> Backend for Cuda<M> {
             let (args, count) = self.attention_args(pass, scope)?;
             let AttentionBackwardArgs { offsets, tiles, heads, width, scale, .. } = args;
             let args = AttentionArgs { qkv, context, offsets, tiles, heads, width, scale };
-            match attention(args, count)? {
-                Some(launch) => self.machine.launch(&launch),
-                None => Ok(()),
-            }
+            run(&self.machine, attention(args, count)?)
         });
     }
 
@@ -286,8 +263,8 @@ impl<M: Machine> Backend for Cuda<M> {
         self.in_pass(workspace, |pass| {
             let (args, count) = self.attention_args(pass, scope)?;
             let args = AttentionBackwardArgs { qkv, d_context, d_qkv, softmax, ..args };
-            let launches = [attention_queries(args, count)?, attention_keys(args, count)?];
-            launches.iter().flatten().try_for_each(|launch| self.machine.launch(launch))
+            run(&self.machine, attention_queries(args, count)?)?;
+            run(&self.machine, attention_keys(args, count)?)
         });
     }
 

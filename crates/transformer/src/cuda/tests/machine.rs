@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::host::Host;
 use crate::backend::Fault;
 use crate::cuda::launch::Launch;
-use crate::cuda::machine::{Machine, Way};
-use crate::cuda::plan::linear::LinearArgs;
+use crate::cuda::machine::{Layer, Machine, Way};
 use crate::cuda::record::Address;
 
 /// Seeds the order of threads and blocks.
@@ -102,12 +101,12 @@ impl Machine for HostMachine {
         Ok(())
     }
 
-    fn launch(&self, launch: &Launch) -> Result<(), Fault> {
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), Fault> {
         self.launches.fetch_add(1, Ordering::Relaxed);
         self.host.run(launch, SEED).map_err(Fault::Refused)
     }
 
-    fn multiply(&self, _: Way, _: &LinearArgs) -> Result<bool, Fault> {
+    fn multiply(&self, _: Way, _: Layer<'_, HostBuffer>) -> Result<bool, Fault> {
         Ok(false)
     }
 }

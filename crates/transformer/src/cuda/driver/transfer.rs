@@ -1,0 +1,142 @@
+//! Copies: between host and card beside the computation, and within the card as a part of it.
+
+use std::marker::PhantomData;
+
+use cudarc::driver::CudaEvent;
+
+use super::card::Card;
+use super::error::CudaError;
+use super::memory::{Buffer, Pinned, Plain};
+use super::raw;
+
+/// An upload that runs. The buffer can be had once the computation waits for it.
+#[derive(Debug)]
+#[must_use = "what is uploaded is reached by `ready`"]
+pub(crate) struct Arriving {
+    card: Card,
+    parts: Option<(Buffer, Pinned, CudaEvent)>,
+}
+
+/// A download that runs. The buffer stays as it is until then.
+#[derive(Debug)]
+#[must_use = "what is downloaded is reached by `wait`"]
+pub(crate) struct Leaving<'a> {
+    card: Card,
+    parts: Option<(Pinned, CudaEvent)>,
+    from: PhantomData<&'a Buffer>,
+}
+
+impl Card {
+    /// Copies bytes into memory of the card that is new, ahead of what is computed.
+    pub(crate) fn upload(&self, from: Pinned) -> Result<Arriving, CudaError> {
+        const DOING: &str = "uploading";
+        self.refuse_in_capture(DOING)?;
+        let (to, arrived) = (self.landing(from.len())?, self.event()?);
+        if !from.is_empty() {
+            // SAFETY: the memory is as long. The bytes are kept by what is returned, and by the card
+            // thereafter, until the event.
+            self.check(DOING, unsafe { raw::upload(self.copies(), &from, to.address()) })?;
+        }
+        self.check(DOING, arrived.record(self.copies()))?;
+        Ok(Arriving { card: self.clone(), parts: Some((to, from, arrived)) })
+    }
+
+    /// [`Card::upload`] of values that lie anywhere.
+    pub(crate) fn upload_values<T: Plain>(&self, from: &[T]) -> Result<Arriving, CudaError> {
+        let mut pinned = self.pinned(size_of_val(from))?;
+        pinned.values_mut().copy_from_slice(from);
+        self.upload(pinned)
+    }
+
+    /// Copies what a buffer holds after all that was submitted, while more is computed. Until that
+    /// was waited for, nothing may be submitted that writes it.
+    pub(crate) fn download<'a>(&self, from: &'a Buffer) -> Result<Leaving<'a>, CudaError> {
+        const DOING: &str = "downloading";
+        self.refuse_in_capture(DOING)?;
+        let mut to = self.pinned(from.len())?;
+        let event = self.event()?;
+        self.check(DOING, event.record(self.compute()))?;
+        self.check(DOING, self.copies().wait(&event))?;
+        if !to.is_empty() {
+            // SAFETY: the memory is as long. The bytes are reached only after the event below.
+            self.check(DOING, unsafe { raw::download(self.copies(), from.address(), &mut to) })?;
+        }
+        self.check(DOING, event.record(self.copies()))?;
+        Ok(Leaving { card: self.clone(), parts: Some((to, event)), from: PhantomData })
+    }
+
+    /// Copies one buffer into another of the same length, in the order of what is computed.
+    pub(crate) fn copy(&self, from: &Buffer, to: &mut Buffer) -> Result<(), CudaError> {
+        if from.len() != to.len() {
+            let (found, expected) = (to.len(), from.len());
+            return Err(CudaError::Length { what: "the target of a copy", found, expected });
+        }
+        if from.len() == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        let (source, target) = (from.address(), to.address());
+        // SAFETY: two buffers are of one length and never the same memory.
+        let copied = unsafe { raw::copy(self.compute(), source, target, from.len()) };
+        self.check("copying", copied)
+    }
+
+    /// Sets every byte of a buffer to 0, in the order of what is computed.
+    pub(crate) fn clear(&self, buffer: &mut Buffer) -> Result<(), CudaError> {
+        if buffer.len() == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the buffer is so long.
+        let cleared = unsafe { raw::clear(self.compute(), buffer.address(), buffer.len()) };
+        self.check("clearing", cleared)
+    }
+}
+
+impl Arriving {
+    /// The buffer, for work that is submitted from now on, which waits on the card for the copy.
+    pub(crate) fn ready(mut self) -> Result<Buffer, CudaError> {
+        self.card.refuse_in_capture("waiting for an upload")?;
+        let (buffer, pinned, arrived) = self.parts.take().expect("only this and drop take them");
+        let ordered = self.card.compute().wait(&arrived);
+        self.card.store().give_leaving(arrived, pinned);
+        self.card.check("ordering work after an upload", ordered)?;
+        Ok(buffer)
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if let Some((buffer, pinned, arrived)) = self.parts.take() {
+            // Nobody wants it, and before its memory is given back the copy must have ended, or the
+            // card be gone.
+            let _ = arrived.synchronize();
+            self.card.store().give_leaving(arrived, pinned);
+            drop(buffer);
+        }
+    }
+}
+
+impl Leaving<'_> {
+    /// Waits until the bytes are there.
+    pub(crate) fn wait(mut self) -> Result<Pinned, CudaError> {
+        let (pinned, event) = self.parts.take().expect("only this and drop take them");
+        let waited = event.synchronize();
+        if let Err(error) = waited {
+            self.card.store().give_leaving(event, pinned);
+            return self.card.check("waiting for a download", Err(error));
+        }
+        self.card.store().give_event(event);
+        Ok(pinned)
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if let Some((pinned, event)) = self.parts.take() {
+            // The buffer may be written after this.
+            let _ = event.synchronize();
+            self.card.store().give_leaving(event, pinned);
+        }
+    }
+}

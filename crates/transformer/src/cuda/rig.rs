@@ -1,0 +1,156 @@
+//! A card with the kernels and products that launches need.
+
+use std::path::Path;
+
+use super::backend::Cuda;
+use super::driver::{
+    Cache, Card, Compiler, CudaError, Factors, Function, Number, Product, Products, Program, Shape,
+    Source, Weights,
+};
+use super::kernel::Kernel;
+use super::launch::{Launch, SHARED_BYTES_MAX};
+use super::machine::{Layer, Machine, Way};
+use super::record::Address;
+use super::source::{FILES, OPTIONS, Real};
+use crate::backend::{Fault, Precision};
+
+/// A card as the device of an encoder.
+pub type CudaDevice = Cuda<Rig>;
+
+/// A card that is open, and what runs on it.
+pub struct Rig {
+    card: Card,
+    /// In the order of [`Kernel::ALL`].
+    functions: Vec<Function>,
+    /// Products by tensor cores; without them kernels multiply.
+    products: Option<Products>,
+    real: Real,
+}
+
+/// What was found out while a card was opened.
+#[derive(Clone, Debug)]
+pub struct CudaNotes {
+    /// The card's name.
+    pub card: String,
+    /// Bytes of its memory that are free.
+    pub free_bytes: u64,
+    /// What works less well than it could, and what to do, in words.
+    pub notes: Vec<String>,
+}
+
+/// Opens the card of a number for a precision, and compiles its kernels or takes those that an
+/// earlier process has left in the folder `cache`.
+///
+/// # Errors
+/// In one sentence and a hint, if there is no driver, card or compiler that can be used, or they do
+/// not have the precision.
+pub fn open(
+    ordinal: usize,
+    precision: Precision,
+    cache: Option<&Path>,
+) -> Result<(CudaDevice, CudaNotes), Fault> {
+    let real = match precision {
+        Precision::F32 => Real::Float,
+        Precision::Bf16 => Real::Bf16,
+        Precision::Int8 => {
+            let words = "cards have no products in int8 here\nhint: use precision bf16 or f32";
+            return Err(Fault::Refused(words.to_owned()));
+        }
+    };
+    let card = Card::open(ordinal)?;
+    let compiler = Compiler::open(card.facts().driver)?;
+    let cache = cache.map(Cache::at);
+    let mut functions: Vec<Option<Function>> = vec![None; Kernel::ALL.len()];
+    let mut notes = Vec::new();
+    for file in FILES {
+        let text = file.source(real);
+        let source = Source { name: file.name, text: &text, options: &OPTIONS };
+        let program = Program::compile(&card, &compiler, cache.as_ref(), &source)?;
+        notes.extend(program.note().map(ToString::to_string));
+        for (kernel, function) in Kernel::ALL.iter().zip(&mut functions) {
+            if kernel.file() == file.name {
+                *function = Some(program.function(kernel.name(), SHARED_BYTES_MAX as u32)?);
+            }
+        }
+    }
+    let functions = functions.into_iter().flatten().collect();
+    let products = Products::open(&card).map_err(|note| notes.push(note.to_string())).ok();
+    let facts =
+        CudaNotes { card: card.facts().name.clone(), free_bytes: card.memory()?.free, notes };
+    Ok((Cuda::new(Rig { card, functions, products, real }, real), facts))
+}
+
+impl From<CudaError> for Fault {
+    fn from(error: CudaError) -> Self {
+        let words = error.to_string();
+        match error {
+            CudaError::OutOfMemory { .. } => Self::OutOfMemory(words),
+            _ if error.ends_context() => Self::Lost(words),
+            _ => Self::Refused(words),
+        }
+    }
+}
+
+impl Machine for Rig {
+    type Buffer = super::driver::Buffer;
+
+    fn buffer(&self, bytes: usize) -> Result<Self::Buffer, Fault> {
+        Ok(self.card.buffer(bytes)?)
+    }
+
+    fn address(&self, buffer: &Self::Buffer) -> Address {
+        Address(buffer.address())
+    }
+
+    fn upload(&self, from: &[u8]) -> Result<Self::Buffer, Fault> {
+        Ok(self.card.upload_values(from)?.ready()?)
+    }
+
+    fn download(&self, from: &Self::Buffer, to: &mut [u8]) -> Result<(), Fault> {
+        let bytes = self.card.download(from)?.wait()?;
+        to.copy_from_slice(&bytes[..to.len()]);
+        Ok(())
+    }
+
+    fn copy(&self, from: &Self::Buffer, to: &mut Self::Buffer) -> Result<(), Fault> {
+        Ok(self.card.copy(from, to)?)
+    }
+
+    fn clear(&self, buffer: &mut Self::Buffer) -> Result<(), Fault> {
+        Ok(self.card.clear(buffer)?)
+    }
+
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), Fault> {
+        let at = Kernel::ALL.iter().position(|&kernel| kernel == launch.kernel);
+        let function = &self.functions[at.expect("the table has every kernel")];
+        let Launch { grid, block, shared_bytes, ref arguments, .. } = *launch;
+        let bytes: Vec<u8> = arguments.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let arguments = &bytes[..arguments.bytes()];
+        // SAFETY: the caller vouches for the addresses. A download is waited for before it returns,
+        // so that none runs.
+        let launched = unsafe { function.launch(Shape { grid, block, shared_bytes }, arguments) };
+        Ok(launched?)
+    }
+
+    fn multiply(&self, way: Way, layer: Layer<'_, Self::Buffer>) -> Result<bool, Fault> {
+        let Some(products) = &self.products else { return Ok(false) };
+        let number = match self.real {
+            Real::Float => Number::F32,
+            Real::Bf16 => Number::Bf16,
+        };
+        let product = Product {
+            inputs: number,
+            result: number,
+            inner: layer.inner as u32,
+            outputs: layer.columns as u32,
+            weights: match way {
+                Way::Forward => Weights::ByOutput,
+                Way::Backward => Weights::ByInput,
+            },
+            has_bias: layer.bias.is_some(),
+            may_round: false,
+        };
+        let Layer { rows, x, weight: weights, bias, y, adds, .. } = layer;
+        Ok(products.multiply(&product, Factors { rows, x, weights, bias, y, adds })?)
+    }
+}
