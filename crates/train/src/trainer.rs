@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use cotenant_transformer::{Adapter, Backend, Encoder};
+use cotenant_transformer::{Adapter, Backend, Encoder, Fault};
 use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError};
@@ -36,6 +36,8 @@ pub struct Trainer<B: Backend> {
     next_id: u32,
     fairness: Fairness,
     counters: Counters,
+    /// Why no more rounds are run.
+    fault: Option<Fault>,
 }
 
 /// A score that nobody waits for.
@@ -65,7 +67,7 @@ impl<B: Backend> Trainer<B> {
         let prefix = PrefixCache::open(&limits.prefix, fingerprint)?;
         let engine = Engine::new(encoder, limits, prefix);
         let (tenants, fairness, counters) = Default::default();
-        Ok(Self { engine, fingerprint, tenants, next_id: 0, fairness, counters })
+        Ok(Self { engine, fingerprint, tenants, next_id: 0, fairness, counters, fault: None })
     }
 
     /// Lets a tenant join; it takes part from the next round on.
@@ -88,9 +90,18 @@ impl<B: Backend> Trainer<B> {
         Some(tenant.into_outcome(id))
     }
 
+    /// Why the device has given up, once it has: no rounds are run any more. What was trained until
+    /// the last round can be saved, but not gone on with in this trainer.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
     /// Runs one batch of as many tenants as a round holds, and says what came of it. Nothing
-    /// happens while every tenant is finished or waits for a score.
+    /// happens while every tenant is finished or waits for a score, nor once the device has given up.
     pub fn run_round(&mut self) -> Vec<Event> {
+        if self.fault.is_some() {
+            return Vec::new();
+        }
         let begun = Instant::now();
         let mut events = self.call_for_scores();
         let candidates = self.fetch_batches(&mut events);
@@ -102,11 +113,15 @@ impl<B: Backend> Trainer<B> {
             .collect();
         self.counters.planning += begun.elapsed();
         if !shares.is_empty() {
-            let cost = self.engine.run(&mut shares);
-            let begun = Instant::now();
-            events.extend(self.finish_shares(&chosen, shares));
-            self.counters.optimizer += begun.elapsed();
-            self.count(cost);
+            match self.engine.run(&mut shares) {
+                Ok(cost) => {
+                    let begun = Instant::now();
+                    events.extend(self.finish_shares(&chosen, shares));
+                    self.counters.optimizer += begun.elapsed();
+                    self.count(cost);
+                }
+                Err(fault) => self.fault = Some(fault),
+            }
         }
         self.leave_finished(&events);
         events.extend(self.call_for_scores());

@@ -197,8 +197,15 @@ pub trait Backend: Send + Sync {
     /// Copies to the host.
     fn download(&self, from: &Self::Floats, to: &mut [f32]);
 
-    /// What went wrong since this was asked last. A device that can fail does nothing more then, and
-    /// what it seemed to compute is nothing; it goes on once the failure was taken.
+    /// Whether operations may fail at all.
+    const CAN_FAIL: bool = false;
+
+    /// Whether something went wrong since the last failure was taken. Until it is, a device does
+    /// nothing more, and what it seemed to compute is nothing.
+    fn has_failed(&self) -> bool {
+        false
+    }
+    /// What went wrong; the device goes on then, if it can.
     fn take_fault(&self) -> Option<Fault> {
         None
     }

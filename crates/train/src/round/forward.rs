@@ -95,6 +95,10 @@ impl<B: Backend> Chunk<B> {
         worker.packed.push(missing.iter().map(|(_, text, _)| *text), None, None);
         worker.rows.resize(worker.packed.tokens().len() * hidden, 0.0);
         scene.encoder.prefix(&worker.packed, layer, &mut worker.scratch, &mut worker.rows);
+        if scene.encoder.backend().has_failed() {
+            // What came out is nothing, and must not be kept.
+            return;
+        }
         let mut from = worker.rows.as_slice();
         for (key, _, into) in missing {
             let (rows, rest) = from.split_at(into.len());

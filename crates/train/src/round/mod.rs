@@ -17,7 +17,7 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cotenant_transformer::{Adapter, Backend, Encoder, Packed, Scratch, TapeMode};
+use cotenant_transformer::{Adapter, Backend, Encoder, Fault, Packed, Scratch, TapeMode};
 
 use crate::loss::{self, Embedded, Judged, LossBuffers, Slopes};
 use crate::packing::{ChunkShape, PlanShape, pack};
@@ -26,6 +26,9 @@ use crate::prefix::PrefixCache;
 use crate::spec::{Limits, Loss, Tokens};
 use tapes::{PooledTape, TapePool};
 pub(crate) use tapes::{TapeCost, TapePlan, choose as choose_tapes};
+
+/// Tokens of a chunk below which a device that has no memory for them has none for anything.
+const TOKENS_CHUNK_MIN: usize = 64;
 
 /// How far apart in chunks threads may run in backward, for each thread.
 pub(crate) const CHUNKS_AHEAD: usize = 4;
@@ -153,8 +156,42 @@ impl<B: Backend> Engine<B> {
         crew::run(&mut self.workers, items, |_, item| task(item));
     }
 
-    /// Fills in each share's loss and adds to its gradient.
-    pub(crate) fn run(&mut self, shares: &mut [Share]) -> RoundCost {
+    /// Fills in each share's loss and adds to its gradient. Where a device's memory does not
+    /// suffice, it is tried again with fewer tokens at a time, which changes no result.
+    ///
+    /// # Errors
+    /// If the device failed otherwise, or with few tokens too: the shares are then as they were.
+    pub(crate) fn run(&mut self, shares: &mut [Share]) -> Result<RoundCost, Fault> {
+        loop {
+            let before: Vec<Vec<f32>> = match B::CAN_FAIL {
+                true => shares.iter().map(|share| share.gradient.clone()).collect(),
+                false => Vec::new(),
+            };
+            let cost = self.attempt(shares);
+            let Some(fault) = self.encoder.backend().take_fault() else { return Ok(cost) };
+            for (share, gradient) in shares.iter_mut().zip(before) {
+                share.gradient = gradient;
+            }
+            self.make_do(fault)?;
+        }
+    }
+
+    /// Asks less of the device from now on, if that may help.
+    fn make_do(&mut self, fault: Fault) -> Result<(), Fault> {
+        let tokens = self.limits.tokens_chunk / 2;
+        match fault {
+            Fault::OutOfMemory(_) if tokens >= TOKENS_CHUNK_MIN => {
+                self.limits.tokens_chunk = tokens;
+                self.limits.tape_bytes_max /= 2;
+                self.tapes = TapePool::new(self.limits.tape_bytes_max);
+                self.workers.iter_mut().for_each(|worker| *worker = Worker::default());
+                Ok(())
+            }
+            fault => Err(fault),
+        }
+    }
+
+    fn attempt(&mut self, shares: &mut [Share]) -> RoundCost {
         let held: Vec<Arc<Adapter>> =
             shares.iter().map(|share| Arc::clone(&share.adapter)).collect();
         let adapters: Vec<&Adapter> = held.iter().map(Arc::as_ref).collect();

@@ -10,8 +10,8 @@ use cotenant_train::{
 };
 use cotenant_transformer::random::{mix, unit};
 use cotenant_transformer::{
-    Adapter, Cpu, Encoder, EncoderConfig, EncoderWeights, LayerChoice, LayerWeights, Linear,
-    LoraSpec, Module, Norm, Pooling, Precision,
+    Adapter, Backend, Cpu, Encoder, EncoderConfig, EncoderWeights, LayerChoice, LayerWeights,
+    Linear, LoraSpec, Module, Norm, Pooling, Precision,
 };
 
 pub const FINGERPRINT: u64 = 99;
@@ -37,6 +37,11 @@ pub fn encoder() -> Arc<Encoder<Cpu>> {
 
 /// An encoder of any shape with random weights.
 pub fn encoder_of(config: EncoderConfig) -> Arc<Encoder<Cpu>> {
+    encoder_on(Cpu::new(Precision::F32).expect("every processor has f32"), config)
+}
+
+/// The same on any device.
+pub fn encoder_on<B: Backend>(device: B, config: EncoderConfig) -> Arc<Encoder<B>> {
     let mut next = 0;
     let mut draw = |len: usize, range: f32| -> Vec<f32> {
         next += 1;
@@ -69,8 +74,7 @@ pub fn encoder_of(config: EncoderConfig) -> Arc<Encoder<Cpu>> {
         norm: Norm { gain: vec![1.0; h], bias: vec![0.0; h] },
         layers,
     };
-    let cpu = Cpu::new(Precision::F32).expect("every processor has f32");
-    Arc::new(Encoder::new(cpu, config, weights, Pooling::Mean, true))
+    Arc::new(Encoder::new(device, config, weights, Pooling::Mean, true))
 }
 
 /// Texts of very unequal length.
@@ -195,8 +199,8 @@ pub fn trainer(encoder: &Arc<Encoder<Cpu>>, limits: Limits) -> Trainer<Cpu> {
 }
 
 /// Lets tenants join, in their order.
-pub fn join(
-    trainer: &mut Trainer<Cpu>,
+pub fn join<B: Backend>(
+    trainer: &mut Trainer<B>,
     tenants: impl IntoIterator<Item = TenantSpec>,
 ) -> Vec<TenantId> {
     tenants.into_iter().map(|tenant| trainer.add(tenant).unwrap()).collect()
@@ -209,7 +213,7 @@ pub fn score(adapter: &Adapter) -> f64 {
 }
 
 /// One round, with every score that it asks for. Returns all events.
-pub fn round(trainer: &mut Trainer<Cpu>) -> Vec<Event> {
+pub fn round<B: Backend>(trainer: &mut Trainer<B>) -> Vec<Event> {
     let mut events = trainer.run_round();
     for (id, _) in trainer.awaiting_score() {
         let score = score(trainer.adapter(id).unwrap());
@@ -244,7 +248,7 @@ pub fn ended(outcome: &Outcome) -> Ended {
 }
 
 /// Runs to the end and takes every tenant out, by name.
-pub fn finish(trainer: &mut Trainer<Cpu>) -> BTreeMap<String, Ended> {
+pub fn finish<B: Backend>(trainer: &mut Trainer<B>) -> BTreeMap<String, Ended> {
     while !trainer.is_done() {
         round(trainer);
     }

@@ -72,6 +72,12 @@ impl<M: Machine> Backend for Cuda<M> {
         }
     }
 
+    const CAN_FAIL: bool = true;
+
+    fn has_failed(&self) -> bool {
+        self.fault().is_some()
+    }
+
     fn take_fault(&self) -> Option<Fault> {
         self.fault().take()
     }
