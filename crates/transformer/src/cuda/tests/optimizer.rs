@@ -31,8 +31,8 @@ fn start(tenant: usize) -> Vec<f32> {
     random(COUNTS[tenant], mix(&[99, tenant as u64]))
 }
 
-/// Each tenant's values after some steps, and its last norm.
-fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, f32)> {
+/// Each tenant's values after some steps, and the norm of each step's gradient.
+fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
     let memory = memory.fresh();
     let zeros = |at: usize| memory.floats(&vec![0.0; COUNTS[at]]);
     let states: Vec<[Buffer; 3]> =
@@ -41,6 +41,7 @@ fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, f32)> {
     let tiles = step_tiles(&counts);
     let table = memory.table(&tiles).address();
     let norms = memory.blank_floats(order.len());
+    let mut of_tenants = vec![Vec::new(); order.len()];
     for number in 1..=STEPS {
         let of = |(place, (&at, [values, mean, square])): (usize, (&usize, &[Buffer; 3]))| {
             let slab = Slab {
@@ -57,21 +58,23 @@ fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, f32)> {
         let args = StepArgs { steps: memory.table(&steps).address(), tiles: table };
         memory.run(gradient_norm(args, order.len()));
         memory.run(adamw_step(args, tiles.len()));
+        of_tenants.iter_mut().zip(norms.values()).for_each(|(own, norm)| own.push(norm));
     }
     let values = states.iter().map(|[values, ..]| values.values());
-    values.zip(norms.values()).collect()
+    values.zip(of_tenants).collect()
 }
 
 /// AdamW as the paper writes it (arXiv:1711.05101, algorithm 2), behind clipping as PyTorch does it.
-fn expected(tenant: usize) -> (Vec<f32>, f32) {
+fn paper(tenant: usize) -> (Vec<f32>, Vec<f32>) {
     let mut values: Vec<f64> = start(tenant).iter().map(|&value| f64::from(value)).collect();
     let (mut means, mut squares) = (vec![0.0; values.len()], vec![0.0; values.len()]);
-    let mut norm = 0.0;
+    let mut norms = Vec::new();
     for number in 1..=STEPS {
         let AdamSettings { learning_rate, weight_decay, norm_max, .. } = settings(tenant, number);
         let (rate, decay) = (f64::from(learning_rate), f64::from(weight_decay));
         let slopes = gradient(tenant, number);
-        norm = slopes.iter().map(|&slope| f64::from(slope).powi(2)).sum::<f64>().sqrt();
+        let norm = slopes.iter().map(|&slope| f64::from(slope).powi(2)).sum::<f64>().sqrt();
+        norms.push(norm as f32);
         let limit = norm_max.map_or(f64::INFINITY, f64::from);
         let factor = (limit / (norm + 1e-6)).min(1.0);
         for (i, slope) in slopes.iter().enumerate() {
@@ -83,17 +86,41 @@ fn expected(tenant: usize) -> (Vec<f32>, f32) {
             values[i] -= rate * decay * values[i] + rate * corrected / (spread + 1e-8);
         }
     }
-    (values.iter().map(|&value| value as f32).collect(), norm as f32)
+    (values.iter().map(|&value| value as f32).collect(), norms)
+}
+
+/// The trainer's own arithmetic in f32, operation by operation, after clipping by these norms.
+fn trainer(tenant: usize, norms: &[f32]) -> Vec<f32> {
+    let mut values = start(tenant);
+    let (mut means, mut squares) = (vec![0.0_f32; values.len()], vec![0.0_f32; values.len()]);
+    for (number, norm) in (1..=STEPS).zip(norms) {
+        let AdamSettings { learning_rate, weight_decay, norm_max, .. } = settings(tenant, number);
+        let power = |beta: f64| 1.0 - beta.powi(number as i32);
+        let rate = f64::from(learning_rate);
+        let (size, root) = ((rate / power(0.9)) as f32, power(0.999).sqrt() as f32);
+        let kept = (1.0 - rate * f64::from(weight_decay)) as f32;
+        let (mean_part, square_part) = ((1.0_f64 - 0.9) as f32, (1.0_f64 - 0.999) as f32);
+        let factor = norm_max.map_or(f32::INFINITY, |norm_max| norm_max / (norm + 1e-6));
+        for (i, slope) in gradient(tenant, number).into_iter().enumerate() {
+            let slope = if factor < 1.0 { slope * factor } else { slope };
+            means[i] += mean_part * (slope - means[i]);
+            squares[i] = squares[i] * 0.999 + square_part * slope * slope;
+            values[i] *= kept;
+            values[i] -= size * (means[i] / (squares[i].sqrt() / root + 1e-8));
+        }
+    }
+    values
 }
 
 #[test]
-fn steps_are_those_of_the_paper() {
+fn steps_are_those_of_the_paper_and_to_the_bit_those_of_the_trainer() {
     on_host(|memory| {
         let order: Vec<usize> = (0..COUNTS.len()).collect();
-        for (tenant, (values, norm)) in run(memory, &order).iter().enumerate() {
-            let (expected, expected_norm) = expected(tenant);
+        for (tenant, (values, norms)) in run(memory, &order).iter().enumerate() {
+            let (expected, expected_norms) = paper(tenant);
             assert_within(1e-5, &format!("tenant {tenant}"), values, &expected);
-            assert_within(1e-6, "norm", &[*norm], &[expected_norm]);
+            assert_within(1e-6, "norms", norms, &expected_norms);
+            assert_eq!(*values, trainer(tenant, norms), "tenant {tenant}");
         }
     });
 }
@@ -103,7 +130,7 @@ fn a_tenant_has_the_same_bits_alone_and_among_others() {
     on_host(|memory| {
         assert_alone_is_together(COUNTS.len(), |order| {
             let found = run(memory, order);
-            let all = found.iter().map(|(values, norm)| [values.as_slice(), &[*norm]].concat());
+            let all = found.iter().map(|(values, norms)| [values.as_slice(), norms].concat());
             all.map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
         });
     });
