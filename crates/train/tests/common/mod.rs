@@ -251,6 +251,7 @@ pub fn ended(outcome: &Outcome) -> Ended {
 pub fn finish<B: Backend>(trainer: &mut Trainer<B>) -> BTreeMap<String, Ended> {
     while !trainer.is_done() {
         round(trainer);
+        assert_eq!(trainer.fault(), None, "the device goes on");
     }
     let outcomes = trainer.tenants().into_iter().map(|id| trainer.remove(id).unwrap());
     outcomes.map(|outcome| (outcome.progress.name.clone(), ended(&outcome))).collect()
