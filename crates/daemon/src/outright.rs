@@ -20,9 +20,9 @@ impl ChangedOutright {
     pub(crate) fn of(event: &Event) -> Self {
         match event {
             Event::TenantSet { tenant, .. } => Self::Tenant(tenant.clone()),
-            Event::CardsReported { node, .. } | Event::NodeLost { node } => {
-                Self::Cards(node.clone())
-            }
+            Event::CardsReported { node, .. }
+            | Event::FailingReported { node, .. }
+            | Event::NodeLost { node } => Self::Cards(node.clone()),
             Event::DrainSet { node, is_draining } => Self::Drain(node.clone(), *is_draining),
             Event::ResizeRequested { job, .. } => Self::Asks(*job),
             Event::Exited { run, exit, peak } => {

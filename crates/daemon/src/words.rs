@@ -42,7 +42,12 @@ pub(crate) fn job_of(news: &News) -> Option<JobId> {
         | News::JobResized(job, _)
         | News::JobIdle(job)
         | News::JobEnded(job, _) => Some(*job),
-        News::CardJoined(_) | News::CardLost(_) | News::DrainSet(..) | News::TenantSet(_) => None,
+        News::CardJoined(_)
+        | News::CardLost(_)
+        | News::CardFailing(_)
+        | News::CardWell(_)
+        | News::DrainSet(..)
+        | News::TenantSet(_) => None,
     }
 }
 
@@ -77,6 +82,12 @@ pub(crate) fn line(news: &News, tenant: Option<&TenantName>, state: &State) -> L
         }
         News::CardJoined(card) => ("card-joined", None, format!("card {card} joined the pool")),
         News::CardLost(card) => ("card-lost", None, format!("card {card} is gone")),
+        News::CardFailing(card) => {
+            ("card-failing", None, format!("card {card} fails: new jobs stay away from it"))
+        }
+        News::CardWell(card) => {
+            ("card-well", None, format!("card {card} is well again and takes new jobs"))
+        }
         News::DrainSet(node, true) => {
             ("node-draining", None, format!("new jobs stay away from machine {node}"))
         }
@@ -214,7 +225,9 @@ fn help_words(help: &Help) -> &'static str {
         Help::OthersEnd => {
             "it fits once others end; a higher priority puts it before those waiting"
         }
-        Help::CardsReturn => "it fits once lost cards are back and no machine is drained",
+        Help::CardsReturn => {
+            "it fits once lost and failing cards are back and no machine is drained"
+        }
         Help::AskLess => "no pool of these cards can ever hold it: ask for less, or add cards",
     }
 }

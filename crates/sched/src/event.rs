@@ -49,6 +49,13 @@ pub enum Event {
         /// Its cards.
         cards: Vec<Card>,
     },
+    /// A machine said on which of its cards nothing new should start; its others are well.
+    FailingReported {
+        /// The machine.
+        node: NodeName,
+        /// Those cards.
+        cards: Vec<CardId>,
+    },
     /// An operator wants no new jobs on a machine, or wants them again.
     DrainSet {
         /// The machine.
@@ -235,6 +242,10 @@ pub enum News {
     CardJoined(CardId),
     /// A card is gone.
     CardLost(CardId),
+    /// Nothing new starts on a card.
+    CardFailing(CardId),
+    /// A card that was failing is well.
+    CardWell(CardId),
     /// New jobs stay away from a machine, or may come again.
     DrainSet(NodeName, bool),
     /// A tenant may have something else.

@@ -68,7 +68,7 @@ pub struct ModelLack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CardLack {
-    /// The card is lost, or its machine is being drained.
+    /// The card is lost or failing, or its machine is being drained.
     Unusable,
     /// It is none of the models that the job takes.
     Model,
@@ -96,7 +96,8 @@ pub enum CardLack {
 pub enum Help {
     /// The job would fit an idle pool: it has to wait for others, or be preferred to them.
     OthersEnd,
-    /// The job would fit if lost cards came back and no machine were drained.
+    /// The job would fit if lost cards came back, failing ones were well, and no machine were
+    /// drained.
     CardsReturn,
     /// Nothing that runs stands in its way: it asks for more than the pool's cards can ever give.
     AskLess,

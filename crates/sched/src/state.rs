@@ -35,6 +35,9 @@ pub struct CardRecord {
     pub card: Card,
     /// Whether its machine no longer names it.
     pub is_lost: bool,
+    /// Whether nothing new should start on it before it was reset or looked at.
+    #[serde(default)]
+    pub is_failing: bool,
 }
 
 /// A job that has not ended.
@@ -241,8 +244,9 @@ impl State {
     }
 
     fn counted_ledger(&self) -> Ledger {
+        let is_drained = |record: &CardRecord| self.draining.contains(&record.card.node);
         let usable =
-            |record: &CardRecord| !record.is_lost && !self.draining.contains(&record.card.node);
+            |record: &CardRecord| !record.is_lost && !record.is_failing && !is_drained(record);
         let cards = self.cards.values().map(|record| (&record.card, usable(record)));
         let mut ledger = Ledger::new(cards);
         let held = self.jobs.values().filter_map(Job::placement);

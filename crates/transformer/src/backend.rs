@@ -153,7 +153,7 @@ pub trait Backend: Send + Sync {
     type Norm: Send + Sync;
     /// Frozen word, position and type tables with their norm.
     type Tables: Send + Sync;
-    /// A thread's own scratch memory for kernels.
+    /// A thread's own scratch memory for kernels, and what they read of the pass under way.
     type Workspace: Default + Send;
 
     /// Takes over a linear layer whose outputs are those of `parts`, side by side.
@@ -172,8 +172,18 @@ pub trait Backend: Send + Sync {
     /// Copies to the host.
     fn download(&self, from: &Self::Floats, to: &mut [f32]);
 
+    /// Gets a batch and its adapters to where the pass that follows reads them; both stay as they
+    /// are until it has ended. Nothing to do where that is the host's memory.
+    fn begin(&self, workspace: &mut Self::Workspace, batch: &Packed, adapters: &[&Adapter]);
+
     /// `x: [tokens, hidden]` = norm(words + types + positions).
-    fn embed(&self, tables: &Self::Tables, batch: &Packed, x: &mut Self::Floats);
+    fn embed(
+        &self,
+        workspace: &mut Self::Workspace,
+        tables: &Self::Tables,
+        batch: &Packed,
+        x: &mut Self::Floats,
+    );
 
     /// `y = x · Wᵀ + bias`.
     fn linear(
@@ -202,7 +212,8 @@ pub trait Backend: Send + Sync {
         y: &mut Self::Floats,
     );
     /// The gradients of [`Backend::adapt`]: those of `A` and `B` overwrite the pair's part of
-    /// `gradients[segment]`, that of `x` is added to `dx` where it is wanted.
+    /// `gradients[segment]`, at the latest by [`Backend::collect`]; that of `x` is added to `dx`
+    /// where it is wanted.
     fn adapt_backward(
         &self,
         workspace: &mut Self::Workspace,
@@ -210,6 +221,10 @@ pub trait Backend: Send + Sync {
         slopes: AdaptSlopes<'_, Self::Floats>,
         gradients: &mut [Vec<f32>],
     );
+
+    /// Ends a backward pass: what [`Backend::adapt_backward`] has left on the device is in
+    /// `gradients` then.
+    fn collect(&self, workspace: &mut Self::Workspace, gradients: &mut [Vec<f32>]);
 
     /// `context: [tokens, hidden]` from `qkv: [tokens, 3 * hidden]`, each text over itself.
     fn attention(
@@ -254,9 +269,21 @@ pub trait Backend: Send + Sync {
     fn gelu_backward(&self, x: &Self::Floats, dy: &mut Self::Floats);
 
     /// `out: [texts, hidden]`, one pooled row a text.
-    fn pool(&self, pools: Pools<'_>, x: &Self::Floats, out: &mut [f32]);
+    fn pool(
+        &self,
+        workspace: &mut Self::Workspace,
+        pools: Pools<'_>,
+        x: &Self::Floats,
+        out: &mut [f32],
+    );
     /// `dx: [tokens, hidden]` from `d_out: [texts, hidden]`.
-    fn pool_backward(&self, pools: Pools<'_>, d_out: &[f32], dx: &mut Self::Floats);
+    fn pool_backward(
+        &self,
+        workspace: &mut Self::Workspace,
+        pools: Pools<'_>,
+        d_out: &[f32],
+        dx: &mut Self::Floats,
+    );
 }
 
 /// The buffers of [`Backend::adapt_backward`].

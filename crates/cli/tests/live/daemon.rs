@@ -8,11 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cotenant_api::Client;
+use cotenant_api::{Client, JobState, JobView};
 use tempfile::TempDir;
 
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const LOOK_EACH: Duration = Duration::from_millis(10);
+/// Longest time for a job, or for anything else, to become as it is wished.
+const WISH_WAIT: Duration = Duration::from_secs(120);
 const LASTING_PORTS: Range<u16> = 15_000..30_000;
 
 /// A daemon of `cotenant up`.
@@ -137,6 +139,32 @@ fn lasting_port() -> u16 {
     let mut ports = LASTING_PORTS.cycle().skip(begin.into()).take(LASTING_PORTS.len());
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     ports.find(is_free).expect("a port is free")
+}
+
+/// Waits until a job is as it is wished.
+#[track_caller]
+pub(crate) fn wait(client: &Client, id: u64, is_so: impl Fn(&JobView) -> bool) -> JobView {
+    let begun = Instant::now();
+    loop {
+        let view = client.job(id).unwrap();
+        if is_so(&view) {
+            return view;
+        }
+        let has_ended = view.row.state == JobState::Ended;
+        assert!(!has_ended, "job {id} ended before: {:?}, {:?}", view.row.outcome, view.exit);
+        assert!(begun.elapsed() < WISH_WAIT, "job {id} is not so: {view:?}");
+        thread::yield_now();
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < WISH_WAIT, "{what} never came to be");
+        thread::yield_now();
+    }
 }
 
 /// Sends a signal to a process that may be gone.

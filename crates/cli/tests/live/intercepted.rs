@@ -5,16 +5,12 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use cotenant_api::{
-    Client, JobRequest, JobState, JobView, LoadRequest, ResizeRequest, WatermarkRequest,
-};
+use cotenant_api::{Client, JobRequest, JobState, LoadRequest, ResizeRequest, WatermarkRequest};
 use cotenant_fake_cards::{Cards, Description, install, tenant};
 use tempfile::TempDir;
 
-use crate::daemon::{Daemon, signal};
+use crate::daemon::{Daemon, signal, until, wait};
 
 const MS: u64 = 1_000_000;
 const GIB: u64 = 1 << 30;
@@ -155,22 +151,6 @@ fn job(memory: &str, compute: &str, policy: &str) -> JobRequest {
     }
 }
 
-/// Waits until a job is as it is wished.
-#[track_caller]
-fn wait(client: &Client, id: u64, is_so: impl Fn(&JobView) -> bool) -> JobView {
-    let begun = Instant::now();
-    loop {
-        let view = client.job(id).unwrap();
-        if is_so(&view) {
-            return view;
-        }
-        let has_ended = view.row.state == JobState::Ended;
-        assert!(!has_ended, "job {id} ended before: {:?}, {:?}", view.row.outcome, view.exit);
-        assert!(begun.elapsed() < Duration::from_secs(60), "job {id} is not so: {view:?}");
-        thread::yield_now();
-    }
-}
-
 /// Looks up to five times whether shares are what they should be. Other tests take from them now and
 /// then, so that one look must find enough; no look may find too much.
 #[track_caller]
@@ -276,20 +256,41 @@ fn what_is_idle_is_borrowed_and_given_back() {
     check_shares(&[1000.0], || scene.shares(&mut [&mut offline], 800));
 }
 
+/// An Xid that only a reset mends; the next daemon knows nothing of it, as after a reset.
+#[test]
+fn a_card_that_fails_gets_nothing_new_until_it_is_well() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    let mut tenant = scene.start(job("1GiB", "30%", "fixed"));
+    scene.cards.report_xid(0, 48);
+    let health = || client.cards(None, 1).unwrap().cards[0].health.clone();
+    until("the failure", || health().starts_with("failing: "));
+    let command = vec!["true".to_owned()];
+    let next = client.submit(&JobRequest { command, ..job("1GiB", "30%", "fixed") }, None);
+    let next = next.unwrap().row.id;
+    until("a reason", || !client.explain(next).unwrap().reasons.is_empty());
+    let reasons = client.explain(next).unwrap().reasons;
+    assert!(reasons[0].message.contains("out of use"), "{reasons:?}");
+    assert!(reasons[0].help[0].contains("failing cards"), "{reasons:?}");
+    assert_eq!(tenant.ask("alloc a 512"), "ok", "what runs there goes on");
+
+    scene.daemon.kill();
+    scene.daemon.start_again(None);
+    scene.daemon.wait_for_answer();
+    until("the end of the next job", || client.job(next).unwrap().row.state == JobState::Ended);
+    let view = client.job(tenant.id).unwrap();
+    assert_eq!(view.row.state, JobState::Running, "{view:?}");
+}
+
 #[test]
 fn a_program_without_the_library_is_told_of() {
     let scene = Scene::new();
     let mut tenant = scene.start_by(&["-u", "LD_PRELOAD"], job("1GiB", "30%", "fixed"));
     assert_eq!(tenant.ask(&format!("alloc a {}", 2 * GIB)), "ok", "nothing holds it");
-    let begun = Instant::now();
-    loop {
+    until("the notice", || {
         let log = scene.client().log(tenant.id, ("stderr", 0), 0).unwrap();
-        if String::from_utf8_lossy(&log.bytes).contains("without the preload library") {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody was told");
-        thread::sleep(Duration::from_millis(50));
-    }
+        String::from_utf8_lossy(&log.bytes).contains("without the preload library")
+    });
 }
 
 #[test]
@@ -307,13 +308,4 @@ fn without_a_driver_a_pool_of_nvidia_cards_says_what_it_needs() {
     }
     assert!(said.contains("libnvidia-ml.so.1 is not found"), "{said}");
     assert!(said.contains("hint: install the NVIDIA driver"), "{said}");
-}
-
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what} never came to be");
-        thread::yield_now();
-    }
 }

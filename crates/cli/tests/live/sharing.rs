@@ -2,28 +2,13 @@
 
 use std::thread;
 
-use cotenant_api::{
-    Client, JobRequest, JobState, JobView, LoadRequest, NodeRequest, WatermarkRequest,
-};
+use cotenant_api::{JobRequest, JobState, JobView, LoadRequest, NodeRequest, WatermarkRequest};
 
 use crate::access::status;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, wait};
 
 fn job(toml: &str) -> JobRequest {
     cotenant_api::parse_job(toml).unwrap()
-}
-
-/// Waits until a job is as it is wished.
-fn wait(client: &Client, id: u64, is_so: impl Fn(&JobView) -> bool) -> JobView {
-    loop {
-        let view = client.job(id).unwrap();
-        if is_so(&view) {
-            return view;
-        }
-        let has_ended = view.row.state == JobState::Ended;
-        assert!(!has_ended, "job {id} ended before: {:?}, {:?}", view.row.outcome, view.exit);
-        thread::yield_now();
-    }
 }
 
 fn runs(view: &JobView) -> bool {

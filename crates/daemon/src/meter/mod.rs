@@ -8,7 +8,7 @@
 
 mod share;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use cotenant_api::UseView;
 use cotenant_device::{CardUse, Cgroups, Health, Meter, ProcessUse, Vitals, marked_processes};
 use cotenant_sched::{Event, Job, Run};
-use cotenant_types::{Card, CardId, CardKind, Load, MemberSlices, Rung, Share};
+use cotenant_types::{Card, CardId, CardKind, Load, MemberSlices, NodeName, Rung, Share};
 use tokio::sync::watch;
 
 use crate::executor::{Holders, MARK, MEMBER, RunFolder, member_name};
@@ -62,6 +62,7 @@ impl Metering {
         let groups = Cgroups::open().ok();
         let cards = self.cards.iter().map(|card| (card.id.clone(), card.clone())).collect();
         let mut before = Before::new();
+        let mut told = None;
         while !*self.ending.borrow() {
             let holders = self.reader.holders().unwrap_or_default();
             let tallies = self.tallies(&holders, groups.as_ref());
@@ -80,6 +81,7 @@ impl Metering {
                 self.meter_job(job, (&cards, &works, &reading.processes), &mut uses);
             }
             uses.conditions = conditions(&reading.cards);
+            self.tell_failing(&uses.conditions, &mut told);
             uses.partitions = reading.partitions;
             // A lost card does not say what it does.
             let working = reading.cards.into_iter().filter(|card| card.health != Health::Lost);
@@ -89,6 +91,29 @@ impl Metering {
             self.live.set_uses(uses);
             std::thread::park_timeout(PAUSE);
         }
+    }
+
+    /// Tells the loop on which cards nothing new should start: once at the beginning, since it
+    /// remembers those of an earlier daemon, and then whenever that changes.
+    fn tell_failing(
+        &self,
+        conditions: &BTreeMap<CardId, Condition>,
+        told: &mut Option<BTreeSet<CardId>>,
+    ) {
+        let failing = conditions.iter().filter(|(_, it)| it.health == Health::Failing);
+        let failing: BTreeSet<CardId> = failing.map(|(card, _)| card.clone()).collect();
+        if told.as_ref() == Some(&failing) {
+            return;
+        }
+        let nodes: BTreeSet<&NodeName> = self.cards.iter().map(|card| &card.node).collect();
+        for node in nodes {
+            let here = self.cards.iter().filter(|card| card.node == *node);
+            let cards = here.map(|card| card.id.clone()).filter(|card| failing.contains(card));
+            let event = Event::FailingReported { node: node.clone(), cards: cards.collect() };
+            // Once the loop has ended, so does this thread.
+            let _ = self.inbox.send(Message::Event(event, None));
+        }
+        *told = Some(failing);
     }
 
     /// What each member has used so far: by its control group where it has one, else by those of

@@ -120,7 +120,8 @@ fn has_room(state: &State, job: &Job, taken: &Taken<'_>) -> bool {
     let mut free: BTreeMap<&NodeName, u32> = BTreeMap::new();
     for record in state.cards() {
         let card = &record.card;
-        let is_usable = !record.is_lost && !state.is_draining(&card.node) && card.mig.is_none();
+        let is_well = !record.is_lost && !record.is_failing;
+        let is_usable = is_well && !state.is_draining(&card.node) && card.mig.is_none();
         if is_usable && fits(ask, card, taken.get(&card.id)) {
             *free.entry(&card.node).or_default() += 1;
         }

@@ -92,7 +92,9 @@ impl World {
         }
         self.report_cards();
         let undrain = |node| Event::DrainSet { node, is_draining: false };
-        self.tell((0..NODES).map(node).map(undrain).collect());
+        let mend = |node| Event::FailingReported { node, cards: Vec::new() };
+        let mended = (0..NODES).flat_map(|at| [undrain(node(at)), mend(node(at))]);
+        self.tell(mended.collect());
         for _ in 0..QUIET_STEPS {
             self.work();
             self.check();
@@ -268,14 +270,14 @@ impl World {
         }
     }
 
-    /// Somebody cancels, resizes, complains or drains.
+    /// Somebody cancels, resizes, complains or drains, or a machine finds cards that fail.
     fn pester(&mut self) {
         let jobs: Vec<JobId> = self.state().jobs().map(|job| job.id).collect();
         if jobs.is_empty() {
             return;
         }
         let job = *self.dice.pick(&jobs);
-        let event = match self.dice.below(5) {
+        let event = match self.dice.below(6) {
             0 => Event::CancelRequested { job },
             1 => {
                 let usage = Share::from_per_mille(self.dice.below(1001) as u32).ok();
@@ -289,6 +291,11 @@ impl World {
                 let share = people::share(&mut self.dice);
                 let old = self.state().job(job).unwrap().terms.ask.clone();
                 Event::ResizeRequested { job, ask: Ask { members, cards, share, ..old } }
+            }
+            4 => {
+                let node = node(self.dice.below(NODES));
+                let failing = cards(&node).into_iter().filter(|_| self.dice.happens(200));
+                Event::FailingReported { cards: failing.map(|card| card.id).collect(), node }
             }
             _ => {
                 let is_draining = self.dice.happens(300);

@@ -271,7 +271,7 @@ impl<'a> Planner<'a> {
         ledger
     }
 
-    /// The same if no card were lost and no machine drained.
+    /// The same if no card were lost or failing and no machine drained.
     fn whole_pool(&self) -> Ledger {
         Ledger::new(self.state.cards.values().map(|record| (&record.card, true)))
     }

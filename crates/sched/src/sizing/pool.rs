@@ -237,6 +237,8 @@ impl<'a> Pool<'a> {
             | News::JobIdle(_)
             | News::CardJoined(_)
             | News::CardLost(_)
+            | News::CardFailing(_)
+            | News::CardWell(_)
             | News::DrainSet(..)
             | News::TenantSet(_) => {}
         }

@@ -42,6 +42,7 @@ pub fn step(state: &mut State, now: Moment, event: Event) -> Result<Effects, Ref
         Event::CancelRequested { job } => step.on_cancel_requested(job)?,
         Event::ResizeRequested { job, ask } => step.on_resize_requested(job, ask)?,
         Event::CardsReported { node, cards } => step.on_cards_reported(&node, cards),
+        Event::FailingReported { node, cards } => step.on_failing_reported(&node, &cards),
         Event::DrainSet { node, is_draining } => step.on_drain_set(node, is_draining)?,
         Event::Started { run } => step.on_started(&run),
         Event::StartFailed { run, why } => step.on_start_failed(&run, &why),

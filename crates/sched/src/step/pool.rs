@@ -1,4 +1,4 @@
-//! Cards come, go and come back; machines are drained.
+//! Cards come, go, fail and come back; machines are drained.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,11 @@ impl Step<'_> {
         let mut has_changed = false;
         let named: BTreeSet<CardId> = cards.iter().map(|card| card.id.clone()).collect();
         for card in cards.into_iter().filter(|card| card.node == *node) {
-            let record = CardRecord { card, is_lost: false };
-            if self.state.cards.get(&record.card.id) == Some(&record) {
+            let before = self.state.cards.get(&card.id);
+            // Whether it fails its machine says by another report.
+            let is_failing = before.is_some_and(|record| record.is_failing);
+            let record = CardRecord { card, is_lost: false, is_failing };
+            if before == Some(&record) {
                 continue;
             }
             has_changed = true;
@@ -53,6 +56,24 @@ impl Step<'_> {
                 self.stop(id, then, "its card is gone".to_owned());
             }
         }
+    }
+
+    pub(super) fn on_failing_reported(&mut self, node: &NodeName, failing: &[CardId]) {
+        let mut news = Vec::new();
+        let here = self.state.cards.values_mut().filter(|record| record.card.node == *node);
+        for record in here {
+            let id = record.card.id.clone();
+            let is_failing = failing.contains(&id);
+            if std::mem::replace(&mut record.is_failing, is_failing) != is_failing {
+                news.push(if is_failing { News::CardFailing(id) } else { News::CardWell(id) });
+            }
+        }
+        if news.is_empty() {
+            return;
+        }
+        news.into_iter().for_each(|news| self.say(news));
+        self.state.forget_ledger();
+        self.effects.wants_plan = true;
     }
 
     pub(super) fn on_drain_set(

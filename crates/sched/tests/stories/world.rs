@@ -95,6 +95,10 @@ impl World {
                 Event::LoadReported { job: id(job), load: Load { latency_ms, usage: None } }
             }
             ("busy", [job]) => Event::JobBusy { job: id(job) },
+            ("failing", [node, cards @ ..]) => Event::FailingReported {
+                node: node.parse().unwrap(),
+                cards: cards.iter().map(|card| card.parse().unwrap()).collect(),
+            },
             ("drain", [node, on]) => {
                 Event::DrainSet { node: node.parse().unwrap(), is_draining: *on == "on" }
             }

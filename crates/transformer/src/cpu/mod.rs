@@ -27,6 +27,7 @@ mod transpose;
 
 use thiserror::Error;
 
+use crate::adapter::Adapter;
 use crate::backend::{AdaptSlopes, Attention, Backend, NormTape, Pairs, Pools, Precision, Target};
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
 use crate::packed::Packed;
@@ -210,7 +211,9 @@ impl Backend for Cpu {
         to.copy_from_slice(from);
     }
 
-    fn embed(&self, tables: &Tables, batch: &Packed, x: &mut Vec<f32>) {
+    fn begin(&self, _: &mut CpuWorkspace, _: &Packed, _: &[&Adapter]) {}
+
+    fn embed(&self, _: &mut CpuWorkspace, tables: &Tables, batch: &Packed, x: &mut Vec<f32>) {
         tables.embed(self.isa, batch, x);
     }
 
@@ -268,6 +271,8 @@ impl Backend for Cpu {
             lora::backward(&rows, &pair, &mut workspace.lora, (x, dy), dx, gradient);
         }
     }
+
+    fn collect(&self, _: &mut CpuWorkspace, _: &mut [Vec<f32>]) {}
 
     fn attention(
         &self,
@@ -354,11 +359,17 @@ impl Backend for Cpu {
         gelu::gelu_backward(self.isa, x, dy);
     }
 
-    fn pool(&self, pools: Pools<'_>, x: &Vec<f32>, out: &mut [f32]) {
+    fn pool(&self, _: &mut CpuWorkspace, pools: Pools<'_>, x: &Vec<f32>, out: &mut [f32]) {
         tables::pool(pools, x, out);
     }
 
-    fn pool_backward(&self, pools: Pools<'_>, d_out: &[f32], dx: &mut Vec<f32>) {
+    fn pool_backward(
+        &self,
+        _: &mut CpuWorkspace,
+        pools: Pools<'_>,
+        d_out: &[f32],
+        dx: &mut Vec<f32>,
+    ) {
         tables::pool_backward(pools, d_out, dx);
     }
 }

@@ -34,11 +34,13 @@ impl<B: Backend> Encoder<B> {
         if tape.layers.is_empty() || batch.texts() == 0 {
             return;
         }
+        self.backend.begin(&mut scratch.workspace, batch, forward.adapters);
         self.unpool(forward, scratch, tape, d_out);
         for at in (tape.first..self.layers.len()).rev() {
             self.feed_forward_backward(forward, at, scratch, tape, gradients);
             self.attention_backward(forward, at, scratch, tape, gradients);
         }
+        self.backend.collect(&mut scratch.workspace, gradients);
     }
 
     /// `scratch.d_y`, the gradient of the last layer's output.
@@ -68,7 +70,8 @@ impl<B: Backend> Encoder<B> {
             }
         }
         self.resize(&mut scratch.d_y, forward.batch, hidden);
-        self.backend.pool_backward(self.pools(forward), slopes, &mut scratch.d_y);
+        let Scratch { workspace, d_pooled, d_y, .. } = scratch;
+        self.backend.pool_backward(workspace, self.pools(forward), d_pooled, d_y);
     }
 
     /// `scratch.d_y` goes from the layer's output to its middle.

@@ -17,7 +17,8 @@ impl<B: Backend> Encoder<B> {
         }
         self.begin(forward, scratch);
         self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
-        self.backend.pool(self.pools(forward), &scratch.x, out);
+        let Scratch { workspace, x, .. } = scratch;
+        self.backend.pool(workspace, self.pools(forward), x, out);
         self.scale(forward, out, |_| ());
     }
 
@@ -54,7 +55,8 @@ impl<B: Backend> Encoder<B> {
             self.layer(forward, layer, scratch, kept);
         }
         scratch.spare = spare;
-        self.backend.pool(self.pools(forward), &scratch.x, out);
+        let Scratch { workspace, x, .. } = scratch;
+        self.backend.pool(workspace, self.pools(forward), x, out);
         tape.lengths.clear();
         self.scale(forward, out, |length| tape.lengths.push(length));
         tape.embeddings.clear();
@@ -117,12 +119,14 @@ impl<B: Backend> Encoder<B> {
 
     /// Puts the rows that the pass starts from into `scratch.x`.
     fn begin(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>) {
+        let Scratch { workspace, x, .. } = scratch;
+        self.backend.begin(workspace, forward.batch, forward.adapters);
         match forward.start {
             Start::Tokens => {
-                self.resize(&mut scratch.x, forward.batch, self.config.hidden);
-                self.backend.embed(&self.tables, forward.batch, &mut scratch.x);
+                self.resize(x, forward.batch, self.config.hidden);
+                self.backend.embed(workspace, &self.tables, forward.batch, x);
             }
-            Start::Hidden { rows, .. } => self.backend.upload(rows, &mut scratch.x),
+            Start::Hidden { rows, .. } => self.backend.upload(rows, x),
         }
     }
 
