@@ -1,8 +1,6 @@
 //! A server in a place of its own, and what is asked of it.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};

@@ -3,7 +3,8 @@
 //! An embedding is called after what makes its vectors, `MODEL@HASH`, where a model was known when it
 //! began; otherwise a note beside the documents says so from the first vectors of a model on.
 
-use cotenant_index::{EmbeddingSpec, IndexError, Metric, Namespace, Storage};
+use cotenant_index::dense::Metric;
+use cotenant_index::{EmbeddingSpec, IndexError, Namespace, Storage};
 use cotenant_transformer::Adapter;
 use sha2::{Digest, Sha256};
 use thiserror::Error;

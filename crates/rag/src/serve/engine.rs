@@ -412,6 +412,7 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use cotenant_transformer::{AdapterLayout, LayerChoice, LoraSpec, Module, Precision};
@@ -420,10 +421,29 @@ mod tests {
     use crate::serve::adapters::AdapterSource;
 
     const MODEL: &str = "../../golden/encoder/bert-tiny";
+    /// The engine reads token ids, so that this one is never asked.
+    const TOKENIZER: &str = r#"{
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "Whitespace" },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{ "SpecialToken": { "id": "[CLS]", "type_id": 0 } },
+                       { "Sequence": { "id": "A", "type_id": 0 } }],
+            "pair": [{ "SpecialToken": { "id": "[CLS]", "type_id": 0 } },
+                     { "Sequence": { "id": "A", "type_id": 0 } },
+                     { "Sequence": { "id": "B", "type_id": 1 } }],
+            "special_tokens": { "[CLS]": { "id": "[CLS]", "ids": [1], "tokens": ["[CLS]"] } }
+        },
+        "model": { "type": "WordLevel", "vocab": { "[UNK]": 0, "[CLS]": 1 }, "unk_token": "[UNK]" }
+    }"#;
 
     fn engine() -> Engine {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(MODEL);
-        let model = Model::open(&path, "base", Precision::F32).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join(MODEL);
+        for file in fs::read_dir(files).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        fs::write(folder.path().join("tokenizer.json"), TOKENIZER).unwrap();
+        let model = Model::open(folder.path(), "base", Precision::F32).unwrap();
         let limits = EngineLimits { threads: 0, batch_tokens: 64, queue_tokens: 1 << 10 };
         Engine::start(Arc::new(model), Arc::new(Meters::new()), limits).unwrap()
     }
