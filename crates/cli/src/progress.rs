@@ -66,6 +66,31 @@ impl Bars {
     }
 }
 
+/// A bar for work of which it turns out as it goes how much there is.
+pub(crate) struct Counting(ProgressBar);
+
+impl Counting {
+    /// A bar on stderr; none if quiet, nor where stderr is no terminal.
+    pub(crate) fn new(what: &str, quiet: bool) -> Self {
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}");
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let bar = bar.with_style(style.expect("a template of our own"));
+        bar.set_message(what.to_owned());
+        Self(bar)
+    }
+
+    /// So much is done of so much.
+    pub(crate) fn show(&self, done: u64, all: u64) {
+        self.0.set_length(all);
+        self.0.set_position(done);
+    }
+
+    /// It is done.
+    pub(crate) fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn label(tenant: &str, stage: Stage) -> String {
     if tenant.is_empty() {
         return stage.title().to_owned();

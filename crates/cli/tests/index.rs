@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, model};
 use serde_json::{Value, json};
 
 const CORPUS: &str = concat!(
@@ -66,6 +66,49 @@ fn documents_are_found_changed_and_gone() {
     place.run(&["index", "export", "x.index", "-n", "copy"]).check("a dropped one", 1, &["main"]);
 }
 
+/// Vectors of another adapter would be compared with those that are there, and mean nothing.
+#[test]
+fn a_namespace_has_vectors_of_one_model() {
+    let place = Place::new();
+    for (name, seed) in [("one", 1), ("two", 2)] {
+        model::write_adapter(&place.at(name), seed);
+    }
+    place.write("a.jsonl", "{\"_id\": \"a\", \"text\": \"a ship\"}\n");
+    place.write("b.jsonl", "{\"_id\": \"b\", \"text\": \"a canal\"}\n");
+    let width = model::HIDDEN.to_string();
+    place.json(&["index", "create", "x.index", "--dimensions", &width]);
+    let run = |command: &[&str], adapter: &str| {
+        let made = ["--model", "./model", "--adapter", adapter];
+        place.run(&[&["index"], command, &made].concat())
+    };
+    run(&["add", "x.index", "a.jsonl"], "one").check("the first", 0, &[]);
+    run(&["add", "x.index", "b.jsonl"], "two").check(
+        "another",
+        1,
+        &["one@", "two@", "index embed"],
+    );
+    run(&["search", "x.index", "ship"], "two").check("another's search", 1, &["index embed"]);
+    let bare = place.run(&["index", "add", "x.index", "b.jsonl"]);
+    assert!(bare.stderr.contains("1 of these documents have no vector"), "{}", bare.stderr);
+
+    let embedded = run(&["embed", "x.index"], "two").stdout;
+    assert!(embedded.starts_with("2 documents have a vector now"), "{embedded}");
+    let found = run(&["search", "x.index", "ship", "--mode", "dense"], "two").stdout;
+    assert!(found.contains("1. a"), "{found}");
+    run(&["search", "x.index", "ship"], "one").check("the old one's", 1, &["two@"]);
+
+    // Texts alone get vectors the same way.
+    place.json(&["index", "create", "x.index", "-n", "texts"]);
+    place.json(&["index", "add", "x.index", "a.jsonl", "-n", "texts"]);
+    run(&["add", "x.index", "b.jsonl", "-n", "texts"], "one").check(
+        "vectors among texts",
+        1,
+        &["for texts alone", "index embed"],
+    );
+    run(&["embed", "x.index", "-n", "texts"], "one").check("vectors for texts", 0, &[]);
+    run(&["add", "x.index", "b.jsonl", "-n", "texts"], "one").check("more of them", 0, &[]);
+}
+
 #[test]
 fn what_cannot_be_done_is_said() {
     let place = place();
@@ -79,7 +122,12 @@ fn what_cannot_be_done_is_said() {
     check(&["search", "x.index", "a", "--mode", "dense"], &["hint: name a --model"]);
     check(&["search", "x.index", "a", "--filter", "{\"a\": {\"like\": 1}}"], &["--filter", "like"]);
     place.write("bad.jsonl", "{\"_id\": \"d\", \"text\": \"x\"}\n{\"_id\": 1, \"body\": 2}\n");
-    check(&["add", "x.index", "bad.jsonl"], &["bad.jsonl", "line 2", "\"body\""]);
+    check(&["add", "x.index", "bad.jsonl"], &["bad.jsonl", "line 2", "\"body\"", "1 documents"]);
+    assert_eq!(ids(&place.json(&["index", "search", "x.index", "x"])), ["d"], "what came before");
+    place.write("empty.jsonl", "{\"_id\": \"d\"}\n");
+    check(&["add", "x.index", "empty.jsonl"], &["\"d\" has no text", "hint: "]);
+    let shapeless = ["index", "create", "x.index", "-n", "odd", "--kind", "hnsw"];
+    place.run(&shapeless).check("a kind without vectors", 2, &["--dimensions"]);
     place.write("new.jsonl", "{\"_id\": \"z\", \"text\": \"x\"}\n");
     check(&["update", "x.index", "new.jsonl"], &["no document \"z\" to update"]);
 

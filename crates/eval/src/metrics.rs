@@ -136,7 +136,8 @@ impl Scores {
 
 fn gain(grades: &[u32]) -> f64 {
     let terms = grades.iter().zip(1u32..);
-    terms.map(|(grade, rank)| f64::from(*grade) / (f64::from(rank) + 1.0).log2()).sum()
+    // An empty sum is -0.0.
+    0.0 + terms.map(|(grade, rank)| f64::from(*grade) / (f64::from(rank) + 1.0).log2()).sum::<f64>()
 }
 
 fn reciprocal_rank(grades: &[u32]) -> f64 {
@@ -146,7 +147,8 @@ fn reciprocal_rank(grades: &[u32]) -> f64 {
 
 fn precisions_at_relevant(grades: &[u32]) -> f64 {
     let ranks = grades.iter().zip(1u32..).filter(|(grade, _)| **grade > 0).map(|(_, rank)| rank);
-    ranks.zip(1u32..).map(|(rank, found)| f64::from(found) / f64::from(rank)).sum()
+    // An empty sum is -0.0.
+    0.0 + ranks.zip(1u32..).map(|(rank, found)| f64::from(found) / f64::from(rank)).sum::<f64>()
 }
 
 #[cfg(test)]

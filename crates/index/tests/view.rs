@@ -12,7 +12,7 @@ use cotenant_index::dense::Metric;
 use cotenant_index::filter::Filter;
 use cotenant_index::text::{Bm25Options, Literal, LiteralKind, TextBuffer, TextPart, TextSearch};
 use cotenant_index::{
-    Document, EmbeddingSpec, Hit, Index, KindName, Namespace, Query, Slot, Storage, View,
+    Document, EmbeddingSpec, Hit, Index, KindName, Namespace, Query, Slot, Storage, View, Weights,
 };
 use serde_json::json;
 
@@ -201,9 +201,9 @@ fn a_revision_tells_writes_of_documents_from_all_else() {
     drop(index);
 }
 
-/// What is quoted comes first however far down both retrievers have it; a code lifts what holds it.
+/// What is quoted comes first however far down the retrievers have it, then what a code names.
 #[test]
-fn a_hybrid_search_finds_what_stands_word_for_word() {
+fn a_search_finds_what_stands_word_for_word() {
     let folder = tempfile::tempdir().unwrap();
     let index = Index::create(folder.path()).unwrap();
     let namespace = index.create_namespace("law", Some(&spec(KindName::ExactF32))).unwrap();
@@ -229,11 +229,22 @@ fn a_hybrid_search_finds_what_stands_word_for_word() {
     assert_eq!(answer.found[0].phrases.unwrap().rank, 1);
     assert_eq!(answer.texts_read, 2);
     let answer = search("X9-a mast");
-    let code = answer.found.iter().find(|one| one.document.id == "d2").unwrap();
-    assert_eq!(code.codes.unwrap().rank, 1);
+    assert_eq!(answer.found[0].document.id, "d2");
+    assert_eq!(answer.found[0].codes.unwrap().rank, 1);
     assert!(answer.found.iter().all(|one| one.document.id == "d2" || one.codes.is_none()));
-    // Words alone are BM25 and nothing else.
-    let query = Query { text: Some("\"sail keel\" ship"), ..Query::default() };
-    let words = namespace.search(&query).unwrap();
-    assert_eq!((words.texts_read, words.found[0].phrases), (0, None));
+    let by_words = |text, weights| {
+        let query = Query { text: Some(text), weights, count: 1, ..Query::default() };
+        namespace.search(&query).unwrap().found.remove(0)
+    };
+    let weights = Weights::default();
+    assert_eq!(by_words("ship \"sail keel\" ship", weights).document.id, "d1");
+    assert_eq!(by_words("X9-a mast", weights).document.id, "d2");
+    let deaf = Weights { codes: 0.0, ..weights };
+    assert_eq!(by_words("X9-a mast", deaf).document.id, "d3");
+
+    // A code that many hold is a word like others.
+    let more: Vec<Document> =
+        (5..9).map(|at| Document { text: "X9-a".to_owned(), ..document(at, 0) }).collect();
+    namespace.add(&more).unwrap();
+    assert_eq!(by_words("X9-a mast mast mast", weights).document.id, "d3");
 }

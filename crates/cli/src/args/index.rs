@@ -26,7 +26,8 @@ pub(crate) enum IndexCommand {
     ///
     /// A line is an object as in the corpus of a BEIR folder, with `_id`, `title`, `text` and
     /// `metadata`, and with a `vector` where it has one. With --model, documents without a vector are
-    /// embedded. A batch of lines is added as a whole; lines before one that is wrong stay added.
+    /// embedded; a namespace takes vectors of one model and adapter. A batch of lines is added as a
+    /// whole; lines before one that is wrong stay added.
     #[command(verbatim_doc_comment)]
     Add(WriteArgs),
     /// Change documents that are there, from lines of JSON
@@ -35,6 +36,20 @@ pub(crate) enum IndexCommand {
     /// changes loses its vector; with --model it is embedded.
     #[command(verbatim_doc_comment)]
     Update(WriteArgs),
+    /// Embed all documents with another model or adapter, and search by its vectors from then on
+    ///
+    /// The new vectors come beside the old ones, which searches use until every document has a new
+    /// one. What was interrupted is gone on with. With the model that is in use, documents without a
+    /// vector get one.
+    #[command(verbatim_doc_comment)]
+    Embed {
+        /// Which namespace.
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// What makes the vectors.
+        #[command(flatten)]
+        embed: EmbedArgs,
+    },
     /// Delete documents by their ids
     Delete {
         /// Which namespace.
@@ -108,16 +123,16 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N")]
     pub dimensions: Option<usize>,
     /// A name for the vectors, such as that of the model which makes them
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "dimensions")]
     pub embedding: String,
     /// How alike two vectors are
-    #[arg(long, value_enum, default_value = "cosine")]
+    #[arg(long, value_enum, default_value = "cosine", requires = "dimensions")]
     pub metric: MetricArg,
     /// How a value is kept on disk
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_enum, default_value = "f32", requires = "dimensions")]
     pub storage: StorageArg,
     /// How vectors are searched; by their number if not given
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "dimensions")]
     pub kind: Option<KindArg>,
 }
 
@@ -164,7 +179,7 @@ pub(crate) struct IndexSearchArgs {
     #[arg(long, value_enum)]
     pub mode: Option<ModeArg>,
     /// How many documents to show
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub top: u16,
     /// What the metadata must hold, as JSON
     #[arg(long, value_name = "JSON")]

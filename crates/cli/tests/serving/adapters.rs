@@ -6,7 +6,8 @@ use std::thread;
 
 use serde_json::json;
 
-use super::server::{Reply, Server, place_with, vector, write_adapter, write_reranker};
+use super::server::{Reply, Server, place_with, vector};
+use crate::common::model::{write_adapter, write_reranker};
 
 fn load(server: &Server, name: &str, folder: &str, in_place: &str) -> Reply {
     let folder = server.place().at(folder);

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::server::{Reply, Server, place_with, write_adapter};
+use super::server::{Reply, Server, place_with};
 use crate::common::data::text;
+use crate::common::model::write_adapter;
 
 const ARGUMENTS: [&str; 4] = ["--adapters", "adapters", "--index", "index"];
 const DOCUMENTS: usize = 60;

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::server::{Reply, Server, place_with, write_adapter};
+use super::server::{Reply, Server, place_with};
 use crate::common::data::text;
+use crate::common::model::write_adapter;
 
 fn server() -> Server {
     let arguments = ["--adapters", "adapters", "--index", "index"];
@@ -63,6 +64,54 @@ fn documents_are_found_from_the_moment_they_are_added_until_they_go() {
     assert_eq!(server.post("/v1/search", &json!({ "tenant": "bio", "query": "x" })).status, 404);
     assert_eq!(server.send("DELETE", "/v1/documents?tenant=law", (None, None)).status, 200);
     assert_eq!(server.get("/v1/documents?tenant=law").status, 404);
+}
+
+/// What README.md shows, but for the address.
+#[test]
+fn the_examples_of_the_readme_work() {
+    let server = server();
+    let readme = include_str!("../../../../README.md");
+    let section = readme.split("## Serving them").nth(1).unwrap().split("## ").next().unwrap();
+    let bodies: Vec<Value> = section
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-d '")?.strip_suffix('\''))
+        .map(|body| serde_json::from_str(body).unwrap())
+        .collect();
+    let [documents, search] = &bodies[..] else { panic!("{bodies:?}") };
+    assert_eq!(server.post("/v1/documents", documents).ok()["added"], 1);
+    let answer = server.post("/v1/search", search).ok();
+    assert_eq!(ids(&answer), ["1"], "{answer}");
+}
+
+#[test]
+fn a_line_of_a_corpus_is_a_document() {
+    let server = server();
+    let line = json!({ "_id": "a", "title": "Ships", "text": "They sail.", "metadata": {} });
+    server.post("/v1/documents", &json!({ "tenant": "law", "documents": [line] })).ok();
+    let shown = server.get("/v1/documents/a?tenant=law").ok();
+    let expected = json!({
+        "id": "a", "text": "Ships They sail.", "metadata": { "title": "Ships" },
+    });
+    assert_eq!(shown, expected);
+}
+
+/// A part number that few documents hold names them, however well others fit the other words.
+#[test]
+fn what_a_code_names_comes_first() {
+    let server = server();
+    let others = (0..40).map(
+        |at| json!({ "id": format!("{at}"), "text": format!("pump AB 1234 X {}", text(at, 5)) }),
+    );
+    let named = json!({ "id": "named", "text": "The list of parts has item AB-1234-X too." });
+    let documents: Vec<Value> = others.chain([named]).collect();
+    server.post("/v1/documents", &json!({ "tenant": "law", "documents": documents })).ok();
+    for mode in ["hybrid", "text", "adaptive"] {
+        let ask = json!({ "tenant": "law", "query": "pump AB-1234-X", "mode": mode, "limit": 3 });
+        assert_eq!(ids(&search(&server, ask))[0], "named", "{mode}");
+    }
+    let deaf = json!({ "dense": 1, "text": 1, "codes": 0 });
+    let ask = json!({ "tenant": "law", "query": "pump AB-1234-X", "weights": deaf, "limit": 3 });
+    assert_ne!(ids(&search(&server, ask))[0], "named");
 }
 
 #[test]

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::server::{Reply, Server, place_with, vector, write_adapter};
+use super::server::{Reply, Server, place_with, vector};
 use crate::common::Place;
 use crate::common::data::text;
+use crate::common::model::write_adapter;
 
 const ARGUMENTS: [&str; 6] =
     ["--adapters", "adapters", "--index", "index", "--experiments", "experiments"];

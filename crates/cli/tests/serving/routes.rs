@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::server::{Server, WIDTH, place_with, vector};
+use super::server::{Server, place_with, vector};
 use crate::common::data::text;
+use crate::common::model::HIDDEN;
 
 fn length(vector: &[f32]) -> f32 {
     vector.iter().map(|value| value * value).sum::<f32>().sqrt()
@@ -121,7 +122,7 @@ fn text_embeddings_inference_requests_are_answered_as_it_does() {
     let server = server();
     let raw = json!({ "inputs": [text(1, 5)], "normalize": false });
     let raw = vector(&server.post("/embed", &raw).ok()[0]);
-    assert_eq!(raw.len(), WIDTH);
+    assert_eq!(raw.len(), HIDDEN);
     let unit = vector(&server.post("/embed", &json!({ "inputs": text(1, 5) })).ok()[0]);
     assert!((dot(&raw, &unit) / length(&raw) - 1.0).abs() < 1e-5);
     assert!((length(&raw) - 1.0).abs() > 1e-3, "the model's own vectors have another length");
@@ -142,7 +143,7 @@ fn text_embeddings_inference_requests_are_answered_as_it_does() {
     assert!((ranks[0]["score"].as_f64().unwrap() - 1.0).abs() < 1e-5);
 
     let info = server.get("/info").ok();
-    assert_eq!(info["model_type"]["embedding"], json!({ "pooling": "mean", "dimensions": WIDTH }));
+    assert_eq!(info["model_type"]["embedding"], json!({ "pooling": "mean", "dimensions": HIDDEN }));
     assert_eq!(info["max_input_length"], 64);
     assert!(info["reranking"].as_str().unwrap().contains("cosines of embeddings"));
     assert_eq!(server.get("/health").status, 200);

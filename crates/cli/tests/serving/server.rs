@@ -1,17 +1,12 @@
 //! A server in a place of its own, and what is asked of it.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};
 
 use crate::common::Place;
-
-/// Width of the tiny model.
-pub(crate) const WIDTH: usize = 32;
+use crate::common::model::write_adapter;
 
 /// A server and its folder; killed in the end.
 pub(crate) struct Server {
@@ -168,57 +163,6 @@ impl Drop for Server {
 
 pub(crate) fn vector(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|it| it.as_f64().unwrap() as f32).collect()
-}
-
-/// Writes an adapter for the tiny model: its value matrices of both layers, by a seed.
-pub(crate) fn write_adapter(folder: &Path, seed: u64) {
-    let config = json!({ "task_type": "FEATURE_EXTRACTION" });
-    write_peft(folder, seed, (config, "encoder", &[]));
-}
-
-/// The same with the head of a reranker.
-pub(crate) fn write_reranker(folder: &Path, seed: u64) {
-    let config = json!({ "task_type": "SEQ_CLS", "modules_to_save": ["pooler", "classifier"] });
-    let head: [(&str, &[usize]); 4] = [
-        ("bert.pooler.dense.weight", &[WIDTH, WIDTH]),
-        ("bert.pooler.dense.bias", &[WIDTH]),
-        ("classifier.weight", &[1, WIDTH]),
-        ("classifier.bias", &[1]),
-    ];
-    write_peft(folder, seed, (config, "bert.encoder", &head));
-}
-
-fn write_peft(folder: &Path, seed: u64, (more, encoder, head): (Value, &str, &[(&str, &[usize])])) {
-    fs::create_dir_all(folder).unwrap();
-    let mut config = json!({
-        "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["value"], "bias": "none",
-        "lora_dropout": 0.0, "base_model_name_or_path": "model",
-    });
-    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
-    let mut state = seed;
-    let mut bytes = |len: usize| -> Vec<u8> {
-        let mut draw = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            ((state >> 40) as f32 / (1 << 24) as f32 - 0.5).to_le_bytes()
-        };
-        (0..len).flat_map(|_| draw()).collect()
-    };
-    let mut tensors = Vec::new();
-    for layer in 0..2 {
-        for (half, shape) in [("A", vec![4, WIDTH]), ("B", vec![WIDTH, 4])] {
-            let name = format!("{encoder}.layer.{layer}.attention.self.value.lora_{half}.weight");
-            tensors.push((name, shape, bytes(4 * WIDTH)));
-        }
-    }
-    for (name, shape) in head {
-        tensors.push(((*name).to_owned(), shape.to_vec(), bytes(shape.iter().product())));
-    }
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
-        (format!("base_model.model.{name}"), view)
-    });
-    serialize_to_file(views, None, &folder.join("adapter_model.safetensors")).unwrap();
 }
 
 /// A place with the tiny model and adapters of these names in `adapters`.

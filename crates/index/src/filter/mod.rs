@@ -14,8 +14,9 @@
 //! | `contains` | is a string with the value within it, or an array with it as an element |
 //!
 //! - A field that is `null` or an empty array is missing.
-//! - Numbers are compared by what they are: `1` is `1.0`, and no integer is rounded. Strings are
-//!   compared byte by byte; `"1"` is not `1`. Booleans and `null` have no order.
+//! - Numbers are compared by what they are: `1` is `1.0`, and no integer of 64 bits is rounded;
+//!   larger ones are kept as the nearest float. Strings are compared byte by byte; `"1"` is not
+//!   `1`. Booleans and `null` have no order.
 //! - An array holds what one of its elements holds: `{"year": {"lt": 2000}}` finds `[1999, 2024]`.
 //!   Two operators may be met by two elements.
 //! - An object within metadata exists and can be compared with nothing, and neither can an array

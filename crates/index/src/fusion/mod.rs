@@ -100,6 +100,16 @@ impl Fusion {
     }
 }
 
+/// Most documents that may hold a code for it to name them.
+pub const NAMED_MAX: usize = 3;
+
+/// Those of the documents which hold a code that are meant by it: all, if they are few. What a part
+/// number names is one part, whatever else the query says; a code that many hold is a word like
+/// others.
+pub fn named(holding: &[Hit]) -> &[Hit] {
+    if holding.len() <= NAMED_MAX { holding } else { &[] }
+}
+
 /// The documents that a list names before all others; otherwise the order stays.
 pub fn put_first(fused: Vec<Fused>, first: &[Hit]) -> Vec<Fused> {
     let first: HashSet<Slot> = first.iter().map(|hit| hit.slot).collect();

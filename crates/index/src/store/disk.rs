@@ -53,7 +53,15 @@ pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+        fs::create_dir_all(path)?;
+        // Its own name is the caller's to make durable.
+        for made in missing.into_iter().skip(1) {
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+            self.sync_folder(parent.unwrap_or(Path::new(".")))?;
+        }
+        Ok(())
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {

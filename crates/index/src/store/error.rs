@@ -83,7 +83,9 @@ pub enum IndexError {
         known: Vec<String>,
     },
     /// A namespace of that name is there.
-    #[error("there is a namespace {name:?} already")]
+    #[error(
+        "there is a namespace {name:?} already\nhint: add to it, take another name, or drop it"
+    )]
     NamespaceExists {
         /// The name.
         name: String,

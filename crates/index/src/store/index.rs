@@ -25,6 +25,9 @@ const LOCK: &str = "lock";
 pub struct Index {
     folder: Folder,
     root: Mutex<Root>,
+    /// Held by whoever makes or drops a namespace, for as long as the disk takes; the root is locked
+    /// for moments only, so that nobody who searches waits for a disk.
+    changing: Mutex<()>,
     /// Bytes in memory from which on those of a namespace become files.
     flush_bytes: usize,
     /// Ended before the lock is given back.
@@ -97,11 +100,7 @@ impl Index {
         }
         let manifest = RootManifest::default();
         manifest::swap(&folder, &manifest).map_err(|failed| failed.error)?;
-        if let Some(parent) = path.parent() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            let sync = IndexError::disk("sync", parent);
-            folder.disk.sync_folder(parent).map_err(sync)?;
-        }
+        sync_parent(&folder)?;
         Ok(Self::new(folder, manifest, background, lock))
     }
 
@@ -128,6 +127,10 @@ impl Index {
             };
         }
         let lock = take_lock(&folder)?;
+        // What is there may be no more than what the system remembers of a sync that failed, and
+        // what is removed now must not be what a power cut would bring back as needed.
+        sync_parent(&folder)?;
+        folder.sync()?;
         let manifest: RootManifest = manifest::read(&folder)?.ok_or_else(no_index)?;
         let needed: Vec<String> = manifest.namespaces.values().map(|&n| folder_name(n)).collect();
         for name in folder.names()?.iter().filter(|name| !needed.contains(name)) {
@@ -148,7 +151,8 @@ impl Index {
     ) -> Self {
         let (opened, is_stopped, in_doubt) = (BTreeMap::new(), false, None);
         let root = Mutex::new(Root { manifest, opened, is_stopped, in_doubt });
-        Self { folder, root, flush_bytes: FLUSH_BYTES, background, lock }
+        let changing = Mutex::default();
+        Self { folder, root, changing, flush_bytes: FLUSH_BYTES, background, lock }
     }
 
     fn open_namespace(&self, name: &str, folder: Folder) -> Result<Arc<Namespace>, IndexError> {
@@ -173,8 +177,8 @@ impl Index {
         embedding: Option<&EmbeddingSpec>,
     ) -> Result<Arc<Namespace>, IndexError> {
         check_name("the name of a namespace", name)?;
-        let mut root = self.changing()?;
-        let mut manifest = root.manifest.clone();
+        let _alone = self.change_alone()?;
+        let mut manifest = self.root().manifest.clone();
         if manifest.namespaces.contains_key(name) {
             return Err(IndexError::NamespaceExists { name: name.to_owned() });
         }
@@ -188,22 +192,17 @@ impl Index {
         let made = Namespace::create(&below, embedding);
         let made = made.and_then(|()| self.open_namespace(name, below));
         let swapped = made.and_then(|namespace| {
-            self.swap(&mut root, manifest)?;
+            let (mut root, swapped) = self.swap(manifest);
+            swapped?;
+            let opening = Mutex::new(Opened::There(Arc::clone(&namespace)));
+            root.opened.insert(name.to_owned(), Arc::new(opening));
             Ok(namespace)
         });
-        match swapped {
-            Ok(namespace) => {
-                let opening = Mutex::new(Opened::There(Arc::clone(&namespace)));
-                root.opened.insert(name.to_owned(), Arc::new(opening));
-                Ok(namespace)
+        swapped.inspect_err(|_| {
+            if !self.root().is_stopped {
+                self.folder.discard_folder(&folder_name(number));
             }
-            Err(error) => {
-                if !root.is_stopped {
-                    self.folder.discard_folder(&folder_name(number));
-                }
-                Err(error)
-            }
-        }
+        })
     }
 
     /// A namespace that is there.
@@ -241,12 +240,12 @@ impl Index {
     /// Drops a namespace with all that is in it: at once, however large it is. Its files go then,
     /// or when the index is opened again.
     pub fn drop_namespace(&self, name: &str) -> Result<(), IndexError> {
-        let mut root = self.changing()?;
-        let mut manifest = root.manifest.clone();
+        let _alone = self.change_alone()?;
+        let mut manifest = self.root().manifest.clone();
         let Some(number) = manifest.namespaces.remove(name) else {
-            return Err(root.unknown(name));
+            return Err(self.root().unknown(name));
         };
-        let swapped = self.swap(&mut root, manifest);
+        let (mut root, swapped) = self.swap(manifest);
         let mut opening = None;
         if swapped.is_ok() || root.is_stopped {
             root.in_doubt = swapped.is_err().then(|| name.to_owned());
@@ -282,29 +281,43 @@ impl Index {
     }
 
     fn verify_manifest(&self) -> Result<(), IndexError> {
-        let root = self.root();
+        let _alone = self.changing();
         let found: Option<RootManifest> = manifest::read(&self.folder)?;
-        match found.as_ref() == Some(&root.manifest) {
+        match found.as_ref() == Some(&self.root().manifest) {
             true => Ok(()),
             false => Err(DamagedFile::new(&self.folder.at(NAME), "it is another one").into()),
         }
     }
 
-    fn swap(&self, root: &mut Root, manifest: RootManifest) -> Result<(), IndexError> {
-        if let Err(failed) = manifest::swap(&self.folder, &manifest) {
-            root.is_stopped |= failed.is_open;
-            return Err(failed.error);
-        }
-        root.manifest = manifest;
-        Ok(())
+    /// Swaps the manifest while searches go on, and returns with the root in hand, so that nobody
+    /// sees the new manifest before what else must be true with it.
+    fn swap(&self, manifest: RootManifest) -> (MutexGuard<'_, Root>, Result<(), IndexError>) {
+        let swapped = manifest::swap(&self.folder, &manifest);
+        let mut root = self.root();
+        let swapped = match swapped {
+            Ok(()) => {
+                root.manifest = manifest;
+                Ok(())
+            }
+            Err(failed) => {
+                root.is_stopped |= failed.is_open;
+                Err(failed.error)
+            }
+        };
+        (root, swapped)
     }
 
-    fn changing(&self) -> Result<MutexGuard<'_, Root>, IndexError> {
-        let root = self.root();
-        match root.is_stopped {
+    /// The right to change which namespaces there are.
+    fn change_alone(&self) -> Result<MutexGuard<'_, ()>, IndexError> {
+        let alone = self.changing();
+        match self.root().is_stopped {
             true => Err(IndexError::Stopped { folder: self.folder.path().to_owned() }),
-            false => Ok(root),
+            false => Ok(alone),
         }
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().expect("no change panicked")
     }
 
     fn root(&self) -> MutexGuard<'_, Root> {
@@ -321,6 +334,13 @@ impl Root {
 
 fn folder_name(number: u64) -> String {
     format!("namespace-{number:06}")
+}
+
+/// Makes the folder's own name durable.
+fn sync_parent(folder: &Folder) -> Result<(), IndexError> {
+    let Some(parent) = folder.path().parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    folder.disk.sync_folder(parent).map_err(IndexError::disk("sync", parent))
 }
 
 fn take_lock(folder: &Folder) -> Result<FolderLock, IndexError> {

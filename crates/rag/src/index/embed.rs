@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cotenant_transformer::{Adapter, Tokenizer};
 
+use super::maker::{adapter_digest, maker_name};
 use crate::job::{BaseModel, JobError};
 use crate::retrieval::NotEmbedded;
 use crate::tokens::{TokenOptions, TokenStore};
@@ -14,7 +15,7 @@ use crate::workspace::Limits;
 /// A base model, with an adapter or without, that embeds texts.
 pub struct TextEmbedder {
     base: BaseModel,
-    adapter: Option<Adapter>,
+    adapter: Option<(String, Adapter)>,
     limits: Limits,
     /// In front of each text.
     prefix: String,
@@ -28,8 +29,20 @@ impl TextEmbedder {
         limits: Limits,
         prefix: &str,
     ) -> Result<Self, JobError> {
-        let adapter = adapter.map(|folder| base.adapter(folder)).transpose()?;
+        let named = |folder: &Path| {
+            let name =
+                folder.file_name().map_or_else(String::new, |it| it.to_string_lossy().into());
+            Ok::<_, JobError>((name, base.adapter(folder)?))
+        };
+        let adapter = adapter.map(named).transpose()?;
         Ok(Self { base, adapter, limits, prefix: prefix.to_owned() })
+    }
+
+    /// What makes its vectors, as the name of an embedding says it: `MODEL@HASH`.
+    pub fn maker(&self) -> String {
+        let adapter = self.adapter.as_ref().map(|(name, it)| (name.as_str(), adapter_digest(it)));
+        let adapter = adapter.as_ref().map(|(name, digest)| (*name, digest.as_str()));
+        maker_name(&self.base.digest, adapter)
     }
 
     /// Values of a vector.
@@ -56,7 +69,8 @@ impl TextEmbedder {
         let table = TokenStore::new(texts, tokenizer, options);
         let embedder = self.base.embedder(&self.limits);
         let on_done = |_| ControlFlow::Continue(());
-        let vectors = embedder.embed(&table, &ids, self.adapter.as_ref(), &on_done);
+        let adapter = self.adapter.as_ref().map(|(_, adapter)| adapter);
+        let vectors = embedder.embed(&table, &ids, adapter, &on_done);
         let vectors = vectors.map_err(|reason| match reason {
             NotEmbedded::Text(source) => JobError::Text { tenant: tenant.to_owned(), source },
             NotEmbedded::Stopped => JobError::Stopped,

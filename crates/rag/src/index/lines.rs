@@ -38,6 +38,17 @@ pub enum LineError {
     },
 }
 
+/// A line that makes no document.
+#[derive(Debug, Error)]
+#[error(
+    "document {id:?} has no text, no title and no vector\n\
+     hint: give it one, or change parts of documents with update"
+)]
+pub struct NothingToFind {
+    /// Its id.
+    pub id: String,
+}
+
 /// A line of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IndexLine {
@@ -53,13 +64,20 @@ pub struct IndexLine {
 
 impl IndexLine {
     /// A new document; what is absent is empty.
-    pub fn into_document(self) -> Document {
-        Document {
+    ///
+    /// # Errors
+    /// If there is neither text nor vector: it would be nothing that can be found, in the place of
+    /// what was there.
+    pub fn into_document(self) -> Result<Document, NothingToFind> {
+        if self.text.is_none() && self.vector.is_none() {
+            return Err(NothingToFind { id: self.id });
+        }
+        Ok(Document {
             id: self.id,
             text: self.text.unwrap_or_default(),
             metadata: self.metadata.unwrap_or_default(),
             vector: self.vector,
-        }
+        })
     }
 
     /// A change of a document; what is absent stays.
@@ -148,17 +166,22 @@ fn parse(line: &[u8]) -> Result<IndexLine, String> {
     if parsed.id.is_empty() {
         return Err("has no \"_id\"".to_owned());
     }
-    let title = title.filter(|title| !title.is_empty());
-    parsed.text = match (&title, text) {
-        (Some(title), Some(text)) => Some(format!("{title} {text}").trim().to_owned()),
-        (Some(title), None) => Some(title.clone()),
-        (None, text) => text,
+    parsed.text = match title.filter(|title| !title.is_empty()) {
+        Some(title) => {
+            let metadata = parsed.metadata.get_or_insert_default();
+            Some(with_title(title, text.unwrap_or_default(), metadata))
+        }
+        None => text,
     };
-    if let Some(title) = title {
-        let metadata = parsed.metadata.get_or_insert_default();
-        metadata.entry("title").or_insert(Value::String(title));
-    }
     Ok(parsed)
+}
+
+/// A text with its title in front, as what is searched; the metadata has the title as `title` then,
+/// unless it has one.
+pub(crate) fn with_title(title: String, text: String, metadata: &mut Map<String, Value>) -> String {
+    let whole = format!("{title} {text}").trim().to_owned();
+    metadata.entry("title").or_insert(Value::String(title));
+    whole
 }
 
 fn vector(values: &[Value]) -> Result<Vec<f32>, String> {

@@ -5,6 +5,7 @@
 
 mod embed;
 mod lines;
+mod maker;
 
 pub use cotenant_index::dense::Metric;
 pub use cotenant_index::filter::Filter;
@@ -14,4 +15,7 @@ pub use cotenant_index::{
     Query, Receipt, Storage,
 };
 pub use embed::TextEmbedder;
-pub use lines::{IndexLine, IndexLines, LineError};
+pub(crate) use lines::with_title;
+pub use lines::{IndexLine, IndexLines, LineError, NothingToFind};
+pub(crate) use maker::{BASE, adapter_digest, maker_name};
+pub use maker::{MakerError, check_maker, claim, embed_anew};

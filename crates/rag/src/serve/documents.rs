@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::adapters::Loaded;
 use super::model::Model;
 use super::tuning::Memo;
+use crate::index::maker_name;
 
 /// The index of a server.
 pub(super) struct Documents {
@@ -55,13 +56,8 @@ impl From<IndexError> for NotDone {
 impl Maker {
     /// Of the base model, or of an adapter of this name.
     pub(super) fn new(model: &Model, adapter: Option<&Loaded>) -> Self {
-        let of_model = |letters| model.digest.get(..letters).unwrap_or(&model.digest);
-        Self(match adapter {
-            None => format!("{}@{}", super::http::BASE, of_model(16)),
-            Some(loaded) => {
-                format!("{}@{}-{}", loaded.source.name, loaded.digest, of_model(8))
-            }
-        })
+        let adapter = adapter.map(|loaded| (loaded.source.name.as_str(), loaded.digest.as_str()));
+        Self(maker_name(&model.digest, adapter))
     }
 
     pub(super) fn embedding(&self) -> &str {

@@ -6,11 +6,12 @@
 //! A request's texts may be computed in several batches, by several threads; the last one replies.
 //! Who went away, or whose deadline has passed, is left out before the forward.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use cotenant_transformer::{Adapter, Forward, Packed, Scratch, Start, TextIds};
+use cotenant_transformer::{Adapter, Cpu, Forward, Packed, Scratch, Start, TextIds};
 use tokio::sync::oneshot;
 
 use super::adapters::Loaded;
@@ -84,6 +85,8 @@ pub(super) enum Refused {
 pub(super) enum NotServed {
     /// Their deadline passed.
     Late,
+    /// The forward panicked on them, or on others of their adapter beside them.
+    Broken,
 }
 
 type Answer = Result<Embedded, NotServed>;
@@ -251,26 +254,43 @@ impl Shared {
 
     /// One thread: takes batches until the end, and what waits then too.
     fn run(&self) {
-        let (mut scratch, mut packed) = (Scratch::default(), Packed::default());
-        let mut rows = Vec::new();
+        let mut desk = Desk::default();
         while let Some(mut batch) = self.next_batch() {
-            let begun = Instant::now();
             // Texts of one adapter become one segment, with one pair of products.
-            batch.sort_by_key(|text| text.request.adapter.as_ref().map(|it| it.generation));
-            let size = pack(&batch, &mut packed);
-            let adapters = adapters(&batch);
-            rows.resize(batch.len() * self.model.width(), 0.0);
-            let forward = Forward { batch: &packed, adapters: &adapters, start: Start::Tokens };
-            self.model.encoder.embed(&forward, &mut scratch, &mut rows);
-            let took = begun.elapsed();
-            self.meters.on_batch(size, took);
-            for text in &batch {
-                self.meters.on_served(&text.request.tenant, text.tokens.ids.len() as u64);
-            }
-            self.note_speed(size.tokens as f64 / took.as_secs_f64().max(1e-6));
-            for (text, row) in batch.into_iter().zip(rows.chunks_exact(self.model.width())) {
-                text.request.set_row(text.at, row, begun);
-            }
+            batch.sort_by_key(Text::generation);
+            self.serve(batch, &mut desk);
+        }
+    }
+
+    /// Computes a batch that is sorted by adapter, and replies.
+    fn serve(&self, batch: Vec<Text>, desk: &mut Desk) {
+        let begun = Instant::now();
+        let forward = AssertUnwindSafe(|| desk.embed(&self.model, &batch));
+        let Ok(size) = catch_unwind(forward) else {
+            *desk = Desk::default();
+            return self.serve_apart(batch, desk);
+        };
+        let took = begun.elapsed();
+        self.meters.on_batch(size, took);
+        for text in &batch {
+            self.meters.on_served(&text.request.tenant, text.tokens.ids.len() as u64);
+        }
+        self.note_speed(size.tokens as f64 / took.as_secs_f64().max(1e-6));
+        for (text, row) in batch.into_iter().zip(desk.rows.chunks_exact(self.model.width())) {
+            text.request.set_row(text.at, row, begun);
+        }
+    }
+
+    /// Computes each adapter's texts of a batch that panicked alone, so that one that is broken
+    /// costs nobody else an answer, nor the server a thread.
+    fn serve_apart(&self, mut batch: Vec<Text>, desk: &mut Desk) {
+        let counts: Vec<usize> = runs(&batch).map(<[Text]>::len).collect();
+        if let [_] = counts[..] {
+            return batch.iter().for_each(|text| text.request.finish(Err(NotServed::Broken)));
+        }
+        for count in counts {
+            let others = batch.split_off(count);
+            self.serve(std::mem::replace(&mut batch, others), desk);
         }
     }
 
@@ -309,10 +329,37 @@ impl Shared {
     }
 }
 
+/// What a thread computes on.
+#[derive(Default)]
+struct Desk {
+    scratch: Scratch<Cpu>,
+    packed: Packed,
+    /// `[texts, width]`
+    rows: Vec<f32>,
+}
+
+impl Desk {
+    /// Leaves each text's row in `rows`.
+    fn embed(&mut self, model: &Model, batch: &[Text]) -> BatchSize {
+        let size = pack(batch, &mut self.packed);
+        let adapters = adapters(batch);
+        self.rows.resize(batch.len() * model.width(), 0.0);
+        let forward = Forward { batch: &self.packed, adapters: &adapters, start: Start::Tokens };
+        model.encoder.embed(&forward, &mut self.scratch, &mut self.rows);
+        size
+    }
+}
+
+impl Text {
+    /// Names its adapter among those that were read.
+    fn generation(&self) -> Option<u64> {
+        self.request.adapter.as_ref().map(|loaded| loaded.generation)
+    }
+}
+
 /// Where the adapter changes in a batch that is sorted by it.
 fn runs(batch: &[Text]) -> impl Iterator<Item = &[Text]> {
-    let generation = |text: &Text| text.request.adapter.as_ref().map(|it| it.generation);
-    batch.chunk_by(move |one, other| generation(one) == generation(other))
+    batch.chunk_by(|one, other| one.generation() == other.generation())
 }
 
 fn pack(batch: &[Text], packed: &mut Packed) -> BatchSize {
@@ -365,7 +412,80 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use cotenant_transformer::{AdapterLayout, LayerChoice, LoraSpec, Module, Precision};
+
     use super::*;
+    use crate::serve::adapters::AdapterSource;
+
+    const MODEL: &str = "../../golden/encoder/bert-tiny";
+    /// The engine reads token ids, so that this one is never asked.
+    const TOKENIZER: &str = r#"{
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "Whitespace" },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{ "SpecialToken": { "id": "[CLS]", "type_id": 0 } },
+                       { "Sequence": { "id": "A", "type_id": 0 } }],
+            "pair": [{ "SpecialToken": { "id": "[CLS]", "type_id": 0 } },
+                     { "Sequence": { "id": "A", "type_id": 0 } },
+                     { "Sequence": { "id": "B", "type_id": 1 } }],
+            "special_tokens": { "[CLS]": { "id": "[CLS]", "ids": [1], "tokens": ["[CLS]"] } }
+        },
+        "model": { "type": "WordLevel", "vocab": { "[UNK]": 0, "[CLS]": 1 }, "unk_token": "[UNK]" }
+    }"#;
+
+    fn engine() -> Engine {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join(MODEL);
+        for file in fs::read_dir(files).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        fs::write(folder.path().join("tokenizer.json"), TOKENIZER).unwrap();
+        let model = Model::open(folder.path(), "base", Precision::F32).unwrap();
+        let limits = EngineLimits { threads: 0, batch_tokens: 64, queue_tokens: 1 << 10 };
+        Engine::start(Arc::new(model), Arc::new(Meters::new()), limits).unwrap()
+    }
+
+    /// An adapter that changes nothing, and of which a part of the values may be missing.
+    fn adapter(engine: &Engine, generation: u64, is_whole: bool) -> Arc<Loaded> {
+        let spec = LoraSpec {
+            rank: 2,
+            alpha: 2.0,
+            rslora: false,
+            targets: vec![Module::Query],
+            layers: LayerChoice::All,
+        };
+        let config = engine.shared.model.encoder.config();
+        let layout = Arc::new(AdapterLayout::from_spec(&spec, config).unwrap());
+        let mut adapter = Adapter::initial(layout, generation);
+        adapter.values.truncate(if is_whole { adapter.values.len() } else { 1 });
+        let (source, digest) = (Arc::new(AdapterSource::default()), String::new());
+        Arc::new(Loaded { source, generation, adapter, digest })
+    }
+
+    /// The engine has no thread of its own here: the test is one.
+    #[test]
+    fn an_adapter_that_panics_costs_nobody_else_an_answer() {
+        let engine = engine();
+        let (whole, broken) = (adapter(&engine, 1, true), adapter(&engine, 2, false));
+        let ask = |adapter: Option<&Arc<Loaded>>| Ask {
+            tenant: "law".into(),
+            adapter: adapter.cloned(),
+            texts: vec![TextIds::alone(vec![1, 2, 3])],
+            deadline: Instant::now() + Duration::from_secs(60),
+        };
+        let asked = [None, Some(&whole), Some(&broken)].map(|adapter| engine.embed(ask(adapter)));
+        let batch = engine.shared.next_batch().unwrap();
+        assert_eq!(batch.len(), 3, "they are computed together");
+        engine.shared.serve(batch, &mut Desk::default());
+        let answers = asked.map(|answer| answer.ok().unwrap().try_recv().unwrap());
+        let [base, adapted, missing] = answers;
+        assert_eq!(base, adapted, "the adapter changes nothing");
+        assert!(base.is_ok_and(|embedded| embedded.values.iter().any(|value| *value != 0.0)));
+        assert_eq!(missing, Err(NotServed::Broken));
+    }
 
     #[test]
     fn load_is_the_time_that_waiting_texts_need() {

@@ -203,9 +203,10 @@ impl<T> FairQueue<T> {
                 true => self.idle.insert(turn),
                 false => self.waiting.insert(turn),
             };
-            match (is_gone, is_late) {
-                (true, _) => taken.gone += 1,
-                (false, true) => taken.late.push(item.work),
+            // Who waited until the deadline is gone then too.
+            match (is_late, is_gone) {
+                (true, _) => taken.late.push(item.work),
+                (false, true) => taken.gone += 1,
                 (false, false) => taken.batch.push(item.work),
             }
         }

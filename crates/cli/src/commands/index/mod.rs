@@ -20,6 +20,7 @@ pub(crate) fn run(arguments: &IndexArgs, console: &Console) -> Ended {
         IndexCommand::Create(arguments) => write::create(arguments, console),
         IndexCommand::Add(arguments) => write::add(arguments, console),
         IndexCommand::Update(arguments) => write::update(arguments, console),
+        IndexCommand::Embed { place, embed } => write::embed(place, embed, console),
         IndexCommand::Delete { place, ids } => write::delete(place, ids, console),
         IndexCommand::Drop { place } => write::drop_namespace(place, console),
         IndexCommand::Compact { place } => write::compact(place, console),

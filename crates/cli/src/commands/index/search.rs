@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cotenant_rag::index::{Filter, Found, Query, Standing};
+use cotenant_rag::index::{Filter, Found, Query, Standing, check_maker};
 use serde_json::{Value, json};
 
 use super::write::{named, open};
@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &IndexSearchArgs, console: &Console) -> Ended {
                 .map_err(failed("read --vector, which is a JSON array of numbers"))?,
         ),
         (None, Some(embedder), Some(words)) => {
+            check_maker(&namespace, &embedder.maker()).map_err(failed(named(place)))?;
             embedder.embed(&place.namespace, [words.as_str()])?.pop()
         }
         (None, ..) => None,
@@ -41,7 +42,13 @@ pub(super) fn run(arguments: &IndexSearchArgs, console: &Console) -> Ended {
     let what = format!("search namespace {:?}", place.namespace);
     match (mode, query.vector, query.text) {
         (Some(ModeArg::Hybrid | ModeArg::Dense), None, _) => {
-            return Err(format!("{what} by vectors: there is none\nhint: name a --model").into());
+            let hint = match namespace.embedding().map_err(failed(named(place)))? {
+                Some(_) => "name a --model",
+                None => {
+                    "the namespace is for texts alone; `cotenant index embed` gives them vectors"
+                }
+            };
+            return Err(format!("{what} by vectors: there is none\nhint: {hint}").into());
         }
         (Some(ModeArg::Hybrid | ModeArg::Text), _, None) => {
             return Err(format!("{what} by words: there are none\nhint: give some").into());
@@ -50,8 +57,9 @@ pub(super) fn run(arguments: &IndexSearchArgs, console: &Console) -> Ended {
     }
     let answer = namespace.search(&query).map_err(failed(what))?;
     let documents: Vec<Value> = answer.found.iter().map(object).collect();
-    console.data(&json!({ "documents": documents }), || {
-        answer.found.iter().zip(1..).map(text).collect::<Vec<_>>().join("\n\n")
+    console.data(&json!({ "documents": documents }), || match &answer.found[..] {
+        [] => "nothing was found".to_owned(),
+        found => found.iter().zip(1..).map(text).collect::<Vec<_>>().join("\n\n"),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cotenant_rag::index::{
-    Change, Document, EmbeddingSpec, Index, IndexError, IndexLine, IndexLines, KindName, Metric,
-    Namespace, Receipt, Storage, TextEmbedder,
+    Change, Document, EmbeddingSpec, Index, IndexError, IndexLine, IndexLines, KindName, LineError,
+    Metric, Namespace, Receipt, Storage, TextEmbedder, claim, embed_anew,
 };
 
 use super::{embedder, failed};
-use crate::args::index::{CreateArgs, KindArg, MetricArg, PlaceArgs, StorageArg, WriteArgs};
+use crate::args::index::{
+    CreateArgs, EmbedArgs, KindArg, MetricArg, PlaceArgs, StorageArg, WriteArgs,
+};
 use crate::commands::Ended;
 use crate::console::Console;
+use crate::progress::Counting;
 use crate::words::plain;
 
 /// Lines that are added at a time, unless their texts are long.
@@ -61,44 +64,105 @@ fn kind_name(kind: KindArg) -> KindName {
 
 /// Adds documents.
 pub(super) fn add(arguments: &WriteArgs, console: &Console) -> Ended {
-    write(arguments, console, |namespace, lines| {
-        let documents: Vec<Document> = lines.into_iter().map(IndexLine::into_document).collect();
-        namespace.add(&documents)
-    })
+    let sum = write(arguments, console, |namespace, lines| {
+        let documents = lines.into_iter().map(IndexLine::into_document);
+        Ok(namespace.add(&documents.collect::<Result<Vec<Document>, _>>()?)?)
+    })?;
+    told(sum.receipt, console)?;
+    if sum.bare > 0 {
+        console.say(&format!(
+            "warning: {} of these documents have no vector, and are found by words alone\n\
+             hint: --model embeds them; `cotenant index embed` embeds those that are there",
+            sum.bare
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Changes documents.
 pub(super) fn update(arguments: &WriteArgs, console: &Console) -> Ended {
-    write(arguments, console, |namespace, lines| {
+    let sum = write(arguments, console, |namespace, lines| {
         let changes: Vec<Change> = lines.into_iter().map(IndexLine::into_change).collect();
-        namespace.update(&changes)
-    })
+        Ok(namespace.update(&changes)?)
+    })?;
+    told(sum.receipt, console)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-type Put = fn(&Namespace, Vec<IndexLine>) -> Result<Receipt, IndexError>;
+type Put = fn(&Namespace, Vec<IndexLine>) -> Result<Receipt, Box<dyn Error>>;
 
-fn write(arguments: &WriteArgs, console: &Console, put: Put) -> Ended {
+/// What became of the lines of all files.
+#[derive(Default)]
+struct Sum {
+    receipt: Receipt,
+    /// Those without a vector, where the namespace takes vectors.
+    bare: u64,
+}
+
+/// Puts the lines of files, batch by batch. What comes before a line that is wrong is put too.
+fn write(arguments: &WriteArgs, console: &Console, put: Put) -> Result<Sum, Box<dyn Error>> {
     let WriteArgs { place, files, embed } = arguments;
     let index = open(&place.folder)?;
     let namespace = index.namespace(&place.namespace).map_err(failed(named(place)))?;
     let embedder = embedder(embed, console)?;
-    let mut sum = Receipt::default();
+    if let Some(embedder) = &embedder {
+        claim(&namespace, &embedder.maker()).map_err(failed(named(place)))?;
+    }
+    let takes_vectors = namespace.embedding().map_err(failed(named(place)))?.is_some();
+    let mut sum = Sum::default();
     for file in files {
-        let mut lines = IndexLines::open(file)?.peekable();
-        while lines.peek().is_some() {
-            let mut batch = Vec::new();
-            let mut bytes = 0;
-            while batch.len() < BATCH_LINES && bytes < BATCH_BYTES {
-                let Some(line) = lines.next().transpose()? else { break };
+        let mut lines = IndexLines::open(file)?;
+        loop {
+            let (mut batch, wrong) = next_batch(&mut lines);
+            if batch.is_empty() && wrong.is_none() {
+                break;
+            }
+            embed_lines(embedder.as_ref(), &place.namespace, &mut batch)?;
+            let bare = batch.iter().filter(|line| line.vector.is_none()).count() as u64;
+            let what = format!("write documents of {}", file.display());
+            add_up(&mut sum.receipt, put(&namespace, batch).map_err(failed(what))?);
+            sum.bare += if takes_vectors { bare } else { 0 };
+            if let Some(wrong) = wrong {
+                let lines = sum.receipt.added + sum.receipt.replaced;
+                let what = format!("write all lines: the {lines} documents before are there");
+                return Err(failed(what)(wrong).into());
+            }
+        }
+    }
+    Ok(sum)
+}
+
+/// As many lines as are put together, and why there are no more if one is wrong.
+fn next_batch(lines: &mut IndexLines) -> (Vec<IndexLine>, Option<LineError>) {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < BATCH_LINES && bytes < BATCH_BYTES {
+        match lines.next() {
+            Some(Ok(line)) => {
                 bytes += line.text.as_ref().map_or(0, String::len);
                 batch.push(line);
             }
-            embed_lines(embedder.as_ref(), &place.namespace, &mut batch)?;
-            let what = format!("write documents of {}", file.display());
-            add_up(&mut sum, put(&namespace, batch).map_err(failed(what))?);
+            Some(Err(wrong)) => return (batch, Some(wrong)),
+            None => break,
         }
     }
-    told(sum, console)
+    (batch, None)
+}
+
+/// Embeds all documents anew, beside the vectors that searches use until all are done.
+pub(super) fn embed(place: &PlaceArgs, arguments: &EmbedArgs, console: &Console) -> Ended {
+    let index = open(&place.folder)?;
+    let namespace = index.namespace(&place.namespace).map_err(failed(named(place)))?;
+    let embedder = embedder(arguments, console)?.ok_or("embed documents: no --model is named")?;
+    let bar = Counting::new("embedding", console.quiet);
+    let embedded = embed_anew(&namespace, &embedder, &mut |done, all| bar.show(done, all));
+    let what = format!("embed the documents of namespace {:?}", place.namespace);
+    let embedded = embedded.map_err(failed(what))?;
+    bar.end();
+    let object = serde_json::json!({ "embedded": embedded, "embedding": embedder.maker() });
+    console.data(&object, || {
+        format!("{embedded} documents have a vector now; searches use {}", embedder.maker())
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Gives lines that have a text and no vector one.
@@ -122,7 +186,8 @@ fn embed_lines(
 pub(super) fn delete(place: &PlaceArgs, ids: &[String], console: &Console) -> Ended {
     let index = open(&place.folder)?;
     let namespace = index.namespace(&place.namespace).map_err(failed(named(place)))?;
-    told(namespace.delete(ids).map_err(failed("delete documents"))?, console)
+    told(namespace.delete(ids).map_err(failed("delete documents"))?, console)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Drops a namespace.
@@ -166,13 +231,12 @@ fn add_up(sum: &mut Receipt, more: Receipt) {
     sum.unchanged += more.unchanged;
 }
 
-fn told(receipt: Receipt, console: &Console) -> Ended {
+fn told(receipt: Receipt, console: &Console) -> Result<(), String> {
     let Receipt { added, replaced, deleted, unchanged, .. } = receipt;
     let object = serde_json::json!({
         "added": added, "replaced": replaced, "deleted": deleted, "unchanged": unchanged,
     });
     console.data(&object, || {
         format!("{added} added, {replaced} replaced, {deleted} deleted, {unchanged} unchanged")
-    })?;
-    Ok(ExitCode::SUCCESS)
+    })
 }

@@ -72,6 +72,8 @@ impl Namespace {
 
     /// Opens a namespace: reads its manifest and tables, and what its logs have.
     pub(crate) fn open(name: &str, folder: Folder, owner: Owner) -> Result<Arc<Self>, IndexError> {
+        // As for the index itself: only what is durable is built upon.
+        folder.sync()?;
         let manifest: NamespaceManifest = manifest::read(&folder)?.ok_or_else(|| {
             DamagedFile::new(&folder.at(NAME), "the index names it, and it is not there")
         })?;

@@ -4,16 +4,15 @@ use super::Namespace;
 use super::view::{AnswerRoom, View};
 use crate::dense::SearchCost;
 use crate::filter::Filter;
-use crate::fusion::{Fused, Fusion, Ranked, Standing, put_first};
+use crate::fusion::{Fused, Fusion, NAMED_MAX, Ranked, Standing, named, put_first};
 use crate::hit::Hit;
 use crate::store::document::Document;
 use crate::store::error::{IndexError, check_limit};
 use crate::store::limits::FOUND_MAX;
 use crate::text::{Literal, LiteralKind};
 
-/// How much a list of documents that hold a quoted phrase counts at least: they come first in any
-/// case, and this orders them.
-const PHRASES_WEIGHT_MIN: f32 = 0.2;
+/// How much a list of documents counts at least that come first in any case: this orders them.
+const FIRST_WEIGHT_MIN: f32 = 0.2;
 
 /// What is searched for, by a vector, by words, or by both.
 #[derive(Clone, Copy, Debug)]
@@ -108,8 +107,9 @@ impl Default for Query<'_> {
 impl Namespace {
     /// The documents that fit best, best first. Without a vector and words nothing is found.
     ///
-    /// By a vector and words together, documents that hold a phrase which the words quote come
-    /// before all others, and those that hold a code (see [`Literal`]) are a list of their own.
+    /// Where there are words, documents that hold a phrase which they quote come before all others,
+    /// and then those that a code names (see [`Literal`] and [`named`]) unless codes count nothing.
+    /// By a vector and words together, those that hold a code are a list of their own.
     pub fn search(&self, query: &Query<'_>) -> Result<Answer, IndexError> {
         for value in [query.count, query.depth] {
             check_limit(|| "the search".to_owned(), (value, FOUND_MAX), "documents")?;
@@ -127,7 +127,7 @@ impl Namespace {
             let found = view.words(words, depth)?;
             (answer.postings_read, lists.text) = (found.postings_read, found.hits);
         }
-        if let (true, Some(words)) = (is_hybrid, query.text) {
+        if let Some(words) = query.text {
             answer.texts_read = lists.find_literals(&view, words, depth)?;
         }
         let mut room = AnswerRoom::new(query.bytes_max);
@@ -168,7 +168,7 @@ impl Lists {
         let mut texts_read = 0;
         for (literals, list) in [(phrases, &mut self.phrases), (codes, &mut self.codes)] {
             if !literals.is_empty() {
-                let found = view.holding(&literals, depth)?;
+                let found = view.holding(&literals, depth.max(NAMED_MAX + 1))?;
                 texts_read += found.texts_read as u64;
                 *list = found.hits;
             }
@@ -177,23 +177,28 @@ impl Lists {
     }
 
     /// The best of all, with where each stands in each list. A lone retriever keeps its order,
-    /// whatever the fusion.
+    /// whatever the fusion, behind what stands there word for word.
     fn fuse(&self, query: &Query<'_>, is_hybrid: bool) -> Vec<Fused> {
         let Weights { dense, text, codes } = query.weights;
         let ranked = |hits, weight| Ranked { hits, weight };
-        if !is_hybrid {
-            let lists = [ranked(&self.dense, 1.0), ranked(&self.text, 1.0)];
-            return Fusion::ReciprocalRank { k: 0.0 }.fuse(&lists, query.count);
-        }
         // A list that counts nothing must not bring its documents in.
         let codes_counting: &[Hit] = if codes > 0.0 { &self.codes } else { &[] };
+        let named = named(codes_counting);
+        let (fusion, holding, [dense, text, phrases, codes]) = match is_hybrid {
+            true => {
+                let weights = [dense, text, codes.max(FIRST_WEIGHT_MIN), codes];
+                (query.fusion, codes_counting, weights)
+            }
+            false => (Fusion::ReciprocalRank { k: 0.0 }, named, [1.0; 4]),
+        };
         let lists = [
             ranked(&self.dense, dense),
             ranked(&self.text, text),
-            ranked(&self.phrases, codes.max(PHRASES_WEIGHT_MIN)),
-            ranked(codes_counting, codes),
+            ranked(&self.phrases, phrases),
+            ranked(holding, codes),
         ];
-        let mut fused = put_first(query.fusion.fuse(&lists, usize::MAX), &self.phrases);
+        let fused = put_first(fusion.fuse(&lists, usize::MAX), named);
+        let mut fused = put_first(fused, &self.phrases);
         fused.truncate(query.count);
         fused
     }

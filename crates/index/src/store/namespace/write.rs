@@ -249,7 +249,10 @@ impl<'a> Draft<'a> {
 fn active(state: &State) -> Result<&crate::store::spec::EmbeddingSpec, IndexError> {
     let active = state.active().map(|embedding| &embedding.spec);
     active.ok_or_else(|| {
-        IndexError::invalid("a document", "has a vector, but the namespace has no embedding")
+        IndexError::invalid(
+            "a document",
+            "has a vector, but the namespace has no embedding\nhint: begin one first",
+        )
     })
 }
 

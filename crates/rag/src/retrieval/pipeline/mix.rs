@@ -1,6 +1,6 @@
 //! How the answers of a tenant's retrievers become one.
 
-use cotenant_index::fusion::{Fused, Fusion, Learning, Normalisation, Ranked, put_first};
+use cotenant_index::fusion::{Fused, Fusion, Learning, Normalisation, Ranked, named, put_first};
 use cotenant_index::{Hit, Slot};
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +93,8 @@ impl Way {
 }
 
 impl Mix {
-    /// The best `k` of all lists. Documents that hold what the user quoted come before the others.
+    /// The best `k` of all lists. Documents that hold what the user quoted come before the others,
+    /// and then those that a code names (see [`named`]) unless codes count nothing.
     pub fn fuse(&self, lists: &Lists, k: usize) -> Vec<Hit> {
         let ranked = [
             (&lists.words, self.words),
@@ -105,15 +106,17 @@ impl Mix {
         let ranked = ranked.iter().filter(|(hits, weight)| !hits.is_empty() && *weight > 0.0);
         let ranked: Vec<Ranked<'_>> =
             ranked.map(|&(hits, weight)| Ranked { hits, weight }).collect();
-        let all = put_first(self.way.fusion().fuse(&ranked, usize::MAX), &lists.phrases);
+        let named = if self.holding > 0.0 { named(&lists.codes) } else { &[] };
+        let all = put_first(self.way.fusion().fuse(&ranked, usize::MAX), named);
+        let all = put_first(all, &lists.phrases);
         all.into_iter().map(|one| one.hit).take(k).collect()
     }
 
     /// The mix that judged queries like best; `score` says how good an answer to the query at a
     /// place is. The default where there are none.
     ///
-    /// Words and vectors are weighed first; what a literal counts is tried afterwards, on the
-    /// queries that have one, and stays 0 unless it helps.
+    /// Words and vectors are weighed first; what a code counts is tried afterwards, on the queries
+    /// that have one, and is 0 there unless it helps. Where none has one it is the default's.
     pub(super) fn learn(
         queries: &[Lists],
         depth: usize,
@@ -130,6 +133,9 @@ impl Mix {
         let base = Self { way: Way::of(learned.fusion), words, vectors, holding: 0.0 };
         let with: Vec<usize> =
             (0..queries.len()).filter(|&at| !queries[at].codes.is_empty()).collect();
+        if with.is_empty() {
+            return Self { holding: Self::default().holding, ..base };
+        }
         let value = |mix: &Self| -> f64 {
             with.iter().map(|&at| score(at, &mix.fuse(&queries[at], depth))).sum()
         };
@@ -175,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_code_names_comes_next() {
+        let (words, vectors) = (list(&[1, 2, 3]), list(&[1, 2, 3]));
+        let lists = |codes: &[u32], phrases: &[u32]| {
+            let (words, vectors) = (words.clone(), vectors.clone());
+            Lists { words, vectors, codes: list(codes), phrases: list(phrases) }
+        };
+        let mix = Mix::default();
+        assert_eq!(slots(&mix.fuse(&lists(&[9], &[]), 10)), [9, 1, 2, 3]);
+        assert_eq!(slots(&mix.fuse(&lists(&[9], &[3]), 10)), [3, 9, 1, 2]);
+        assert_eq!(slots(&mix.fuse(&lists(&[9, 8, 7, 6], &[]), 3)), [1, 2, 3], "many hold it");
+        let deaf = Mix { holding: 0.0, ..mix };
+        assert_eq!(slots(&deaf.fuse(&lists(&[9], &[]), 10)), [1, 2, 3]);
+    }
+
+    #[test]
     fn a_list_of_no_weight_brings_nothing() {
         let mix = Mix { vectors: 0.0, ..Mix::default() };
         let lists = Lists { words: list(&[1]), vectors: list(&[2]), ..Lists::default() };
@@ -196,6 +217,8 @@ mod tests {
         let helped = Mix::learn(&[with(&[5]), with(&[])], 10, &right);
         assert!(helped.holding > 0.0, "{helped:?}");
         assert_eq!(Mix::learn(&[with(&[1]), with(&[])], 10, &right).holding, 0.0);
+        let unknown = Mix::learn(&[with(&[]), with(&[])], 10, &right);
+        assert_eq!(unknown.holding, Mix::default().holding, "nobody knows better");
         assert_eq!(Mix::learn(&[], 10, &right), Mix::default());
         assert!(helped.is_sound());
         assert!(!Mix { words: f32::NAN, ..helped }.is_sound());

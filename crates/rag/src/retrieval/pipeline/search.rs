@@ -17,6 +17,7 @@
 
 use std::borrow::Cow;
 
+use cotenant_index::fusion::NAMED_MAX;
 use cotenant_index::text::{Literal, LiteralKind};
 use cotenant_index::{Hit, Slot};
 use serde::{Deserialize, Serialize};
@@ -310,7 +311,7 @@ impl Search<'_> {
             if of_kind.is_empty() {
                 continue;
             }
-            let found = self.retrievers.holding(&of_kind, depth)?;
+            let found = self.retrievers.holding(&of_kind, depth.max(NAMED_MAX + 1))?;
             work.texts += found.texts_read as u64;
             match kind {
                 LiteralKind::Code => lists.codes = found.hits,

@@ -90,6 +90,26 @@ pub enum AdapterError {
         /// The name.
         name: String,
     },
+    /// Its files have not been read in time; they may still be.
+    #[error(
+        "the adapter {name:?} was not read from disk within {seconds} s\n\
+         hint: ask again later; if that goes on, look at the disk that holds its folder"
+    )]
+    Slow {
+        /// The name.
+        name: String,
+        /// How long was waited, in seconds.
+        seconds: u64,
+    },
+    /// Reading its files panicked.
+    #[error(
+        "the adapter {name:?} cannot be loaded: the server failed while it read its files\n\
+         hint: write them anew; what failed stands in the server's log, and is a fault of ours"
+    )]
+    Broken {
+        /// The name.
+        name: String,
+    },
     /// The server ends.
     #[error("the server is ending")]
     Ending,

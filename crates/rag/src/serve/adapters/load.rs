@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use cotenant_transformer::{Adapter, EncoderConfig};
-use sha2::{Digest, Sha256};
 
 use super::error::AdapterError;
 use super::{AdapterSource, Loaded};
+use crate::index::adapter_digest;
 
 /// The files of an adapter.
 const FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
@@ -42,7 +42,7 @@ pub(super) fn load(
         }
         let name = source.name.clone();
         let adapter = read.map_err(|error| AdapterError::Load { name, source: Arc::new(error) })?;
-        let digest = digest(&adapter);
+        let digest = adapter_digest(&adapter);
         return Ok(Loaded { source, generation, adapter, digest });
     }
     Err(AdapterError::Changing { name: source.name.clone() })
@@ -80,23 +80,6 @@ fn unquiet(stamp: &Stamp) -> Option<Duration> {
     // A time in the future is one that nobody can wait for.
     let ages = stamp.iter().flatten().filter_map(|(.., time)| now.duration_since(*time).ok());
     ages.min().filter(|age| *age < QUIET).map(|age| QUIET - age)
-}
-
-/// A hash of all that an adapter does to a model.
-fn digest(adapter: &Adapter) -> String {
-    let mut hash = Sha256::new();
-    for entry in adapter.layout.entries() {
-        let place = [entry.site.layer, entry.site.module as usize, entry.rank];
-        place.iter().for_each(|&number| hash.update((number as u64).to_le_bytes()));
-        hash.update(entry.scale.to_le_bytes());
-    }
-    let mut bytes = Vec::with_capacity(1 << 16);
-    for values in adapter.values.chunks(1 << 14) {
-        bytes.clear();
-        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        hash.update(&bytes);
-    }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -157,7 +140,7 @@ pub(super) mod tests {
             .zip(&versions)
             .map(|(version, folder)| {
                 adapter(version).save_peft(folder, "base").unwrap();
-                digest(&adapter(version))
+                adapter_digest(&adapter(version))
             })
             .collect();
         let law = place.path().join("law");
@@ -204,7 +187,7 @@ pub(super) mod tests {
         let quiet = stamp(&source(&law), 1 << 30).unwrap();
         assert_eq!(unquiet(&quiet), None);
         let loaded = load(source(&law), 1, (&config(), 1 << 30)).unwrap();
-        assert_eq!(loaded.digest, digest(&adapter(3)));
+        assert_eq!(loaded.digest, adapter_digest(&adapter(3)));
         let weights = law.join(FILES[1]);
         let whole = fs::read(&weights).unwrap();
         fs::write(&weights, &whole[..whole.len() / 2]).unwrap();

@@ -19,6 +19,7 @@ mod shelf;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use cotenant_transformer::{Adapter, EncoderConfig};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::meters::Meters;
 pub use error::AdapterError;
@@ -40,6 +42,8 @@ const ADAPTERS_MAX: usize = 100_000;
 const NAME_BYTES_MAX: usize = 96;
 /// How often a loader thread that has nothing to do looks for what is expected.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a request waits for an adapter to come from a disk.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Where an adapter comes from, and how its tenant's texts are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -243,13 +247,13 @@ impl Adapters {
             Ok(answer) => return answer,
             Err(coming) => coming,
         };
-        coming.await.unwrap_or(Err(AdapterError::Ending))
+        arrival(name, coming, WAIT_MAX).await
     }
 
     /// Loads an adapter and then makes it known; what cannot be loaded changes nothing.
     pub(super) async fn bring(&self, source: AdapterSource, place: Place) -> Answer {
         check_name(&source.name)?;
-        let (reply, answer) = oneshot::channel();
+        let (name, (reply, answer)) = (source.name.clone(), oneshot::channel());
         {
             let mut state = self.shared.lock();
             state.check_place(&source.name, place)?;
@@ -258,7 +262,7 @@ impl Adapters {
             state.errands.push_back(Errand { source: Arc::new(source), generation, why });
         }
         self.shared.wake.notify_one();
-        answer.await.unwrap_or(Err(AdapterError::Ending))
+        arrival(&name, answer, WAIT_MAX).await
     }
 
     /// Forgets an adapter; requests that have it are still answered.
@@ -339,8 +343,10 @@ impl Shared {
         while let Some(errand) = self.next_errand() {
             let begun = Instant::now();
             let generation = errand.generation;
-            let loaded =
-                load::load(errand.source.clone(), generation, (&self.config, self.bytes_max));
+            let source = errand.source.clone();
+            let loaded = unless_broken(&errand.source.name, || {
+                load::load(source, generation, (&self.config, self.bytes_max))
+            });
             match &loaded {
                 Ok(_) => self.meters.on_load(begun.elapsed()),
                 Err(_) => self.meters.on_load_failed(),
@@ -483,6 +489,23 @@ fn is_held(entries: &BTreeMap<Arc<str>, Entry>, name: &str) -> bool {
         Some(Stage::Here(loaded)) => Arc::strong_count(loaded) > 1,
         Some(Stage::OnDisk | Stage::Coming(_)) | None => false,
     }
+}
+
+/// What is told of an adapter that is on its way, within a time.
+async fn arrival(name: &str, coming: oneshot::Receiver<Answer>, wait_max: Duration) -> Answer {
+    match timeout(wait_max, coming).await {
+        Ok(told) => told.unwrap_or(Err(AdapterError::Ending)),
+        Err(_) => Err(AdapterError::Slow { name: name.to_owned(), seconds: wait_max.as_secs() }),
+    }
+}
+
+/// What reading an adapter gives, where a panic ends that reading alone and not its thread.
+fn unless_broken(
+    name: &str,
+    read: impl FnOnce() -> Result<Loaded, AdapterError>,
+) -> Result<Loaded, AdapterError> {
+    let broken = |_| Err(AdapterError::Broken { name: name.to_owned() });
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(broken)
 }
 
 fn tell(waiters: Vec<Waiter>, answer: &Answer) {

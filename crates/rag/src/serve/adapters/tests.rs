@@ -22,7 +22,7 @@ fn adapters(limits: AdapterLimits, folder: &Path) -> Adapters {
 }
 
 fn get(adapters: &Adapters, name: &str) -> Arc<Loaded> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(adapters.get(name)).unwrap()
 }
 
@@ -102,4 +102,24 @@ fn who_asks_while_it_is_on_its_way_is_answered() {
     std::fs::remove_dir_all(place.path().join("law")).unwrap();
     finish(&adapters, errand);
     assert!(adapters.shared.ask("law").is_err(), "it is sent for again");
+}
+
+#[test]
+fn an_adapter_that_does_not_come_is_told_of_in_time() {
+    let place = TempDir::new().unwrap();
+    let adapters = adapters(AdapterLimits { bytes_max: 1 << 20, threads: 0 }, place.path());
+    let Err(coming) = adapters.shared.ask("law") else { panic!("nobody has read it") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let told = runtime.block_on(arrival("law", coming, Duration::from_millis(1)));
+    assert!(matches!(told, Err(AdapterError::Slow { name, .. }) if name == "law"));
+    let (waiter, coming) = oneshot::channel();
+    drop(waiter);
+    let told = runtime.block_on(arrival("law", coming, WAIT_MAX));
+    assert!(matches!(told, Err(AdapterError::Ending)));
+}
+
+#[test]
+fn a_panic_while_an_adapter_is_read_is_an_error() {
+    let told = unless_broken("law", || panic!("as it reads"));
+    assert!(matches!(told, Err(AdapterError::Broken { name }) if name == "law"));
 }

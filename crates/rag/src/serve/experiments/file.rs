@@ -3,9 +3,11 @@
 //! ```text
 //! 16 digits of a hash over the line's number and text, a blank, JSON, a line's end
 //! ```
-//! A line is acknowledged once it is synced, and each is synced before the next is begun. So a last
-//! line that is broken was never acknowledged and is cut off; one that is broken before others is
-//! damage.
+//! A line is acknowledged once it is synced, and each is synced before the next is begun. Then the
+//! *mark*, a small file beside it, is told how many bytes that makes; it is not synced, because it
+//! need not be there: after a power cut it may say less than the truth, never more. So what is broken
+//! behind the mark and reaches to the end was never acknowledged and is cut off; what is broken or
+//! gone before it is damage.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -22,6 +24,8 @@ use super::trial::{Head, Line, Trial};
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Digits of a line's hash.
 const SUM_DIGITS: usize = 16;
+/// Ends the name of the file that says how much was acknowledged.
+pub(super) const MARK: &str = ".mark";
 /// Ends the name of a file that is not whole yet.
 pub(super) const DRAFT: &str = ".new";
 
@@ -30,6 +34,9 @@ pub(super) const DRAFT: &str = ".new";
 pub(super) struct TrialFile {
     path: PathBuf,
     file: File,
+    mark: File,
+    /// The hash of its first line, which no other experiment has: its mark is no other's.
+    head_sum: String,
     /// Its bytes, all of them acknowledged.
     bytes: u64,
     lines: usize,
@@ -53,8 +60,11 @@ impl TrialFile {
             let _ = fs::remove_file(&draft);
             disk("write", path)(error)
         })?;
-        let bytes = line.len() as u64;
-        Ok((Self { path: path.to_owned(), file, bytes, lines: 1, is_broken: false }, trial))
+        let mark = open_mark(path)?;
+        let (path, head_sum) = (path.to_owned(), line[..SUM_DIGITS].to_owned());
+        let mut made = Self { path, file, mark, head_sum, bytes: 0, lines: 0, is_broken: false };
+        made.acknowledge(line.len());
+        Ok((made, trial))
     }
 
     /// Opens a file, and cuts off what was never acknowledged.
@@ -70,6 +80,14 @@ impl TrialFile {
         }
         let (lines, whole) = read(path, &bytes)?;
         let count = lines.len();
+        let mark = open_mark(path)?;
+        let head_sum = String::from_utf8_lossy(&bytes[..SUM_DIGITS]).into_owned();
+        let acknowledged = read_mark(&mark, &head_sum);
+        if acknowledged > whole as u64 {
+            let reason = format!("{acknowledged} bytes were acknowledged, and {whole} are whole");
+            let (path, line) = (path.to_owned(), count + 1);
+            return Err(ExperimentError::Damaged { path, line, reason });
+        }
         let tenant = match lines.first() {
             Some(Line::Head(head)) => head.tenant.clone(),
             _ => String::new(),
@@ -80,8 +98,11 @@ impl TrialFile {
         }
         // What was read may be no more than what the system remembers of a sync that failed.
         file.sync_data().map_err(disk("sync", path))?;
-        let (path, bytes) = (path.to_owned(), whole as u64);
-        Ok((Self { path, file, bytes, lines: count, is_broken: false }, trial, tenant))
+        let path = path.to_owned();
+        let lines = count - 1;
+        let mut opened = Self { path, file, mark, head_sum, bytes: 0, lines, is_broken: false };
+        opened.acknowledge(whole);
+        Ok((opened, trial, tenant))
     }
 
     /// Appends a line, and returns once it is durable.
@@ -101,10 +122,45 @@ impl TrialFile {
             self.is_broken = true;
             return Err(disk("sync", &self.path)(error));
         }
-        self.bytes += text.len() as u64;
-        self.lines += 1;
+        self.acknowledge(text.len());
         Ok(())
     }
+
+    /// So many bytes more are there, to the end of a line.
+    fn acknowledge(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.lines += 1;
+        // A mark that cannot be written says less than the truth, which is allowed.
+        let line = with_sum(MARK_LINE, &format!("{} {}", self.head_sum, self.bytes));
+        let _ = self.mark.write_all_at(line.as_bytes(), 0);
+    }
+}
+
+/// The mark's line has a number that no line of an experiment has.
+const MARK_LINE: usize = usize::MAX;
+
+/// The file beside an experiment's that says how much of it was acknowledged.
+pub(super) fn mark_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(MARK);
+    PathBuf::from(name)
+}
+
+fn open_mark(path: &Path) -> Result<File, ExperimentError> {
+    let path = mark_of(path);
+    let mark = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    mark.map_err(disk("open", &path))
+}
+
+/// How much was acknowledged at least; a mark that is absent, torn or another experiment's says
+/// nothing. A shorter number leaves the end of a longer one behind its line.
+fn read_mark(mark: &File, head_sum: &str) -> u64 {
+    let mut bytes = [0; 64];
+    let Ok(read) = mark.read_at(&mut bytes, 0) else { return 0 };
+    let Some(end) = bytes[..read].iter().position(|&byte| byte == b'\n') else { return 0 };
+    let Some(text) = text_of(MARK_LINE, &bytes[..=end]) else { return 0 };
+    let bytes = text.strip_prefix(head_sum).map(|rest| rest.trim_start().parse());
+    bytes.and_then(Result::ok).unwrap_or(0)
 }
 
 fn make(draft: &Path, path: &Path, bytes: &[u8]) -> io::Result<File> {
@@ -121,7 +177,8 @@ fn make(draft: &Path, path: &Path, bytes: &[u8]) -> io::Result<File> {
 
 /// Makes the name of a file, or that it is gone, durable.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 pub(super) fn disk(
@@ -176,10 +233,15 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<Line>, usize), Expe
 
 /// A line whose hash is right, and whether it makes sense.
 fn line(number: usize, raw: &[u8]) -> Option<serde_json::Result<Line>> {
+    text_of(number, raw).map(serde_json::from_str)
+}
+
+/// The text of a line whose hash is right.
+fn text_of(number: usize, raw: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(raw.strip_suffix(b"\n")?).ok()?;
     let (found, text) = text.split_at_checked(SUM_DIGITS)?;
     let text = text.strip_prefix(' ')?;
-    (found == sum(number, text)).then(|| serde_json::from_str(text))
+    (found == sum(number, text)).then_some(text)
 }
 
 /// The state after all lines.

@@ -35,7 +35,7 @@ pub(super) use request::ExperimentRequest;
 pub(super) use trial::{Enrolled, Stop, StopCode, Variant};
 
 use super::meters::Meters;
-use file::{DRAFT, TrialFile, disk, sync_parent};
+use file::{DRAFT, TrialFile, disk, mark_of, sync_parent};
 use ticket::{Ticket, Unit, to_hex};
 use trial::{FORMAT, Head, Line, Trial};
 
@@ -90,6 +90,7 @@ impl Experiments {
     /// is told to whoever asks for that experiment.
     pub(super) fn open(folder: &Path, meters: Arc<Meters>) -> Result<Self, ExperimentError> {
         fs::create_dir_all(folder).map_err(disk("create", folder))?;
+        sync_parent(folder).map_err(disk("sync", folder))?;
         let lock = take_lock(folder)?;
         let mut slots = BTreeMap::new();
         for entry in fs::read_dir(folder).map_err(disk("list", folder))? {
@@ -170,6 +171,8 @@ impl Experiments {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             removed => removed.map_err(disk("remove", &path))?,
         }
+        // What is left of the mark is waste: no other experiment heeds it.
+        let _ = fs::remove_file(mark_of(&path));
         self.lock().remove(&name);
         sync_parent(&path).map_err(disk("sync", &path))
     }

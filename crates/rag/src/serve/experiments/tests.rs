@@ -277,6 +277,14 @@ fn a_file_that_is_cut_anywhere_has_what_was_acknowledged_before() {
         place.say("law", &id, 5.0).unwrap();
     }
     let whole = std::fs::read(&file).unwrap();
+    for &cut in &lengths {
+        std::fs::write(&file, &whole[..cut as usize]).unwrap();
+        place.reopen();
+        let error = place.it().show("law", NOW_S).unwrap_err().to_string();
+        assert!(error.contains("bytes were acknowledged"), "cut at {cut}: {error}");
+    }
+    // A power cut may take the mark too.
+    std::fs::remove_file(mark_of(&file)).unwrap();
     for cut in lengths[0]..=whole.len() as u64 {
         std::fs::write(&file, &whole[..cut as usize]).unwrap();
         place.reopen();
@@ -319,6 +327,7 @@ fn outcomes_behind_an_end_that_was_not_written_are_too_late() {
     let end = text.trim_end().rfind('\n').unwrap() + 1;
     assert!(text[end..].contains("\"stop\""), "{}", &text[end..]);
     std::fs::write(&file, &text[..end]).unwrap();
+    std::fs::remove_file(mark_of(&file)).unwrap();
     place.reopen();
     for user in 0..20 {
         let enrolled = place.it().enrol("law", &format!("new-{user}"), NOW_S).unwrap();

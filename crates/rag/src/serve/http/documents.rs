@@ -44,23 +44,20 @@ pub(super) async fn add(
         return Err(Fault::new(Kind::TooLarge, message));
     }
     let (space, maker) = shared.space_for(&caller, &tenant, request.model.as_deref()).await?;
-    let texts = request.documents.iter().map(|it| it.text.clone()).collect();
+    let mut documents: Vec<Document> =
+        request.documents.into_iter().map(DocumentView::into_document).collect();
+    let texts = documents.iter().map(|it| it.text.clone()).collect();
     let vectors = match &maker {
-        None => vec![None; request.documents.len()],
+        None => vec![None; documents.len()],
         Some((chosen, _)) => {
             let vectors =
                 shared.embed_for_search(chosen, (Prompt::Document, texts), deadline).await?;
             vectors.into_iter().map(Some).collect()
         }
     };
-    let document = |(view, vector): (DocumentView, Option<Vec<f32>>)| Document {
-        id: view.id,
-        text: view.text,
-        metadata: view.metadata,
-        vector,
-    };
-    let documents: Vec<Document> =
-        request.documents.into_iter().zip(vectors).map(document).collect();
+    for (document, vector) in documents.iter_mut().zip(vectors) {
+        document.vector = vector;
+    }
     let embedding = maker.map(|(_, maker)| maker.embedding().to_owned());
     let added = blocking(move || space.add(&documents, embedding.as_deref())).await?;
     let receipt = added.map_err(|why| of_not_done(why, &caller))?;
@@ -253,6 +250,14 @@ impl Shared {
             );
             return Err(Fault::new(Kind::Conflict, message));
         };
+        if model != super::BASE && !self.adapters.knows(model) {
+            let message = format!(
+                "the documents were embedded by {model:?}, which is not loaded\n\
+                 hint: load it, embed them anew by another model with POST /v1/embed_documents, or \
+                 search with mode \"text\""
+            );
+            return Err(Fault::new(Kind::Conflict, message));
+        }
         let chosen = self.choose(caller, Some(model)).await?;
         let maker = Maker::new(&self.model, chosen.adapter.as_deref());
         if maker.embedding() != spec.name {
@@ -342,7 +347,8 @@ pub(super) fn of_index(error: &IndexError, caller: &Caller) -> Fault {
     let kind = match error {
         IndexError::UnknownNamespace { .. } => {
             // The names of other tenants are nobody's business.
-            return Fault::new(Kind::NotFound, "the tenant has no documents");
+            let message = "the tenant has no documents\nhint: POST /v1/documents adds some";
+            return Fault::new(Kind::NotFound, message);
         }
         IndexError::UnknownDocument { .. } | IndexError::UnknownEmbedding { .. } => Kind::NotFound,
         IndexError::TooLarge { .. } => Kind::TooLarge,

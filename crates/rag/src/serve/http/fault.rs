@@ -127,7 +127,11 @@ impl Fault {
             | AdapterError::NotAFile { .. }
             | AdapterError::TooLarge { .. }
             | AdapterError::NoRoom { .. }
+            | AdapterError::Broken { .. }
             | AdapterError::TooMany { .. } => Kind::Backend,
+            AdapterError::Slow { .. } => {
+                return Self { retry_s: Some(1), ..Self::new(Kind::Unavailable, error) };
+            }
             AdapterError::Ending => return Self::ending(),
         };
         let message = match (error, caller) {
@@ -162,6 +166,12 @@ impl From<NotServed> for Fault {
             NotServed::Late => {
                 let message = "the texts waited longer than their deadline";
                 Self { retry_s: Some(1), ..Self::new(Kind::Unavailable, message) }
+            }
+            NotServed::Broken => {
+                let message = "the model failed on these texts\n\
+                               hint: what failed stands in the server's log; replace the adapter, \
+                               or report it if the base model alone fails too";
+                Self::new(Kind::Backend, message)
             }
         }
     }

@@ -203,6 +203,9 @@ fn asked(request: &SearchRequest, by: By) -> Result<Asked, Fault> {
     if ![weights.dense, weights.text, weights.codes].into_iter().all(is_weight) {
         return Err(Fault::invalid("each of the weights must be 0 or more"));
     }
+    if weights.dense.max(weights.text) <= 0.0 {
+        return Err(Fault::invalid("of the weights dense and text one must be above 0"));
+    }
     let depth = request.depth.unwrap_or(default.depth);
     if depth > FOUND_MAX {
         return Err(Fault::invalid(format!("depth is {depth}, and must be at most {FOUND_MAX}")));

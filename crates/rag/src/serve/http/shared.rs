@@ -19,7 +19,7 @@ use crate::serve::meters::Meters;
 use crate::serve::model::Model;
 
 /// Another name of the base model, and whose its texts are where there are no tokens.
-pub(crate) const BASE: &str = "base";
+pub(crate) use crate::index::BASE;
 /// How long a request may take if it does not say.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long it may take at most.

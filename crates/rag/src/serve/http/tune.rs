@@ -162,7 +162,10 @@ fn check(queries: &[JudgedView]) -> Result<(), Fault> {
     }
     if queries.len() < QUERIES_MIN {
         let count = queries.len();
-        let message = format!("there are {count} judged queries, and it takes {QUERIES_MIN}");
+        let message = format!(
+            "there are {count} judged queries, and it takes {QUERIES_MIN}\n\
+             hint: send more queries with relevant documents of the tenant"
+        );
         return Err(Fault::invalid(message));
     }
     for (at, judged) in queries.iter().enumerate() {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::experiments::TrialView;
 use super::wire_tune::AdaptiveView;
+use crate::index::with_title;
 
 /// Texts, or token ids as `/tokenize` gives them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -401,8 +402,13 @@ pub(super) struct AddDocumentsRequest {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DocumentView {
-    /// Its name within the tenant.
+    /// Its name within the tenant; as `_id` too, as the lines of a BEIR corpus have it.
+    #[serde(alias = "_id")]
     pub(super) id: String,
+    /// Stands in front of the text, and in the metadata as `title` unless that has one; a document
+    /// that is shown has it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) title: Option<String>,
     /// What is searched.
     pub(super) text: String,
     /// What filters look at.
@@ -410,10 +416,22 @@ pub(super) struct DocumentView {
     pub(super) metadata: Map<String, Value>,
 }
 
+impl DocumentView {
+    /// The document, without a vector.
+    pub(super) fn into_document(self) -> Document {
+        let Self { id, title, text, mut metadata } = self;
+        let text = match title.filter(|title| !title.is_empty()) {
+            Some(title) => with_title(title, text, &mut metadata),
+            None => text,
+        };
+        Document { id, text, metadata, vector: None }
+    }
+}
+
 impl From<Document> for DocumentView {
     fn from(document: Document) -> Self {
         let Document { id, text, metadata, .. } = document;
-        Self { id, text, metadata }
+        Self { id, title: None, text, metadata }
     }
 }
 
