@@ -13,7 +13,7 @@ pub(crate) mod sizing;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use cotenant_rag::workspace::PrecisionChoice;
+use cotenant_rag::workspace::{DeviceChoice, PrecisionChoice};
 
 /// Train, measure and search many tenants' embedding adapters on one shared encoder
 ///
@@ -299,8 +299,30 @@ pub(crate) struct TrainArgs {
     /// Also train each tenant alone, in a process of its own, and report what that costs
     #[arg(long)]
     pub compare: bool,
+    /// What adapters are trained on; as the workspace says if not given
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceArg>,
     #[command(flatten)]
     pub machine: MachineArgs,
+}
+
+/// What adapters are trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceArg {
+    /// the processor
+    Cpu,
+    /// the first NVIDIA card that the process sees
+    Cuda,
+}
+
+impl DeviceArg {
+    /// What is chosen.
+    pub(crate) fn choice(self) -> DeviceChoice {
+        match self {
+            Self::Cpu => DeviceChoice::Cpu,
+            Self::Cuda => DeviceChoice::Cuda,
+        }
+    }
 }
 
 /// Arguments of `estimate`.

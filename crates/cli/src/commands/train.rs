@@ -14,6 +14,9 @@ use crate::console::Console;
 pub(crate) fn run(arguments: &TrainArgs, console: &Console) -> Ended {
     let mut workspace = Workspace::read(&arguments.workspace).map_err(JobError::from)?;
     workspace.limits = base::limits(workspace.limits, &arguments.machine);
+    if let Some(device) = arguments.device {
+        workspace.limits.device = device.choice();
+    }
     training::keep(&mut workspace, &arguments.only)?;
     let stem = arguments.workspace.file_stem().unwrap_or("workspace".as_ref());
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(stem));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cotenant_train::{CheckpointError, LimitsError, SettingsError, TextError};
-use cotenant_transformer::{ModelError, SpecError, UnsupportedPrecision};
+use cotenant_transformer::{Fault, ModelError, SpecError, UnsupportedPrecision};
 use thiserror::Error;
 
 use crate::data::DataError;
@@ -26,6 +26,12 @@ pub enum JobError {
     /// The processor lacks the precision.
     #[error(transparent)]
     Precision(#[from] UnsupportedPrecision),
+    /// The card that is to train cannot, or has failed.
+    #[error("train on the card")]
+    Device {
+        /// What it says.
+        source: Fault,
+    },
     /// A tenant's files cannot be read.
     #[error("read the data of tenant {tenant}")]
     Data {
@@ -307,6 +313,7 @@ mod tests {
         vec![
             JobError::Model(missing()),
             JobError::Precision(UnsupportedPrecision),
+            JobError::Device { source: Fault::Refused("no card\nhint: get one".to_owned()) },
             JobError::NothingToTrain { tenants: text() },
             JobError::NotTrained { tenant: tenant() },
             JobError::NotEmbedding { path: path() },
@@ -375,6 +382,7 @@ mod tests {
             },
             JobError::Model(_)
             | JobError::Precision(_)
+            | JobError::Device { .. }
             | JobError::NothingToTrain { .. }
             | JobError::NotTrained { .. }
             | JobError::NotEmbedding { .. }
@@ -395,7 +403,7 @@ mod tests {
             | JobError::NothingToMeasure { .. }
             | JobError::File { .. }
             | JobError::Damaged { .. }
-            | JobError::UnknownTenant { .. } => 23,
+            | JobError::UnknownTenant { .. } => 24,
         }
     }
 

@@ -9,6 +9,7 @@
 //! A run can be stopped at any round and resumed from its checkpoint with the same result.
 
 mod base;
+mod card;
 mod costs;
 mod dev;
 mod error;

@@ -6,9 +6,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use cotenant_train::{Base, Counters, Event, Limits, PrefixLimits, TenantId, TenantSpec, Trainer};
-use cotenant_transformer::{Adapter, AdapterLayout, Cpu};
+use cotenant_transformer::{Adapter, AdapterLayout, Backend};
 
 use super::base::BaseModel;
+use super::card;
 use super::error::JobError;
 use super::estimate::{self, TAPE_BYTES_MAX};
 use super::finish::{self, Trained};
@@ -21,7 +22,7 @@ use super::settings;
 use super::usage::Usage;
 use super::workshop::{Workshop, not_embedded};
 use crate::report::RunReport;
-use crate::workspace::{self, Workspace};
+use crate::workspace::{self, DeviceChoice, Workspace};
 
 /// How a workspace is run.
 pub struct RunOptions<'a> {
@@ -162,12 +163,36 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Runs rounds until every tenant with examples is through, or leaves a checkpoint and stops.
+    /// Trains on what the workspace names.
     fn run(&self, tenants: &[Prepared]) -> Result<Trained, JobError> {
+        let limits = trainer_limits(&self.workspace.limits);
+        match self.workspace.limits.device {
+            DeviceChoice::Cpu => {
+                let encoder = self.base.encoder.clone();
+                self.run_on(Base { encoder, fingerprint: self.base.fingerprint }, limits, tenants)
+            }
+            DeviceChoice::Cuda => {
+                let precision = self.workspace.limits.precision.on_card();
+                let cache = self.options.cache.as_deref();
+                let (base, limits, notes) = card::open(self.base, limits, (precision, cache))?;
+                for message in notes {
+                    let tenant = String::new();
+                    self.options.observer.on_event(&RunEvent::Warned { tenant, message });
+                }
+                self.run_on(base, limits, tenants)
+            }
+        }
+    }
+
+    /// Runs rounds until every tenant with examples is through, or leaves a checkpoint and stops.
+    fn run_on<B: Backend>(
+        &self,
+        base: Base<B>,
+        limits: Limits,
+        tenants: &[Prepared],
+    ) -> Result<Trained, JobError> {
         let begun = Instant::now();
-        let encoder = self.base.encoder.clone();
-        let base = Base { encoder, fingerprint: self.base.fingerprint };
-        let mut trainer = Trainer::new(base, trainer_limits(&self.workspace.limits))?;
+        let mut trainer = Trainer::new(base, limits)?;
         let mut members = Members::new();
         for tenant in tenants.iter().filter(|tenant| !tenant.examples.is_empty()) {
             members.insert(self.add(&mut trainer, tenant)?, tenant);
@@ -194,7 +219,11 @@ impl Training<'_> {
     }
 
     /// Rounds to the end, with a checkpoint every so often, in the end, and before a stop.
-    fn rounds(&self, trainer: &mut Trainer<Cpu>, members: &Members<'_>) -> Result<(), JobError> {
+    fn rounds<B: Backend>(
+        &self,
+        trainer: &mut Trainer<B>,
+        members: &Members<'_>,
+    ) -> Result<(), JobError> {
         let every = self.workspace.limits.checkpoint_every_steps;
         let mut since_checkpoint = 0;
         while !trainer.is_done() {
@@ -202,6 +231,10 @@ impl Training<'_> {
                 Ok(()) => {
                     let events = trainer.run_round();
                     since_checkpoint += self.tell(members, &events);
+                    if let Some(fault) = trainer.fault() {
+                        // The last checkpoint is from before, and can be gone on from.
+                        return Err(JobError::Device { source: fault.clone() });
+                    }
                 }
                 // The score is asked for again after a resume.
                 Err(JobError::Stopped) => {}
@@ -221,15 +254,15 @@ impl Training<'_> {
         self.checkpoint(trainer)
     }
 
-    fn checkpoint(&self, trainer: &Trainer<Cpu>) -> Result<(), JobError> {
+    fn checkpoint<B: Backend>(&self, trainer: &Trainer<B>) -> Result<(), JobError> {
         let path = self.options.folder.checkpoint();
         trainer.checkpoint(&path).map_err(|source| JobError::Checkpoint { source })
     }
 
     /// Judges every adapter that the trainer waits for.
-    fn report_scores(
+    fn report_scores<B: Backend>(
         &self,
-        trainer: &mut Trainer<Cpu>,
+        trainer: &mut Trainer<B>,
         members: &Members<'_>,
     ) -> Result<(), JobError> {
         for (id, _) in trainer.awaiting_score() {
@@ -241,7 +274,11 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn add(&self, trainer: &mut Trainer<Cpu>, tenant: &Prepared) -> Result<TenantId, JobError> {
+    fn add<B: Backend>(
+        &self,
+        trainer: &mut Trainer<B>,
+        tenant: &Prepared,
+    ) -> Result<TenantId, JobError> {
         let mut settings =
             settings::settings(&tenant.config, &self.workspace.limits, &tenant.examples);
         if !tenant.dataset.dev.is_empty() {

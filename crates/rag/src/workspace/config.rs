@@ -29,12 +29,23 @@ pub struct Limits {
     pub threads: Option<usize>,
     /// Arithmetic of the matrix products.
     pub precision: PrecisionChoice,
+    /// What trains.
+    pub device: DeviceChoice,
     /// Tokens of one forward and backward pass of one thread.
     pub chunk_tokens: usize,
     /// Most memory of the frozen-prefix cache.
     pub prefix_cache_mib: Mebibytes,
     /// Optimizer steps of a tenant between two checkpoints; 0 is only at the end.
     pub checkpoint_every_steps: u64,
+}
+
+/// What adapters are trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The processor.
+    Cpu,
+    /// The first NVIDIA card that the process sees.
+    Cuda,
 }
 
 /// Arithmetic of the matrix products.
@@ -55,6 +66,14 @@ impl PrecisionChoice {
             Self::Auto => Cpu::best_precision(),
             Self::F32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
+        }
+    }
+
+    /// What it is on a card, all of which have bf16.
+    pub(crate) fn on_card(self) -> Precision {
+        match self {
+            Self::Auto | Self::Bf16 => Precision::Bf16,
+            Self::F32 => Precision::F32,
         }
     }
 }
@@ -294,6 +313,7 @@ impl Default for Limits {
             memory_mib: None,
             threads: None,
             precision: PrecisionChoice::Auto,
+            device: DeviceChoice::Cpu,
             chunk_tokens: 256,
             prefix_cache_mib: Mebibytes(1024),
             checkpoint_every_steps: 50,

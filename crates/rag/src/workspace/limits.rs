@@ -2,12 +2,14 @@
 
 use cotenant_types::Mebibytes;
 
-use super::config::{Limits, PrecisionChoice};
+use super::config::{DeviceChoice, Limits, PrecisionChoice};
 use super::keys::{Key, Kind, word};
 
 const PRECISIONS: [PrecisionChoice; 3] =
     [PrecisionChoice::Auto, PrecisionChoice::F32, PrecisionChoice::Bf16];
 const PRECISION_WORDS: &[&str] = &["auto", "f32", "bf16"];
+const DEVICES: [DeviceChoice; 2] = [DeviceChoice::Cpu, DeviceChoice::Cuda];
+const DEVICE_WORDS: &[&str] = &["cpu", "cuda"];
 
 /// The keys of `[limits]`.
 pub(super) const LIMITS: &[Key<Limits>] = &[
@@ -41,6 +43,14 @@ pub(super) const LIMITS: &[Key<Limits>] = &[
         default: |limits| word(PRECISION_WORDS, &PRECISIONS, limits.precision),
         doc: "Arithmetic of the matrix products. `auto` is bf16 where the processor has \
               instructions for it; `f32` gives the same bits on every run.",
+    },
+    Key {
+        name: "device",
+        kind: Kind::Word { words: DEVICE_WORDS, set: |limits, at| limits.device = DEVICES[at] },
+        default: |limits| word(DEVICE_WORDS, &DEVICES, limits.device),
+        doc: "What adapters are trained on: `cpu`, or `cuda`, the first NVIDIA card that the process \
+              sees, in bf16 unless `precision` is `f32`. Texts are measured on the processor in any \
+              case.",
     },
     Key {
         name: "chunk_tokens",

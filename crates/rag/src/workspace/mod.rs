@@ -14,7 +14,7 @@ mod reference;
 pub use cotenant_train::{Decay, Length};
 
 pub use config::{
-    AdapterConfig, EvaluationConfig, Limits, LossChoice, LossConfig, NegativesConfig,
+    AdapterConfig, DeviceChoice, EvaluationConfig, Limits, LossChoice, LossConfig, NegativesConfig,
     NegativesSource, PrecisionChoice, Task, TenantConfig, TextsConfig, TrainingConfig, Workspace,
 };
 pub use error::{Place, WorkspaceError};

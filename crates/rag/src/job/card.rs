@@ -1,0 +1,50 @@
+//! The base model on an NVIDIA card.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cotenant_train::{Base, Limits};
+use cotenant_transformer::{Backend, CudaDevice, Encoder, Precision, open_cuda};
+
+use super::base::BaseModel;
+use super::error::JobError;
+
+/// Tokens of a chunk: enough to fill a card with small products.
+const CHUNK_TOKENS: usize = 16_384;
+/// Chunks of a round.
+const ROUND_CHUNKS: usize = 4;
+/// The folder of compiled kernels, beside other things that are kept between runs.
+const KERNELS: &str = "kernels";
+/// Keeps checkpoints and cached prefixes of cards apart from those of processors, whose bits differ.
+const ON_CARD: u64 = 0x6375_6461_0000_0000;
+
+/// What training on a card needs: the base, the limits, and what works less well than it could.
+type OnCard = (Base<CudaDevice>, Limits, Vec<String>);
+
+/// Puts a base model on the first card. A part of the memory that is free there is for tapes.
+pub(super) fn open(
+    base: &BaseModel,
+    limits: Limits,
+    (precision, cache): (Precision, Option<&Path>),
+) -> Result<OnCard, JobError> {
+    let failed = |source| JobError::Device { source };
+    let kernels = cache.map(|cache| cache.join(KERNELS));
+    let (device, found) = open_cuda(0, precision, kernels.as_deref()).map_err(failed)?;
+    let (folder, weights) = (&base.folder, base.folder.weights()?);
+    let encoder = Encoder::new(device, folder.config().clone(), weights, folder.pooling(), true);
+    if let Some(fault) = encoder.backend().take_fault() {
+        return Err(failed(fault));
+    }
+    let of_precision = if precision == Precision::F32 { 1 } else { 2 };
+    let fingerprint = base.fingerprint ^ ON_CARD ^ of_precision;
+    let tokens_chunk = limits.tokens_chunk.max(CHUNK_TOKENS);
+    let limits = Limits {
+        // The card is one; what comes to it is in the order of one thread.
+        threads: 1,
+        tokens_chunk,
+        round_tokens_max: tokens_chunk * ROUND_CHUNKS,
+        tape_bytes_max: (found.free_bytes / 2) as usize,
+        ..limits
+    };
+    Ok((Base { encoder: Arc::new(encoder), fingerprint }, limits, found.notes))
+}
