@@ -135,6 +135,17 @@ pub(crate) enum CudaError {
         /// Bytes that the card has.
         total: u64,
     },
+    /// The card's memory is short for something whose size the driver does not say.
+    #[error(
+        "card {ordinal} has no memory left for {doing}\n\
+         hint: lower the token budget, or leave the card to fewer processes"
+    )]
+    NoRoom {
+        /// The card.
+        ordinal: usize,
+        /// What was being done.
+        doing: &'static str,
+    },
     /// The host's memory is short, or as much is pinned as may be.
     #[error(
         "no {asked} bytes of the host can be pinned for copies\n\
@@ -213,20 +224,23 @@ pub(crate) enum CudaError {
 }
 
 impl CudaError {
-    /// What a code of the driver means on a card. Memory that is short has numbers that only the
-    /// caller knows, so that here it is a refusal.
+    /// What a code of the driver means on a card.
     pub(super) fn of(error: DriverError, ordinal: usize, doing: &'static str) -> Self {
         let code = name(error);
         match meaning(error.0 as u32) {
             Meaning::CardLost => Self::CardLost { ordinal, doing, code },
             Meaning::KernelFault => Self::KernelFault { ordinal, doing, code },
             Meaning::DriverUnusable => Self::NoDriver { reason: format!("it answers {code}") },
-            Meaning::OutOfMemory
-            | Meaning::NoCard
-            | Meaning::ImageRefused
-            | Meaning::NotReady
-            | Meaning::Other => Self::Refused { doing, code },
+            Meaning::OutOfMemory => Self::NoRoom { ordinal, doing },
+            Meaning::NoCard | Meaning::ImageRefused | Meaning::NotReady | Meaning::Other => {
+                Self::Refused { doing, code }
+            }
         }
+    }
+
+    /// Whether less at a time may fit the card.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. } | Self::NoRoom { .. })
     }
 
     /// Whether nothing can be done with the card any more before it is opened again.
@@ -287,6 +301,9 @@ mod tests {
         assert!(fault.ends_context());
         let mismatch = of(CUresult::CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
         check(&mismatch, "no CUDA driver: it answers CUDA_ERROR_SYSTEM_DRIVER_MISMATCH");
+        let full = of(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        check(&full, "card 1 has no memory left for waiting");
+        assert!(full.is_out_of_memory() && !lost.is_out_of_memory());
         let other = of(CUresult::CUDA_ERROR_INVALID_VALUE);
         check(&other, "waiting was refused: CUDA_ERROR_INVALID_VALUE");
         assert!(!other.ends_context());

@@ -127,28 +127,28 @@ impl Buffer {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// An event after all that the compute stream does with it now, where uploads may take it next.
+    /// Without one they may not; the compute stream, which has waited for its upload, always may.
+    fn released(&self) -> Option<CudaEvent> {
+        if self.lane == Lane::Compute || self.card.store().is_capturing() {
+            return None;
+        }
+        let event = self.card.event().ok()?;
+        event.record(self.card.compute()).ok()?;
+        Some(event)
+    }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         let class = size_class(self.len);
-        let released = match self.lane {
-            Lane::Landing if !self.card.store().is_capturing() => {
-                self.card.event().and_then(|event| {
-                    self.card.check("releasing a buffer", event.record(self.card.compute()))?;
-                    Ok(event)
-                })
-            }
-            Lane::Landing | Lane::Compute => {
-                Err(CudaError::Capturing { doing: "releasing a buffer to uploads" })
-            }
-        };
+        let released = self.released();
         let mut store = self.card.store();
         match (released, &mut store.captured) {
-            (Ok(event), _) => store.landings.give(class, (self.address, event)),
-            (Err(_), Some(captured)) => captured.give(class, self.address),
-            // Whatever was uploaded, the compute stream has waited for, so that its order is enough.
-            (Err(_), None) => store.blocks.give(class, self.address),
+            (Some(event), _) => store.landings.give(class, (self.address, event)),
+            (None, Some(captured)) => captured.give(class, self.address),
+            (None, None) => store.blocks.give(class, self.address),
         }
     }
 }

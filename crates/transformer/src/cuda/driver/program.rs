@@ -155,8 +155,10 @@ impl Function {
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        // A context that is gone has no modules any more.
-        if self.card.context().synchronize().is_ok() {
+        // A context that is gone has no modules any more. A capture would be spoilt by the wait; what
+        // is dropped within one stays loaded until the card is closed.
+        let may_wait = !self.card.store().is_capturing();
+        if may_wait && self.card.context().synchronize().is_ok() {
             // SAFETY: no work is left, and whoever has a kernel of it would have it too. An error
             // leaves it loaded.
             let _ = unsafe { self.module.unload() };
@@ -189,10 +191,8 @@ pub(super) fn build(
 }
 
 fn refused_image(card: &Card, program: &str, error: DriverError) -> CudaError {
-    match meaning(error.0 as u32) {
-        Meaning::ImageRefused => {
-            CudaError::ImageRefused { program: program.to_owned(), code: name(error) }
-        }
-        _ => CudaError::of(error, card.facts().ordinal, "loading a program"),
+    if meaning(error.0 as u32) == Meaning::ImageRefused {
+        return CudaError::ImageRefused { program: program.to_owned(), code: name(error) };
     }
+    CudaError::of(error, card.facts().ordinal, "loading a program")
 }

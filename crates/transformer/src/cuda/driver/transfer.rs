@@ -37,11 +37,12 @@ impl Card {
             // thereafter, until the event.
             self.check(DOING, unsafe { raw::upload(self.copies(), &from, to.address()) })?;
         }
-        self.check(DOING, arrived.record(self.copies()))?;
+        let (from, arrived) = self.note_end(DOING, from, arrived)?;
         Ok(Arriving { card: self.clone(), parts: Some((to, from, arrived)) })
     }
 
-    /// [`Card::upload`] of values that lie anywhere.
+    /// [`Card::upload`] of values that lie anywhere. They pass through pinned memory, which is kept
+    /// for the next upload of the size, until [`Card::trim`].
     pub(crate) fn upload_values<T: Plain>(&self, from: &[T]) -> Result<Arriving, CudaError> {
         let mut pinned = self.pinned(size_of_val(from))?;
         pinned.values_mut().copy_from_slice(from);
@@ -61,8 +62,25 @@ impl Card {
             // SAFETY: the memory is as long. The bytes are reached only after the event below.
             self.check(DOING, unsafe { raw::download(self.copies(), from.address(), &mut to) })?;
         }
-        self.check(DOING, event.record(self.copies()))?;
-        Ok(Leaving { card: self.clone(), parts: Some((to, event)), from: PhantomData })
+        let parts = Some(self.note_end(DOING, to, event)?);
+        Ok(Leaving { card: self.clone(), parts, from: PhantomData })
+    }
+
+    /// Records where a copy ends. Where that cannot be known, its memory of the host is never used
+    /// again.
+    fn note_end(
+        &self,
+        doing: &'static str,
+        pinned: Pinned,
+        event: CudaEvent,
+    ) -> Result<(Pinned, CudaEvent), CudaError> {
+        match self.check(doing, event.record(self.copies())) {
+            Ok(()) => Ok((pinned, event)),
+            Err(error) => {
+                std::mem::forget(pinned);
+                Err(error)
+            }
+        }
     }
 
     /// Copies one buffer into another of the same length, in the order of what is computed.

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{World, calls, open, sentence};
+use super::{World, calls, open, say, sentence};
 use crate::cuda::driver::library::variable;
 use crate::cuda::driver::program::build;
 use crate::cuda::driver::target::Target;
@@ -30,7 +30,7 @@ fn compiler_path() -> Option<PathBuf> {
     match Compiler::open_first(std::slice::from_ref(&path), DRIVER) {
         Ok(_) => Some(path),
         Err(error) => {
-            eprintln!("skipped: {error}");
+            say(&format!("skipped: {error}"));
             None
         }
     }

@@ -156,3 +156,19 @@ fn a_capture_ends_whatever_comes() {
         assert_eq!(ms_since(&card, &start), 3.0);
     });
 }
+
+#[test]
+fn a_graph_that_does_not_fit_is_told_from_one_that_is_wrong() {
+    let faults = "cuGraphInstantiateWithFlags call=1 times=1 code=2";
+    let world = World { faults, ..World::new("memory=16MiB,sms=10") };
+    let test = "a_graph_that_does_not_fit_is_told_from_one_that_is_wrong";
+    world.run((HERE, test), || {
+        let card = open();
+        let step = program(&card).function("step", 0).unwrap();
+        let error = card.capture(|_| launch(&step, SHAPE)).unwrap_err();
+        assert_eq!(sentence(&error), "card 0 has no memory left for making a graph");
+        assert!(error.is_out_of_memory());
+        graph(&card, &step).launch().unwrap();
+        card.synchronize().unwrap();
+    });
+}

@@ -71,11 +71,11 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, const Description *how, const L
         Found *found, int *count) {
     *count = 0;
     if (!handle || c != d || wanted < PLAIN || !fits(how, a, b, d)) return INVALID_VALUE;
-    if (preference->alignment > 16 || (how->epilogue == 4 && !how->bias)) return INVALID_VALUE;
+    if (preference->alignment > 16 || preference->reductions) return INVALID_VALUE;
+    if (how->epilogue == 4 && !how->bias) return INVALID_VALUE;
     if (b->rows == IMPOSSIBLE_INNER) return NOT_SUPPORTED;
+    /* That no pieces are to be summed must be said, and is not heeded. */
     for (int id = CUTS; id <= PLAIN; id++) {
-        /* A preference against sums of pieces is heeded by the second, and not by the first. */
-        if (id == SUMS_PIECES && !preference->reductions) continue;
         found[*count] = (Found){.algorithm = {{(uint64_t)id}}, .workspace = 1024, .state = SUCCESS};
         (*count)++;
     }

@@ -114,7 +114,12 @@ fn talk(mut command: Command, answer: impl Fn(&str)) {
     let errors = errors.join().unwrap();
     // A name that no test has would pass too.
     assert!(status.success() && said.contains("1 passed"), "{said}\n{errors}");
-    eprint!("{errors}");
+    say(&errors);
+}
+
+/// Says something past what catches the output of tests.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{}", text.trim_end()).unwrap();
 }
 
 /// Asks the parent for something, and waits until it is done.

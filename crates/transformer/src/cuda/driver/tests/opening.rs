@@ -1,4 +1,4 @@
-use super::{World, open, sentence};
+use super::{World, open, say, sentence};
 use crate::cuda::driver::{Card, CardFacts, MemoryFacts, Version};
 
 const HERE: &str = module_path!();
@@ -77,7 +77,7 @@ fn a_card_that_is_broken_is_lost() {
 fn a_machine_without_a_driver_says_so() {
     // Not in a process with a driver of our own.
     match Card::open(0) {
-        Ok(card) => eprintln!("skipped: there is a card here, {}", card.facts().name),
+        Ok(card) => say(&format!("skipped: there is a card here, {}", card.facts().name)),
         Err(error) => {
             let said = sentence(&error);
             assert!(said.starts_with("no CUDA driver: libcuda.so.1: "), "{error}");
