@@ -11,7 +11,7 @@ use super::kernel::Kernel;
 use super::launch::{Launch, SHARED_BYTES_MAX};
 use super::machine::{Layer, Machine, Way};
 use super::record::Address;
-use super::source::{FILES, OPTIONS, Real};
+use super::source::{FILES, File, OPTIONS, Real};
 use crate::backend::{Fault, Precision};
 
 /// A card as the device of an encoder.
@@ -60,24 +60,39 @@ pub fn open(
     let card = Card::open(ordinal)?;
     let compiler = Compiler::open(card.facts().driver)?;
     let cache = cache.map(Cache::at);
-    let mut functions: Vec<Option<Function>> = vec![None; Kernel::ALL.len()];
     let mut notes = Vec::new();
-    for file in FILES {
+    let mut rig = Rig::new(card, real, &mut |card, file| {
         let text = file.source(real);
         let source = Source { name: file.name, text: &text, options: &OPTIONS };
-        let program = Program::compile(&card, &compiler, cache.as_ref(), &source)?;
+        let program = Program::compile(card, &compiler, cache.as_ref(), &source)?;
         notes.extend(program.note().map(ToString::to_string));
-        for (kernel, function) in Kernel::ALL.iter().zip(&mut functions) {
-            if kernel.file() == file.name {
-                *function = Some(program.function(kernel.name(), SHARED_BYTES_MAX as u32)?);
-            }
+        Ok(program)
+    })?;
+    rig.products = Products::open(&rig.card).map_err(|note| notes.push(note.to_string())).ok();
+    let card = rig.card.facts().name.clone();
+    let found = CudaNotes { card, free_bytes: rig.card.memory()?.free, notes };
+    Ok((Cuda::new(rig, real), found))
+}
+
+impl Rig {
+    /// A card whose kernels multiply too, by a program for each file of kernels.
+    pub(super) fn new(
+        card: Card,
+        real: Real,
+        program: &mut dyn FnMut(&Card, &File) -> Result<Program, CudaError>,
+    ) -> Result<Self, CudaError> {
+        let mut programs = Vec::new();
+        for file in FILES {
+            programs.push(program(&card, file)?);
         }
+        let function = |kernel: &Kernel| {
+            let at = FILES.iter().position(|file| file.name == kernel.file());
+            let program = &programs[at.expect("a kernel is in a file")];
+            program.function(kernel.name(), SHARED_BYTES_MAX as u32)
+        };
+        let functions = Kernel::ALL.iter().map(function).collect::<Result<_, _>>()?;
+        Ok(Self { card, functions, products: None, real })
     }
-    let functions = functions.into_iter().flatten().collect();
-    let products = Products::open(&card).map_err(|note| notes.push(note.to_string())).ok();
-    let facts =
-        CudaNotes { card: card.facts().name.clone(), free_bytes: card.memory()?.free, notes };
-    Ok((Cuda::new(Rig { card, functions, products, real }, real), facts))
 }
 
 impl From<CudaError> for Fault {

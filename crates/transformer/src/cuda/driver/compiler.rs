@@ -15,6 +15,15 @@ use super::target::{DRIVER_MIN, Target, Version};
 /// Lines of the compiler's log that an error holds.
 const LOG_LINES_MAX: usize = 8;
 
+/// What a text became.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    /// Machine code, or text that ends with a zero byte.
+    pub(crate) image: Vec<u8>,
+    /// What the compiler said.
+    pub(crate) log: String,
+}
+
 /// A text to compile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source<'a> {
@@ -105,12 +114,12 @@ impl Compiler {
         Target::choose(capability, &self.known)
     }
 
-    /// Compiles a text; machine code, or text that ends with a zero byte.
+    /// Compiles a text.
     pub(crate) fn compile(
         &self,
         source: &Source<'_>,
         target: Target,
-    ) -> Result<Vec<u8>, CudaError> {
+    ) -> Result<Compiled, CudaError> {
         let refused = |log: &str| CudaError::DoesNotCompile {
             program: source.name.to_owned(),
             target: target.to_string(),
@@ -124,16 +133,20 @@ impl Compiler {
         let options: Vec<CString> = options.map(words).collect::<Result<_, _>>()?;
         let session =
             self.begin(&text, &file).ok_or_else(|| refused("the compiler takes no program"))?;
-        if !session.compile(&options) {
-            let log = session.read(c"nvrtcGetProgramLogSize", c"nvrtcGetProgramLog");
-            let log = String::from_utf8_lossy(&log.unwrap_or_default()).into_owned();
-            return Err(refused(log.trim_end_matches('\0')));
+        let is_compiled = session.compile(&options);
+        let log = session.read(c"nvrtcGetProgramLogSize", c"nvrtcGetProgramLog");
+        let log = String::from_utf8_lossy(&log.unwrap_or_default()).into_owned();
+        let log = log.trim_end_matches('\0').to_owned();
+        if !is_compiled {
+            return Err(refused(&log));
         }
         let (size, image) = match target {
             Target::Machine(_) => (c"nvrtcGetCUBINSize", c"nvrtcGetCUBIN"),
             Target::Text(_) => (c"nvrtcGetPTXSize", c"nvrtcGetPTX"),
         };
-        session.read(size, image).ok_or_else(|| refused("the compiler gives no code"))
+        let image = session.read(size, image);
+        let image = image.ok_or_else(|| refused("the compiler gives no code"))?;
+        Ok(Compiled { image, log })
     }
 
     fn begin(&self, text: &CStr, file: &CStr) -> Option<Session> {

@@ -38,7 +38,7 @@ mod program;
 mod raw;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(in crate::cuda) mod tests;
 mod timing;
 mod transfer;
 
@@ -51,6 +51,8 @@ pub(crate) use memory::Buffer;
 pub(crate) use operands::{Number, Product, Weights};
 pub(crate) use products::{Factors, Products};
 pub(crate) use program::{Function, Program, Shape};
+#[cfg(test)]
+pub(crate) use target::Target;
 pub(crate) use target::Version;
 pub(crate) use timing::Mark;
 pub(crate) use transfer::Arriving;

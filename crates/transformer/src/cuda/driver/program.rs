@@ -185,7 +185,7 @@ pub(super) fn build(
     if let Some(image) = cache.and_then(|cache| cache.read(&key)) {
         return Ok(Built { image, note: None, is_compiled: false });
     }
-    let image = compiler.compile(source, target)?;
+    let image = compiler.compile(source, target)?.image;
     let note = cache.and_then(|cache| cache.write(&key, &image).err());
     Ok(Built { image, note, is_compiled: true })
 }

@@ -5,6 +5,7 @@
 //! in another order; and, by `memory`, under every order of threads and blocks.
 
 mod attention;
+mod compiles;
 mod coverage;
 mod encoder;
 mod gelu;
@@ -17,6 +18,7 @@ mod memory;
 mod norm;
 mod optimizer;
 mod pool;
+mod rig;
 mod rows;
 mod waits;
 

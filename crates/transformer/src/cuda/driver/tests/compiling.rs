@@ -36,7 +36,7 @@ fn compiler_path() -> Option<PathBuf> {
     }
 }
 
-fn compiler() -> Option<Compiler> {
+pub(in crate::cuda) fn compiler() -> Option<Compiler> {
     let path = compiler_path()?;
     Some(Compiler::open_first(&[path], DRIVER).unwrap())
 }

@@ -4,7 +4,7 @@
 //! A driver is loaded once for a process, so each test of it runs in a process of its own: the test
 //! starts itself again with the driver on the loader's path.
 
-mod compiling;
+pub(in crate::cuda) mod compiling;
 mod computing;
 mod memory;
 mod opening;
@@ -28,7 +28,7 @@ const CHILD: &str = "COTENANT_TEST_ON_FAKE_CARDS";
 const ASK: &str = "ask the parent: ";
 
 /// Cards and a driver for a test.
-struct World {
+pub(in crate::cuda) struct World {
     cards: &'static str,
     settings: &'static str,
     faults: &'static str,
@@ -40,14 +40,23 @@ struct World {
 }
 
 impl World {
-    fn new(cards: &'static str) -> Self {
+    pub(in crate::cuda) fn new(cards: &'static str) -> Self {
         let variables = Vec::new();
         Self { cards, settings: "", faults: "", missing: &[], variables, add: |_| () }
     }
 
+    /// The same, whose functions fail so.
+    pub(in crate::cuda) fn failing(self, faults: &'static str) -> Self {
+        Self { faults, ..self }
+    }
+
     /// Runs a test of a module in a process of its own; gives the cards as it left them, or `None`
     /// in that process.
-    fn run(&self, (module, test): (&str, &str), body: impl FnOnce()) -> Option<Cards> {
+    pub(in crate::cuda) fn run(
+        &self,
+        (module, test): (&str, &str),
+        body: impl FnOnce(),
+    ) -> Option<Cards> {
         self.run_and_answer((module, test), body, |_, word| panic!("asked for {word}"))
     }
 

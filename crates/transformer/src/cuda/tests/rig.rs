@@ -1,0 +1,104 @@
+//! The backend on a card of our own driver, which runs no kernel's arithmetic: what is launched, that
+//! memory suffices and comes back, and what a card says that fails.
+
+use std::path::Path;
+
+use crate::adapter::{Adapter, AdapterLayout, LayerChoice, LoraSpec, Module};
+use crate::backend::{Backend, Fault};
+use crate::cuda::backend::Cuda;
+use crate::cuda::driver::tests::World;
+use crate::cuda::driver::{Card, Program};
+use crate::cuda::kernel::Kernel;
+use crate::cuda::rig::{CudaDevice, Rig};
+use crate::cuda::source::Real;
+use crate::encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode};
+use crate::model::ModelFolder;
+use crate::packed::Packed;
+
+const HERE: &str = module_path!();
+
+/// A card whose kernels take a microsecond each.
+fn device() -> Result<CudaDevice, Fault> {
+    let names = Kernel::ALL.iter().map(|kernel| format!("kernel {} ns=1000", kernel.name()));
+    let image = format!("fake-image\n{}", names.collect::<Vec<_>>().join("\n"));
+    let rig = Rig::new(Card::open(0)?, Real::Bf16, &mut |card, file| {
+        // SAFETY: it is text.
+        unsafe { Program::load(card, file.name, image.as_bytes()) }
+    })?;
+    Ok(Cuda::new(rig, Real::Bf16))
+}
+
+fn encoder() -> Encoder<CudaDevice> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/encoder/bert-tiny");
+    let folder = ModelFolder::open(&path).unwrap();
+    let (config, weights) = (folder.config().clone(), folder.weights().unwrap());
+    Encoder::new(device().unwrap(), config, weights, Pooling::Mean, true)
+}
+
+/// Forward and backward over one batch.
+fn step(encoder: &Encoder<CudaDevice>, texts: usize) -> Vec<Vec<f32>> {
+    let spec = LoraSpec {
+        rank: 4,
+        alpha: 8.0,
+        rslora: false,
+        targets: vec![Module::Query, Module::Output],
+        layers: LayerChoice::All,
+    };
+    let layout = AdapterLayout::from_spec(&spec, encoder.config()).unwrap();
+    let adapter = Adapter::initial(layout.into(), 1);
+    let mut batch = Packed::default();
+    batch.push((0..texts).map(|_| &[1_u32, 2, 3, 4][..]), Some(0), None);
+    let forward = Forward { batch: &batch, adapters: &[&adapter], start: Start::Tokens };
+    let (mut scratch, mut tape) = (Scratch::default(), Tape::default());
+    let mut out = vec![0.0; texts * encoder.config().hidden];
+    encoder.forward(&forward, TapeMode::Full, &mut scratch, &mut tape, &mut out);
+    let mut gradients = vec![Vec::new()];
+    encoder.backward(&forward, &mut scratch, &mut tape, &out, &mut gradients);
+    gradients
+}
+
+#[test]
+fn a_step_runs_on_a_card_and_gives_its_memory_back() {
+    let world = World::new("memory=64MiB,sms=10");
+    let cards = world.run((HERE, "a_step_runs_on_a_card_and_gives_its_memory_back"), || {
+        let encoder = encoder();
+        for texts in [3, 40, 7] {
+            let gradients = step(&encoder, texts);
+            assert_eq!(encoder.backend().take_fault(), None, "{texts} texts");
+            assert!(!gradients[0].is_empty());
+        }
+    });
+    if let Some(cards) = cards {
+        let used = &cards.truth().processes[0].cards[0];
+        // Two layers: at least their products and norms, three times forward and backward.
+        assert!(used.kernels > 3 * 2 * 20, "{} kernels", used.kernels);
+        assert_eq!(cards.card(0).unwrap().used_bytes, 0);
+    }
+}
+
+#[test]
+fn a_card_that_is_too_small_says_so_and_goes_on_with_less() {
+    let test = "a_card_that_is_too_small_says_so_and_goes_on_with_less";
+    World::new("memory=8MiB,sms=10").run((HERE, test), || {
+        let encoder = encoder();
+        step(&encoder, 20_000);
+        let fault = encoder.backend().take_fault();
+        let is_short =
+            |fault: &Fault| matches!(fault, Fault::OutOfMemory(why) if why.contains("hint: "));
+        assert!(fault.as_ref().is_some_and(is_short), "{fault:?}");
+        step(&encoder, 4);
+        assert_eq!(encoder.backend().take_fault(), None);
+    });
+}
+
+#[test]
+fn a_card_that_falls_off_the_bus_is_lost() {
+    let test = "a_card_that_falls_off_the_bus_is_lost";
+    let world = World::new("memory=64MiB").failing("cuLaunchKernel call=9 code=700");
+    world.run((HERE, test), || {
+        let encoder = encoder();
+        step(&encoder, 4);
+        let fault = encoder.backend().take_fault();
+        assert!(matches!(fault, Some(Fault::Lost(_))), "{fault:?}");
+    });
+}
