@@ -481,9 +481,9 @@ mod tests {
         assert_eq!(batch.len(), 3, "they are computed together");
         engine.shared.serve(batch, &mut Desk::default());
         let answers = asked.map(|answer| answer.ok().unwrap().try_recv().unwrap());
-        let [base, adapted, missing] = answers;
+        let [base, adapted, missing] = answers.map(|answer| answer.map(|it| it.values));
         assert_eq!(base, adapted, "the adapter changes nothing");
-        assert!(base.is_ok_and(|embedded| embedded.values.iter().any(|value| *value != 0.0)));
+        assert!(base.is_ok_and(|values| values.iter().any(|value| *value != 0.0)));
         assert_eq!(missing, Err(NotServed::Broken));
     }
 

@@ -1,5 +1,6 @@
 //! Libraries of NVIDIA, found when the program runs.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl Places {
             return if named.is_dir() { inside(named).collect() } else { vec![named] };
         }
         let mut paths: Vec<PathBuf> = self.names.iter().map(PathBuf::from).collect();
-        for folder in ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(|name| read(name)) {
+        for folder in environments(&read) {
             let packages = site_packages(&folder);
             let folders = packages.flat_map(|at| {
                 self.packages.iter().map(move |package| at.join("nvidia").join(package).join("lib"))
@@ -84,10 +85,26 @@ impl Places {
     }
 }
 
+/// Python environments: the active one, those whose Python is on the path, and the user's own.
+fn environments(read: &impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(|name| read(name));
+    let path = read("PATH").unwrap_or_default();
+    let pythons = std::env::split_paths(&path).map(|folder| folder.join("python3"));
+    let prefix = |python: PathBuf| Some(python.canonicalize().ok()?.parent()?.parent()?.to_owned());
+    let own = read("HOME").map(|home| home.join(".local"));
+    let mut all: Vec<PathBuf> = active.chain(pythons.filter_map(prefix)).chain(own).collect();
+    let mut seen = HashSet::new();
+    all.retain(|environment| seen.insert(environment.clone()));
+    all
+}
+
 /// The folders of packages of a Python environment.
 fn site_packages(environment: &Path) -> impl Iterator<Item = PathBuf> {
     let versions = std::fs::read_dir(environment.join("lib")).into_iter().flatten().flatten();
-    versions.map(|version| version.path().join("site-packages")).filter(|path| path.is_dir())
+    let folders = versions.flat_map(|version| {
+        ["site-packages", "dist-packages"].map(|folder| version.path().join(folder))
+    });
+    folders.filter(|path| path.is_dir())
 }
 
 /// A variable of the environment that is set to something.
@@ -139,5 +156,8 @@ mod tests {
         check(&[("CUDA_HOME", at("kit"))], &usual);
         let package = [PathBuf::from("libx.so.2"), "libx.so.1".into(), lib.join("libx.so.2")];
         check(&[("VIRTUAL_ENV", at("env"))], &package);
+        std::fs::create_dir(at("env/bin")).unwrap();
+        std::fs::write(at("env/bin/python3"), "").unwrap();
+        check(&[("PATH", at("env/bin"))], &package);
     }
 }

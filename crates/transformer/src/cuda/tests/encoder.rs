@@ -9,6 +9,8 @@ use crate::adapter::{Adapter, AdapterLayout, LayerChoice, LoraSpec, Module};
 use crate::backend::{Backend, Fault, Precision};
 use crate::cpu::Cpu;
 use crate::cuda::backend::Cuda;
+use crate::cuda::machine::Machine;
+use crate::cuda::rig;
 use crate::cuda::source::Real;
 use crate::encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode};
 use crate::model::{EncoderConfig, ModelFolder};
@@ -114,31 +116,46 @@ fn host(real: Real) -> Option<&'static Host> {
     Host::open(real).inspect_err(|reason| eprintln!("skipped: {reason}")).ok()
 }
 
+/// Compares an encoder on kernels with one on the processor.
+fn compare<M: Machine>(kernels: &Encoder<Cuda<M>>, model: &str, real: Real) {
+    let tolerance = match real {
+        Real::Float => TOLERANCE_FLOAT,
+        Real::Bf16 => TOLERANCE_BF16,
+    };
+    let cpu = on_cpu(model);
+    let adapters = [adapter(cpu.config(), 4, 2), adapter(cpu.config(), 3, 5)];
+    let adapters: Vec<&Adapter> = adapters.iter().collect();
+    let batch = batch(cpu.config(), &[0, 1, 2]);
+    let scene = (&batch, &adapters[..]);
+    let found = run(kernels, scene, TapeMode::Full);
+    let expected = run(&cpu, scene, TapeMode::Full);
+    assert_eq!(kernels.backend().take_fault(), None);
+    check(&format!("{model} {real:?} embeddings"), &found.0, &expected.0, tolerance);
+    for (at, (found, expected)) in found.1.iter().zip(&expected.1).enumerate() {
+        let what = format!("{model} {real:?} gradient of segment {at}");
+        check(&what, found, expected, tolerance);
+    }
+    for mode in [TapeMode::Light, TapeMode::Lean] {
+        assert!(run(kernels, scene, mode) == found, "{model} {real:?} {mode:?}");
+    }
+}
+
 #[test]
 fn embeddings_and_gradients_are_those_of_the_processor() {
     for real in Real::ALL {
         let Some(host) = host(real) else { return };
-        let tolerance = match real {
-            Real::Float => TOLERANCE_FLOAT,
-            Real::Bf16 => TOLERANCE_BF16,
-        };
+        MODELS.iter().for_each(|model| compare(&on_kernels(host, model), model, real));
+    }
+}
+
+/// The same on a real card, where there is one.
+#[test]
+fn embeddings_and_gradients_on_a_card_are_those_of_the_processor() {
+    for (real, precision) in [(Real::Float, Precision::F32), (Real::Bf16, Precision::Bf16)] {
         for model in MODELS {
-            let (kernels, cpu) = (on_kernels(host, model), on_cpu(model));
-            let config = cpu.config();
-            let adapters = [adapter(config, 4, 2), adapter(config, 3, 5)];
-            let adapters: Vec<&Adapter> = adapters.iter().collect();
-            let batch = batch(config, &[0, 1, 2]);
-            let scene = (&batch, &adapters[..]);
-            let found = run(&kernels, scene, TapeMode::Full);
-            let expected = run(&cpu, scene, TapeMode::Full);
-            assert_eq!(kernels.backend().take_fault(), None);
-            check(&format!("{model} {real:?} embeddings"), &found.0, &expected.0, tolerance);
-            for (at, (found, expected)) in found.1.iter().zip(&expected.1).enumerate() {
-                let what = format!("{model} {real:?} gradient of segment {at}");
-                check(&what, found, expected, tolerance);
-            }
-            for mode in [TapeMode::Light, TapeMode::Lean] {
-                assert!(run(&kernels, scene, mode) == found, "{model} {real:?} {mode:?}");
+            match rig::open(0, precision, None) {
+                Ok((card, _)) => compare(&on(card, model), model, real),
+                Err(reason) => return eprintln!("skipped: {reason}"),
             }
         }
     }
