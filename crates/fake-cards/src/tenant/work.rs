@@ -46,6 +46,10 @@ impl Work {
                 }
                 Ok(String::new())
             }
+            "upload" => {
+                let exec = *self.graphs.get(line.word(0)?).ok_or_else(|| unknown(line))?;
+                driver.call("cuGraphUpload", &[exec, 0])
+            }
             "stream" => {
                 let mut stream = 0usize;
                 let flags = usize::from(line.word(1).is_ok_and(|word| word == "nonblocking"));

@@ -81,7 +81,8 @@ impl Shape {
         Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
     }
 
-    pub(super) fn get(self) -> u64 {
+    /// The shape as a number; never 0.
+    pub fn get(self) -> u64 {
         self.0.get()
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use super::{cards, driver, pools, state, virtual_memory};
+use super::{cards, driver, graph_memory, pools, state, virtual_memory};
 use crate::ledger::{Held, Ledger, PointerTable};
 use crate::page::CardIndex;
 
@@ -40,6 +40,11 @@ pub(super) fn current() -> Standing {
 /// How a call stands that takes memory of a device.
 pub(super) fn of_device(device: c_int) -> Standing {
     standing(|| cards::of_device(device))
+}
+
+/// How a call stands that takes memory of a card; of none of the slice's if there is none.
+pub(super) fn on_card(card: Option<CardIndex>) -> Standing {
+    standing(|| card)
 }
 
 /// The account of a card that memory was taken from before.
@@ -96,15 +101,31 @@ impl Account {
         let _ = self.ledger.reserve(self.card, bytes, None);
     }
 
+    /// Counts one amount in place of another, in one step, whatever the limit.
+    pub(super) fn replace(self, before: u64, after: u64) {
+        if after > before {
+            self.count(after - before);
+        } else {
+            self.release(before - after);
+        }
+    }
+
     pub(super) fn release(self, bytes: u64) {
         self.ledger.release(self.card, bytes);
     }
 
-    /// Whether the slice holds more than it may.
+    /// Whether the slice holds more than it may, even after what dead processes held and pools
+    /// keep for nothing was given up.
     pub(super) fn is_over(self) -> bool {
+        self.seems_over()
+            && !(state::reap() > 0 && !self.seems_over())
+            && !(pools::trim(self) && !self.seems_over())
+    }
+
+    fn seems_over(self) -> bool {
         let (limit, overhead) = cards::memory(self.card);
-        let used = self.ledger.used(self.card).saturating_add(overhead);
-        limit.is_some_and(|limit| used > limit)
+        let limit = limit.map(|limit| limit.saturating_sub(overhead));
+        limit.is_some_and(|limit| self.ledger.is_over(self.card, limit))
     }
 
     /// Remembers what was reserved under what the driver gave for it. If there is no room, it
@@ -138,12 +159,14 @@ pub(super) fn free(call: impl Fn() -> c_int, key: u64) -> c_int {
 /// Credits all that went away with a context.
 pub(super) fn forget_context(context: u64) {
     POINTERS.remove_context(context, credit);
+    pools::forget_context(context);
 }
 
 /// In a child, which holds nothing.
 pub(super) fn forget() {
     POINTERS.clear();
     pools::forget();
+    graph_memory::forget();
     virtual_memory::forget();
 }
 

@@ -50,6 +50,7 @@ driver! {
     Cuda cuMemFree_v2(pointer: u64);
     Cuda cuMemFreeAsync(pointer: u64, stream: Handle);
     Cuda cuDeviceGetMemPool(pool: *mut Handle, device: c_int);
+    Cuda cuDeviceGetDefaultMemPool(pool: *mut Handle, device: c_int);
     Cuda cuMemPoolGetAttribute(pool: Handle, attribute: c_int, value: *mut u64);
     Cuda cuMemPoolTrimTo(pool: Handle, keep: usize);
     Cuda cuDeviceGetGraphMemAttribute(device: c_int, attribute: c_int, value: *mut u64);
@@ -59,6 +60,7 @@ driver! {
     Cuda cuEventRecord(event: Handle, stream: Handle);
     Cuda cuEventQuery(event: Handle);
     Cuda cuEventElapsedTime(ms: *mut f32, start: Handle, end: Handle);
+    Cuda cuGraphNodeGetType(node: Handle, kind: *mut c_int);
     Cuda cuGraphGetNodes(graph: Handle, nodes: *mut Handle, count: *mut usize);
     Nvml nvmlDeviceGetUUID(device: Handle, text: *mut c_char, length: u32);
     Nvml nvmlDeviceGetIndex(device: Handle, index: *mut u32);

@@ -14,10 +14,10 @@ use super::nvml::{LongProcess, Memory, MemoryWithReserve, ShortProcess};
 use super::pools::Request;
 use super::resolve::Address;
 use super::submit::{KERNEL_DEFAULT_NS, Kernel, Submission, kernel, per_thread, submit, waited};
-use super::virtual_memory::Properties;
+use super::virtual_memory::{Location, Part, Properties};
 use super::{
-    arrays, capture, context, copies, graphs, lookup, memory, nvml, pools, shown, virtual_memory,
-    watch,
+    arrays, capture, context, copies, graph_memory, graphs, lookup, memory, nvml, pools, shown,
+    virtual_memory, watch,
 };
 use crate::trace::Awaited;
 
@@ -32,8 +32,10 @@ pub enum Topic {
     Context,
     /// Memory by pointer.
     Memory,
-    /// Memory from pools, and of graphs.
+    /// Memory from pools.
     Pools,
+    /// Memory of graphs.
+    GraphMemory,
     /// Pages and addresses apart.
     VirtualMemory,
     /// Arrays.
@@ -62,6 +64,10 @@ impl Topic {
             }
             Topic::Memory => "reserved before the driver is asked, credited when freed",
             Topic::Pools => "the pool is charged by what the driver has reserved for it",
+            Topic::GraphMemory => {
+                "memory of graphs is counted once it is reserved; while that is too much, graphs \
+                 that take memory are refused"
+            }
             Topic::VirtualMemory => "pages are charged until their last handle or mapping goes",
             Topic::Arrays => "charged by the size that the description comes to",
             Topic::Submission => {
@@ -294,23 +300,35 @@ hooks! {
         cuMemFreeAsync_ptsz(pointer: u64, stream: Handle) => |call| pools::free(call, pointer);
         cuMemPoolTrimTo(pool: Handle, keep: usize) => |call| pools::followed(call);
         cuMemPoolDestroy(pool: Handle) => |call| pools::destroy(call, pool);
-        cuDeviceGraphMemTrim(device: c_int) => |call| pools::followed(call);
+        cuMemPoolCreate(place: *mut Handle, properties: *const Properties)
+            => |call| pools::create(call, place, properties);
+        cuMemGetDefaultMemPool(place: *mut Handle, location: *const Location, kind: c_int)
+            => |call| pools::found(call, place, location);
+        cuMemGetMemPool(place: *mut Handle, location: *const Location, kind: c_int)
+            => |call| pools::found(call, place, location);
+    }
+    Cuda GraphMemory {
+        cuDeviceGraphMemTrim(device: c_int) => |call| graph_memory::trimmed(call, device);
         cuGraphAddMemAllocNode(
             node: *mut Handle, graph: Handle, before: *const Handle, count: usize,
             parameters: *mut c_void
-        ) => |call| pools::note_graph_memory(call);
+        ) => |call| graph_memory::note(call);
         cuGraphAddNode(
             node: *mut Handle, graph: Handle, before: *const Handle, count: usize,
             parameters: *mut c_int
-        ) => |call| pools::note_node(call, parameters);
+        ) => |call| graph_memory::note_node(call, parameters);
         cuGraphAddNode_v2(
             node: *mut Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, parameters: *mut c_int
-        ) => |call| pools::note_node(call, parameters);
+        ) => |call| graph_memory::note_node(call, parameters);
         cuGraphAddNode_v3(
             node: *mut Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, parameters: *mut c_int
-        ) => |call| pools::note_node(call, parameters);
+        ) => |call| graph_memory::note_node(call, parameters);
+        cuGraphUpload(graph: Handle, stream: Handle)
+            => |call| graph_memory::charged(call, graph, stream);
+        cuGraphUpload_ptsz(graph: Handle, stream: Handle)
+            => |call| graph_memory::charged(call, graph, per_thread(stream));
     }
     Cuda VirtualMemory {
         cuMemCreate(place: *mut u64, bytes: usize, properties: *const Properties, flags: u64)
@@ -322,6 +340,10 @@ hooks! {
             => |call| virtual_memory::map(call, address, bytes, handle);
         cuMemUnmap(address: u64, bytes: usize)
             => |call| virtual_memory::unmap(call, address, bytes);
+        cuMemMapArrayAsync(list: *const Part, count: u32, stream: Handle)
+            => |call| virtual_memory::map_parts(call, list, count);
+        cuMemMapArrayAsync_ptsz(list: *const Part, count: u32, stream: Handle)
+            => |call| virtual_memory::map_parts(call, list, count);
     }
     Cuda Arrays {
         cuArrayCreate_v2(place: *mut Handle, plane: *const Plane)
@@ -330,8 +352,8 @@ hooks! {
             => |call| arrays::create_block(call, place, block);
         cuMipmappedArrayCreate(place: *mut Handle, block: *const Block, levels: u32)
             => |call| arrays::create_levels(call, place, block, levels);
-        cuArrayDestroy(array: Handle) => |call| memory::free(call, array as u64);
-        cuMipmappedArrayDestroy(array: Handle) => |call| memory::free(call, array as u64);
+        cuArrayDestroy(array: Handle) => |call| arrays::destroy(call, array);
+        cuMipmappedArrayDestroy(array: Handle) => |call| arrays::destroy(call, array);
     }
     Cuda Submission {
         cuLaunchKernel(

@@ -58,10 +58,8 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuMemGetAccess",
             "cuMemGetAddressRange*",
             "cuMemGetAllocation*",
-            "cuMemGetDefaultMemPool",
             "cuMemGetHandleForAddressRange",
             "cuMemGetLocationInfo",
-            "cuMemGetMemPool",
             "cuMemPoolGet*",
             "cuMemRangeGet*",
             "cuMemHostGet*",
@@ -130,10 +128,7 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuFuncLoad",
         ],
     ),
-    (
-        "addresses alone are no memory",
-        &["cuMemAddressReserve", "cuMemAddressFree", "cuMemMapArrayAsync*"],
-    ),
+    ("addresses alone are no memory", &["cuMemAddressReserve", "cuMemAddressFree"]),
     (
         "memory of the host, which no slice is of",
         &[
@@ -160,10 +155,6 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuMulticast*",
             "cuLogicalEndpoint*",
         ],
-    ),
-    (
-        "an empty pool takes nothing, and one that fills is charged by its allocations",
-        &["cuMemPoolCreate"],
     ),
     (
         "moves or fills memory on copy engines, which are not in a share of compute; what of it \
@@ -264,10 +255,6 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuGraphRetainUserObject",
             "cuUserObject*",
         ],
-    ),
-    (
-        "puts a graph on the card without running it; its memory is looked at after each launch",
-        &["cuGraphUpload", "cuGraphUpload_ptsz"],
     ),
     (
         "graphics, whose memory is not the driver's for compute",

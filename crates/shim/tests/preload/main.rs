@@ -10,4 +10,5 @@ mod hygiene;
 mod memory;
 mod pages;
 mod scene;
+mod truth;
 mod watching;
