@@ -180,15 +180,17 @@ impl Memory {
         Ok(format!("{bytes} {granted} {refused}"))
     }
 
-    /// Where plain memory is; writes one number there; reads one from wherever a line says.
+    /// Where plain memory is, or which context it is; writes one number there; reads one from wherever a line says.
     fn touch(&self, driver: &Driver, line: &Line<'_>) -> Answer {
         if line.verb == "peek" {
             let mut value = 0u32;
             driver.call("cuMemcpyDtoH_v2", &[address(&mut value), line.number(0)?, 4])?;
             return Ok(value.to_string());
         }
-        let Held::Plain(start) = self.find(line.word(0)?)? else {
-            return Err(Failure::Script("only plain memory is touched".to_owned()));
+        let start = match self.find(line.word(0)?)? {
+            Held::Plain(start) => start,
+            Held::Context(context) if line.verb == "where" => context as u64,
+            _ => return Err(Failure::Script("only plain memory is touched".to_owned())),
         };
         match line.verb {
             "where" => Ok(start.to_string()),

@@ -25,6 +25,8 @@
 //! graph NAME NS COUNT [sms=N] [blocks=N] [threads=N]
 //! capture NAME NS COUNT [sms=N] [bytes=N] [blocks=N] [threads=N]
 //! play NAME [count=N] [stream=S] | upload NAME | forget NAME
+//! begin STREAM | end STREAM NAME | drop STREAM    a capture by hand, and a stream's end
+//! gate STREAM | ungate                            the stream goes no further until then
 //! sync [STREAM] | wait EVENT | elapsed EVENT EVENT     ok NANOSECONDS
 //! host [STREAM] | callback [STREAM]               functions of the host; counted by `called`
 //! called                                          ok COUNT

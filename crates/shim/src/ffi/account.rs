@@ -59,6 +59,9 @@ fn standing(card: impl Fn() -> Option<CardIndex>) -> Standing {
         state::Phase::Limited => cards::refresh(),
     }
     let Some(card) = card() else { return Standing::Free };
+    if !state::has_slot() {
+        state::keep_slot();
+    }
     match of_card(card) {
         Some(account) => Standing::Counted(account),
         None => match state::on_failure(NOT_PERMITTED) {

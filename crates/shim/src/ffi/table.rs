@@ -10,7 +10,10 @@ use super::arrays::{Block, Plane};
 use super::copies::Copied;
 use super::driver::Handle;
 use super::guard::guarded;
-use super::nvml::{LongProcess, Memory, MemoryWithReserve, ShortProcess};
+use super::nvml::{
+    DetailedList, LongProcess, Memory, MemoryWithReserve, ShortProcess, UtilizationList,
+    UtilizationSample,
+};
 use super::pools::Request;
 use super::resolve::Address;
 use super::submit::{KERNEL_DEFAULT_NS, Kernel, Submission, kernel, per_thread, submit, waited};
@@ -139,7 +142,7 @@ macro_rules! hooks {
             ///
             /// # Safety
             /// As the driver's documentation says.
-            #[unsafe(no_mangle)]
+            #[cfg_attr(not(cotenant_sanitized), unsafe(no_mangle))]
             #[allow(unused_unsafe, clippy::too_many_arguments)]
             pub unsafe extern "C" fn $name($($arg: $kind),*) -> c_int {
                 type Real = unsafe extern "C" fn($($kind),*) -> c_int;
@@ -257,7 +260,7 @@ hooks! {
         cuGLCtxCreate_v2(place: *mut Handle, flags: u32, device: c_int)
             => |call| context::switched(call);
         cuCtxAttach(place: *mut Handle, flags: u32) => |call| context::switched(call);
-        cuCtxDetach(ctx: Handle) => |call| context::switched(call);
+        cuCtxDetach(ctx: Handle) => |call| context::detached(call, ctx);
         cuCtxSetCurrent(ctx: Handle) => |call| context::switched(call);
         cuCtxPushCurrent(ctx: Handle) => |call| context::switched(call);
         cuCtxPushCurrent_v2(ctx: Handle) => |call| context::switched(call);
@@ -430,26 +433,28 @@ hooks! {
         ) => |call| graphs::instantiate(call, place, graph);
     }
     Cuda Capture {
-        cuStreamBeginCapture(stream: Handle) => |call| capture::begin(call);
-        cuStreamBeginCapture_ptsz(stream: Handle) => |call| capture::begin(call);
-        cuStreamBeginCapture_v2(stream: Handle, mode: c_int) => |call| capture::begin(call);
-        cuStreamBeginCapture_v2_ptsz(stream: Handle, mode: c_int) => |call| capture::begin(call);
+        cuStreamBeginCapture(stream: Handle) => |call| capture::begin(call, stream);
+        cuStreamBeginCapture_ptsz(stream: Handle) => |call| capture::begin(call, per_thread(stream));
+        cuStreamBeginCapture_v2(stream: Handle, mode: c_int) => |call| capture::begin(call, stream);
+        cuStreamBeginCapture_v2_ptsz(stream: Handle, mode: c_int) => |call| capture::begin(call, per_thread(stream));
         cuStreamBeginCaptureToGraph(
             stream: Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, mode: c_int
-        ) => |call| capture::begin(call);
+        ) => |call| capture::begin(call, stream);
         cuStreamBeginCaptureToGraph_ptsz(
             stream: Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, mode: c_int
-        ) => |call| capture::begin(call);
+        ) => |call| capture::begin(call, per_thread(stream));
         cuStreamBeginRecaptureToGraph(
             stream: Handle, mode: c_int, graph: Handle, callback: *mut c_void, data: *mut c_void
-        ) => |call| capture::begin(call);
+        ) => |call| capture::begin(call, stream);
         cuStreamBeginRecaptureToGraph_ptsz(
             stream: Handle, mode: c_int, graph: Handle, callback: *mut c_void, data: *mut c_void
-        ) => |call| capture::begin(call);
-        cuStreamEndCapture(stream: Handle, place: *mut Handle) => |call| capture::end(call);
-        cuStreamEndCapture_ptsz(stream: Handle, place: *mut Handle) => |call| capture::end(call);
+        ) => |call| capture::begin(call, per_thread(stream));
+        cuStreamEndCapture(stream: Handle, place: *mut Handle) => |call| capture::end(call, stream);
+        cuStreamEndCapture_ptsz(stream: Handle, place: *mut Handle) => |call| capture::end(call, per_thread(stream));
+        cuStreamDestroy(stream: Handle) => |call| capture::destroyed(call, stream);
+        cuStreamDestroy_v2(stream: Handle) => |call| capture::destroyed(call, stream);
     }
     Cuda Copies {
         cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize)
@@ -524,5 +529,14 @@ hooks! {
         nvmlDeviceGetMPSComputeRunningProcesses_v3(
             device: Handle, count: *mut u32, entries: *mut LongProcess
         ) => |call| nvml::processes(call, device, count, entries);
+        nvmlDeviceGetProcessUtilization(
+            device: Handle, entries: *mut UtilizationSample, count: *mut u32, since_us: u64
+        ) => |call| nvml::processes(call, device, count, entries);
+        nvmlDeviceGetProcessesUtilizationInfo(device: Handle, list: *mut UtilizationList)
+            => |call| nvml::utilization_list(call, device, list);
+        nvmlDeviceGetRunningProcessDetailList(device: Handle, list: *mut DetailedList)
+            => |call| nvml::detailed_list(call, device, list);
+        nvmlDeviceGetAccountingPids(device: Handle, count: *mut u32, pids: *mut u32)
+            => |call| nvml::processes(call, device, count, pids);
     }
 }

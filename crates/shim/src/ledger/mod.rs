@@ -15,7 +15,7 @@ mod slots;
 mod tests;
 
 pub use pointers::{FEW, Held, PointerTable, TableFull};
-pub use slots::{Identity, Liveness, join, leave, owns, reap};
+pub use slots::{Identity, Liveness, join, leave, owns, reap, take_back};
 
 use std::sync::atomic::Ordering::SeqCst;
 
