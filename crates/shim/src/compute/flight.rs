@@ -6,8 +6,8 @@
 //!
 //! A process has one flight for each card. It holds nobody for ever: what is under way may wait for
 //! what its thread submits next, as kernels of several cards do that speak to each other. So once
-//! nothing was finished for far longer than it should take, one more goes, and then one more each
-//! [`LET_GO_EVERY_NS`].
+//! nothing was finished for far longer than the largest of it should take, one more goes, and then
+//! one more in each such time, so that even then no more is under way than time goes by.
 //!
 //! ```text
 //! free --take--> taken --arm--> armed --collect--> free
@@ -27,11 +27,11 @@ pub const IN_FLIGHT_NS_MAX: u64 = 100_000_000;
 /// A sample is taken at least once in so much estimated work, so that what is in flight is known.
 const WORK_NS_PER_SAMPLE: u64 = 10_000_000;
 
-/// While nothing that is under way is finished, one more submission goes each so many ns.
+/// While nothing that is under way is finished, one more goes at most this often.
 pub const LET_GO_EVERY_NS: u64 = 5_000_000;
 
-/// Nothing is finished once the oldest took so many times what it should: as long as a card that is
-/// shared with some others may take for it, so that they are not what was waited for.
+/// Nothing is finished when so many times the largest has gone by: a card that is shared with some
+/// others may take as long for it, so that they are not what was waited for.
 const PATIENCE: u64 = 8;
 
 const FREE: u8 = 0;
@@ -137,9 +137,10 @@ impl<const N: usize> Flight<N> {
             return true;
         }
         let since = self.stuck_since_ns.load(Relaxed);
+        let largest = self.out().map(|(_, charged)| charged).max().unwrap_or(0);
         let patience = match self.let_go.load(Relaxed) {
-            0 => self.oldest().map_or(0, |(_, charged)| charged.saturating_mul(PATIENCE)),
-            _ => 0,
+            0 => largest.saturating_mul(PATIENCE),
+            _ => largest,
         };
         if now_ns.saturating_sub(since) < patience.max(LET_GO_EVERY_NS)
             || self.stuck_since_ns.compare_exchange(since, now_ns, Relaxed, Relaxed).is_err()
@@ -254,18 +255,18 @@ impl<const N: usize> Flight<N> {
     /// submitted since the oldest that is not.
     fn finish(&self) {
         let collected = self.collected_ns.load(Relaxed);
-        let finished = self.oldest().map_or(collected, |(begun, _)| collected.min(begun));
+        let oldest = self.out().map(|(begun, _)| begun).min();
+        let finished = oldest.map_or(collected, |begun| collected.min(begun));
         self.finished_ns.fetch_max(finished, Relaxed);
     }
 
-    /// All that had been submitted before the oldest sample that is out, and what that was charged.
-    fn oldest(&self) -> Option<(u64, u64)> {
+    /// Of each sample that is out, all that had been submitted before it, and what it was charged.
+    fn out(&self) -> impl Iterator<Item = (u64, u64)> {
         let is_out = |place: &&Place| matches!(place.state.load(Acquire), ARMED | COLLECTED);
-        let out = self.places.iter().filter(is_out).map(|place| {
+        self.places.iter().filter(is_out).map(|place| {
             let charged = place.charged_ns.load(Relaxed);
             (place.submitted_ns.load(Relaxed).saturating_sub(charged), charged)
-        });
-        out.min()
+        })
     }
 }
 

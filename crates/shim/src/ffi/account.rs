@@ -120,9 +120,10 @@ impl Account {
     /// Whether the slice holds more than it may, even after what dead processes held and pools
     /// keep for nothing was given up.
     pub(super) fn is_over(self) -> bool {
-        self.seems_over()
-            && !(state::reap() > 0 && !self.seems_over())
-            && !(pools::trim(self) && !self.seems_over())
+        if !self.seems_over() || state::reap() > 0 && !self.seems_over() {
+            return false;
+        }
+        !pools::trim(self) || self.seems_over()
     }
 
     fn seems_over(self) -> bool {

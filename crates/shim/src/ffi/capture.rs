@@ -35,9 +35,14 @@ pub(super) fn begin(call: impl Fn() -> c_int, stream: Handle) -> c_int {
     result
 }
 
-/// A call that ends one; it is over too if the graph turned out to be invalid.
+/// A call that ends one; it is over too if the graph turned out to be invalid, but not if another
+/// thread's had to end it.
 pub(super) fn end(call: impl Fn() -> c_int, stream: Handle) -> c_int {
     let result = call();
+    let goes_on = || ask(stream).is_some_and(|is_capturing| is_capturing);
+    if result != SUCCESS && goes_on() {
+        return result;
+    }
     if change(key(stream), 0) || decrement(&BEYOND) {
         decrement(&CAPTURES);
     }
@@ -65,11 +70,16 @@ pub(super) fn is_capturing(stream: Handle) -> bool {
     if !is_any() {
         return false;
     }
+    // The legacy stream may not be asked then, nor launched on: the driver will say so.
+    ask(stream).unwrap_or(true)
+}
+
+/// What the driver says of a stream, if it may be asked.
+fn ask(stream: Handle) -> Option<bool> {
     let mut status = 0;
     // SAFETY: the stream is the program's, and the place ours.
     let result = unsafe { driver::cuStreamIsCapturing(stream, &mut status) };
-    // The legacy stream may not be asked then, nor launched on: the driver will say so.
-    result != SUCCESS || status != 0
+    (result == SUCCESS).then_some(status != 0)
 }
 
 /// Does what a capture that nobody knows of would forbid, or would be spoilt by.
