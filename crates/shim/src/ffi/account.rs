@@ -79,7 +79,8 @@ impl Account {
     /// Reserves memory, or says what the program is to be told. What dead processes held and what
     /// pools keep for nothing is given up before anything is refused.
     pub(super) fn reserve(self, bytes: u64) -> Result<(), c_int> {
-        if self.try_reserve(bytes) {
+        // What takes nothing is refused to nobody, not even to a slice that is over its limit.
+        if bytes == 0 || self.try_reserve(bytes) {
             return Ok(());
         }
         let freed = state::reap() > 0;

@@ -91,7 +91,7 @@ impl Model {
         self.graphs.keys().nth(nth % self.graphs.len().max(1)).cloned()
     }
 
-    fn act(&mut self, tenant: &mut TenantProcess, act: &Act) {
+    fn act(&mut self, slice: &Slice, tenant: &mut TenantProcess, act: &Act) {
         match act {
             Act::Take { way, units } => self.take(tenant, *way, units * UNIT),
             Act::Give(nth) => self.give(tenant, *nth),
@@ -104,7 +104,7 @@ impl Model {
                 told(tenant, &format!("capture {name} 1000 1 bytes={bytes}"), "ok");
                 self.graphs.insert(name, (bytes, 0));
             }
-            Act::Launch(nth) => self.launch(tenant, *nth),
+            Act::Launch(nth) => self.launch(slice, tenant, *nth),
             Act::DropGraph(nth) => {
                 if let Some(name) = self.graph(*nth) {
                     told(tenant, &format!("forget {name}"), "ok");
@@ -146,10 +146,20 @@ impl Model {
         }
     }
 
-    fn launch(&mut self, tenant: &mut TenantProcess, nth: usize) {
+    fn launch(&mut self, slice: &Slice, tenant: &mut TenantProcess, nth: usize) {
         let Some(name) = self.graph(nth) else { return };
         let is_over = self.needed() > LIMIT;
-        told(tenant, &format!("play {name}"), if is_over { "error 2" } else { "ok" });
+        let answer = tenant.ask(&format!("play {name}")).unwrap();
+        let expected = if is_over { "error 2 " } else { "ok" };
+        assert!(
+            answer.starts_with(expected),
+            "{answer}: {} needed, {} charged, {} not waited for, graphs {:?} and {} left of them",
+            self.needed(),
+            slice.used(),
+            self.unwaited,
+            self.graphs,
+            self.spare
+        );
         let (takes, has) = self.graphs[&name];
         if !is_over && has == 0 {
             self.graphs.insert(name, (takes, takes));
@@ -162,7 +172,14 @@ impl Model {
     fn check(&self, scene: &Scene, slice: &Slice, tenant: &TenantProcess, act: &Act) {
         let truth = scene.cards.process(tenant.pid()).unwrap().cards[0].used_bytes;
         let charged = slice.used();
-        assert!(charged >= truth, "{charged} charged of {truth}");
+        assert!(
+            charged >= truth && charged - truth <= self.unwaited,
+            "{charged} charged of {truth} after {act:?}, {} not waited for, graphs {:?} and {}, {:?}",
+            self.unwaited,
+            self.graphs,
+            self.spare,
+            self.held
+        );
         assert!(truth - self.of_graphs() <= LIMIT, "{truth} held of {LIMIT}");
         if matches!(act, Act::Wait) {
             assert_eq!((charged, truth), (self.needed(), self.needed()));
@@ -179,7 +196,7 @@ proptest! {
         let slice = scene.slice(Some(LIMIT), 1000);
         let (mut tenant, mut model) = (scene.start(&slice), Model::default());
         for act in acts.iter().chain([&Act::Wait]) {
-            model.act(&mut tenant, act);
+            model.act(&slice, &mut tenant, act);
             model.check(&scene, &slice, &tenant, act);
         }
         assert_eq!(slice.failures(), 0);

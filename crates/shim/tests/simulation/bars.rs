@@ -129,8 +129,8 @@ fn two_tenants_get_what_they_have() {
     println!(
         "worst error {worst:.1} thousandths of the card; short without a limit too: {excused:#?}"
     );
-    // Only programs that wait for each of their small kernels, beside whatever there is.
-    assert!(excused.len() * 5 <= tried, "{} of {tried} excused: {excused:#?}", excused.len());
+    // None of them did on 2026-11-29.
+    assert!(excused.len() * 50 <= tried, "{} of {tried} excused: {excused:#?}", excused.len());
 }
 
 #[test]
