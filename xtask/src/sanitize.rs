@@ -1,8 +1,8 @@
-//! Tests of what programs share through the preload library's pages, under AddressSanitizer.
+//! Tests of the preload library's own code, under AddressSanitizer.
 //!
 //! It needs a compiler that knows it, which a stable one does if it is told to be more than that, and
-//! a processor and system for which it brings its parts. The library as a whole cannot run under it:
-//! it takes over `dlsym`, and so does the sanitizer. ThreadSanitizer would need a standard library
+//! a processor and system for which it brings its parts. The library stands before nothing there: it
+//! would take over `dlsym`, and so does the sanitizer. ThreadSanitizer would need a standard library
 //! that was built for it: with the one that there is it takes the end of every thread for a race.
 
 use crate::command;

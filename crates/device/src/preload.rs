@@ -24,17 +24,31 @@ pub enum PreloadError {
         /// The folder of the running program.
         folder: PathBuf,
     },
+    /// The loader cannot be told of it: it reads a list.
+    #[error(
+        "load the preload library {0}: its path has a space or a colon, which part the libraries \
+         of LD_PRELOAD\nhint: put it into a folder without, and name it by {PRELOAD_VARIABLE}"
+    )]
+    Parted(PathBuf),
 }
 
 /// The preload library: what `COTENANT_PRELOAD` names, or what lies beside the running program, in
 /// the folder `lib` beside its folder, or where cargo puts it.
 ///
 /// # Errors
-/// If it is not there.
+/// If it is not there, or where the loader could not be told of it.
 pub fn preload_library() -> Result<PathBuf, PreloadError> {
     let program = env::current_exe().unwrap_or_default();
     let folder = program.parent().unwrap_or(Path::new("."));
-    find(env::var_os(PRELOAD_VARIABLE).map(PathBuf::from), folder)
+    whole(find(env::var_os(PRELOAD_VARIABLE).map(PathBuf::from), folder)?)
+}
+
+/// A file whose path is one to the loader.
+fn whole(file: PathBuf) -> Result<PathBuf, PreloadError> {
+    match file.as_os_str().as_encoded_bytes().iter().any(|byte| b" :".contains(byte)) {
+        true => Err(PreloadError::Parted(file)),
+        false => Ok(file),
+    }
 }
 
 fn find(named: Option<PathBuf>, folder: &Path) -> Result<PathBuf, PreloadError> {
@@ -75,6 +89,17 @@ mod tests {
         assert_eq!(find(Some(installed.clone()), &programs), Ok(installed));
         for named in [root.join("none"), programs.clone()] {
             assert_eq!(find(Some(named.clone()), &programs), Err(PreloadError::Named(named)));
+        }
+    }
+
+    #[test]
+    fn a_path_that_the_loader_would_part_is_refused() {
+        let plain = PathBuf::from("/opt/cotenant/lib.so");
+        assert_eq!(whole(plain.clone()), Ok(plain));
+        for path in ["/opt/my pool/lib.so", "/opt/a:b/lib.so"] {
+            let error = whole(path.into()).unwrap_err();
+            assert!(error.to_string().contains("hint: "), "{error}");
+            assert_eq!(error, PreloadError::Parted(path.into()));
         }
     }
 }

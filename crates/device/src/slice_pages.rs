@@ -39,8 +39,14 @@ pub struct SliceUsage {
     pub submissions: u64,
     /// Time that they were kept waiting, ever.
     pub waited_ns: u64,
+    /// Submissions of kinds of which nothing was known that were charged without measuring, ever.
+    pub unmeasured: u64,
     /// Processes that the library counts, whichever card they use.
     pub processes: u32,
+    /// Functions that programs looked up and the library does not know, ever, whichever the card.
+    pub unknown_symbols: u64,
+    /// Calls that it could not do its work for, ever, whichever the card.
+    pub failures: u64,
 }
 
 /// A slice's pages could not be made, written or read.
@@ -124,6 +130,9 @@ impl SlicePages {
             charged_ns: word(CardWord::CHARGED_NS)?,
             submissions: word(CardWord::SUBMISSIONS)?,
             waited_ns: word(CardWord::WAITED_NS)?,
+            unmeasured: word(CardWord::UNMEASURED)?,
+            unknown_symbols: self.read(&self.usage, HeaderWord::UNKNOWN_SYMBOLS)?,
+            failures: self.read(&self.usage, HeaderWord::FAILURES)?,
         })
     }
 
@@ -268,8 +277,12 @@ mod tests {
             put(UsageLayout::slot(slot, SlotWord::HELD), held);
         }
         put(UsageLayout::card(0, CardWord::CHARGED_NS), 77);
+        put(UsageLayout::card(0, CardWord::UNMEASURED), 3);
+        put(HeaderWord::UNKNOWN_SYMBOLS, 4);
+        put(HeaderWord::FAILURES, 5);
         let usage = pages.usage(0).unwrap();
         assert_eq!((usage.held, usage.processes, usage.charged_ns), (Bytes(120), 2, 77));
+        assert_eq!((usage.unmeasured, usage.unknown_symbols, usage.failures), (3, 4, 5));
         put(UsageLayout::slot(0, SlotWord::HELD), u64::MAX);
         assert_eq!(pages.usage(0).unwrap().held, Bytes(u64::MAX));
     }

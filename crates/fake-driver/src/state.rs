@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cotenant_fake_cards::{CARDS_MAX, Cards, Client, Refused};
 
-use crate::api::array::Array;
+use crate::api::array::{Array, Tile};
 use crate::api::capture::{Captures, HostCall};
 use crate::api::context::{Context, Primary};
 use crate::api::event::Event;
@@ -51,9 +51,16 @@ pub(crate) struct Tables {
     pub(crate) pools: HashMap<Handle, Pool>,
     pub(crate) default_pools: [Option<Handle>; CARDS_MAX],
     pub(crate) current_pools: [Option<Handle>; CARDS_MAX],
+    /// What graphs that are gone have left to those that come, by card.
+    pub(crate) graph_spare: [u64; CARDS_MAX],
     pub(crate) physical: HashMap<Handle, Physical>,
+    /// Handles of physical memory, and those that were released, which are given again.
+    pub(crate) physical_handles: HashMap<Handle, Handle>,
+    pub(crate) physical_handles_free: Vec<Handle>,
     pub(crate) reservations: BTreeMap<u64, Reservation>,
     pub(crate) arrays: HashMap<Handle, Array>,
+    /// Parts of arrays to which physical memory is mapped.
+    pub(crate) tiles: HashMap<Tile, Handle>,
     pub(crate) modules: HashMap<Handle, Module>,
     pub(crate) functions: HashMap<Handle, Function>,
     pub(crate) graphs: HashMap<Handle, Graph>,

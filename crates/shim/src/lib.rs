@@ -23,7 +23,6 @@
 
 pub mod compute;
 pub mod environment;
-#[cfg(not(cotenant_sanitized))]
 pub mod ffi;
 pub mod ledger;
 pub mod page;

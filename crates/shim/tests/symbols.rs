@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use cotenant_shim::ffi::table::{Hook, Library};
-use cotenant_shim::ffi::waived::{WAIVED, reason};
+use cotenant_shim::ffi::waived::{NVML_WAIVED, TELLING, WAIVED, nvml_reason, reason};
 
 const VERSIONS: [&str; 4] = ["11.8", "12.4", "12.9", "13.5"];
 
@@ -42,6 +42,25 @@ fn every_entry_point_is_taken_over_or_waived() {
 fn nothing_is_both_taken_over_and_waived() {
     let both: Vec<String> = hooks().into_iter().filter(|name| reason(name).is_some()).collect();
     assert!(both.is_empty(), "{both:?}");
+}
+
+/// The list is of the functions that the crate `nvml-wrapper-sys` declares.
+#[test]
+fn whatever_of_nvml_tells_of_others_is_taken_over_or_waived() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("symbols/nvml-12.txt");
+    let text = fs::read_to_string(path).expect("the list is committed");
+    let names: BTreeSet<&str> = text.lines().collect();
+    assert!(names.len() > 300, "NVML has {} names", names.len());
+    let hooks = Hook::ALL.iter().filter(|hook| hook.library() == Library::Nvml);
+    let hooks: BTreeSet<&str> = hooks.map(|hook| hook.name()).collect();
+    let tells = |name: &str| TELLING.iter().any(|part| name.contains(part));
+    for name in names.iter().filter(|name| tells(name)) {
+        let (is_hooked, reason) = (hooks.contains(name), nvml_reason(name));
+        assert!(is_hooked != reason.is_some(), "{name}: hooked {is_hooked}, waived for {reason:?}");
+    }
+    let waived = NVML_WAIVED.iter().flat_map(|(_, names)| names.iter());
+    let unknown: Vec<_> = waived.chain(&hooks).filter(|name| !names.contains(*name)).collect();
+    assert!(unknown.is_empty(), "NVML has no {unknown:?}");
 }
 
 /// A rule that fits nothing would hide a name that comes later.
@@ -110,6 +129,10 @@ fn reference_page() -> String {
     for (reason, rules) in WAIVED {
         let rules: Vec<String> = rules.iter().map(|rule| format!("`{rule}`")).collect();
         writeln!(text, "| {} | {reason} |", rules.join(", ")).expect("a string takes any text");
+    }
+    for (reason, names) in NVML_WAIVED {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        writeln!(text, "| {} | {reason} |", names.join(", ")).expect("a string takes any text");
     }
     text
 }

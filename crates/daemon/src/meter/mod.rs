@@ -68,9 +68,10 @@ impl Metering {
             let tallies = self.tallies(&holders, groups.as_ref());
             let works = works(tallies, &mut before);
             self.holders.served.look();
+            let held = self.holders.intercepted.held();
             let reading = meter.read();
             let pids = self.pids(&holders, &works);
-            let mut counted = self.holders.intercepted.look(&reading.processes, &pids);
+            let mut counted = self.holders.intercepted.look(&held, &reading.processes, &pids);
             let counted = members(&holders).filter_map(|(job, number, member)| {
                 let name = member_name(&run_of(job, member), number);
                 Some(((job.id, number), counted.remove(&name)?))
@@ -125,6 +126,9 @@ impl Metering {
             let is_grouped = member.slices.iter().any(|slice| slice.enforced_by == Rung::Cgroup);
             match groups.filter(|_| is_grouped) {
                 Some(groups) => {
+                    // A slice of a card beside it is told by processes.
+                    has_others |=
+                        member.slices.iter().any(|slice| slice.enforced_by == Rung::Intercept);
                     let tally = group_tally(&member_name(&run_of(job, member), number), groups);
                     grouped.extend(tally.map(|tally| (self.key(job, number, member), tally)));
                 }
@@ -132,7 +136,12 @@ impl Metering {
             }
         }
         let mut tallies = if has_others { process_tallies() } else { BTreeMap::new() };
-        // Their processes are marked too, and counted in the group already.
+        // Their processes are marked too, and what they use is counted in the group already.
+        for (key, tally) in &mut grouped {
+            if let Some(marked) = tallies.get(key) {
+                tally.work.pids.clone_from(&marked.work.pids);
+            }
+        }
         tallies.append(&mut grouped);
         tallies
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cotenant_types::{CardId, Mebibytes};
+use cotenant_types::{CardId, Mebibytes, Share};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::{Device, Nvml};
 
 use super::nvml::{MigCard, XidWatch};
-use super::read::{from_percent, read_card};
+use super::read::read_card;
 use crate::meter::{CardUse, PartitionUse, ProcessUse, Reading, lost};
 use crate::vitals::Vitals;
 
@@ -86,15 +86,11 @@ impl Metered {
     fn read_processes(&mut self, device: &Device<'_>) -> Vec<ProcessUse> {
         let memory = memory_by_process(device);
         let samples = device.process_utilization_stats(self.seen_us).unwrap_or_default();
-        let samples: Vec<Sample> = samples
-            .into_iter()
-            .map(|sample| Sample {
-                pid: sample.pid,
-                at_us: sample.timestamp,
-                percent: sample.sm_util,
-            })
-            .collect();
-        self.seen_us = samples.iter().map(|sample| sample.at_us).fold(self.seen_us, u64::max);
+        let newest = samples.iter().map(|sample| sample.timestamp);
+        self.seen_us = newest.fold(self.seen_us, u64::max);
+        let samples = samples.into_iter();
+        let samples: Vec<Sample> =
+            samples.map(|sample| Sample { pid: sample.pid, percent: sample.sm_util }).collect();
         join(&self.id, &memory, &samples)
     }
 }
@@ -128,27 +124,29 @@ fn read_partitions(card: &CardId, mig: MigCard<'_>) -> (Vec<PartitionUse>, Vec<P
     (partitions, processes)
 }
 
-/// How busy one process kept the card at one time.
+/// How busy one process kept the card for a while.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     pid: u32,
-    at_us: u64,
     percent: u32,
 }
 
-/// Processes that hold memory or were seen at work, with the newest sample of each.
+/// Processes that hold memory or were seen at work, with the mean of the samples of each: each
+/// tells of the time since the one before, of which the newest alone would leave out most.
 fn join(card: &CardId, memory: &BTreeMap<u32, Option<u64>>, samples: &[Sample]) -> Vec<ProcessUse> {
-    let mut newest: BTreeMap<u32, Sample> = BTreeMap::new();
+    let mut by_process: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
     for sample in samples {
-        let kept = newest.entry(sample.pid).or_insert(*sample);
-        if sample.at_us > kept.at_us {
-            *kept = *sample;
-        }
+        let (sum, count) = by_process.entry(sample.pid).or_default();
+        (*sum, *count) = (*sum + u64::from(sample.percent.min(100)), *count + 1);
     }
+    let mean = |(sum, count): &(u64, u64)| {
+        let milli = u32::try_from(sum * 10 / count).expect("no mean is above its largest");
+        Share::from_per_mille(milli).expect("a whole card at most")
+    };
     let mut processes: BTreeMap<u32, ProcessUse> = BTreeMap::new();
-    let pids = memory.keys().chain(newest.keys()).filter(|&&pid| pid != 0);
+    let pids = memory.keys().chain(by_process.keys()).filter(|&&pid| pid != 0);
     for &pid in pids {
-        let compute = newest.get(&pid).map(|sample| from_percent(sample.percent));
+        let compute = by_process.get(&pid).map(mean);
         let bytes = memory.get(&pid).copied().flatten();
         let memory_used = bytes.map(|bytes| Mebibytes(bytes >> 20));
         processes.insert(pid, ProcessUse { card: card.clone(), pid, compute, memory_used });
@@ -158,21 +156,19 @@ fn join(card: &CardId, memory: &BTreeMap<u32, Option<u64>>, samples: &[Sample]) 
 
 #[cfg(test)]
 mod tests {
-    use cotenant_types::Share;
-
     use super::*;
 
     #[test]
     fn processes_are_joined_from_memory_and_samples() {
         let memory = BTreeMap::from([(7, Some(3 << 20)), (8, None), (0, Some(1))]);
-        let sample = |pid, at_us, percent| Sample { pid, at_us, percent };
-        let samples = [sample(7, 20, 30), sample(7, 10, 90), sample(9, 5, 250)];
+        let sample = |pid, percent| Sample { pid, percent };
+        let samples = [sample(7, 31), sample(7, 90), sample(9, 250)];
         let joined = join(&"GPU-1".parse().unwrap(), &memory, &samples);
         let shown: Vec<_> = joined
             .iter()
             .map(|one| (one.pid, one.compute.map(Share::per_mille), one.memory_used))
             .collect();
-        let expected = [(7, Some(300), Some(Mebibytes(3))), (8, None, None), (9, Some(1000), None)];
+        let expected = [(7, Some(605), Some(Mebibytes(3))), (8, None, None), (9, Some(1000), None)];
         assert_eq!(shown, expected);
     }
 

@@ -30,10 +30,14 @@ enum Held {
     Opened(u64),
     /// Physical memory that is mapped nowhere.
     Physical(u64),
+    /// Address and bytes of physical memory whose handle was released.
+    Kept(u64, usize),
 }
 
 const PAGE: usize = 2 << 20;
 const OUT_OF_MEMORY: i32 = 2;
+/// `CU_MEM_LOCATION_TYPE_HOST`.
+const HOST: u32 = 2;
 
 /// A row of an array of four floats. Whole rows are an array of many, since on a real card none may
 /// be as long as it may be high.
@@ -176,15 +180,17 @@ impl Memory {
         Ok(format!("{bytes} {granted} {refused}"))
     }
 
-    /// Where plain memory is; writes one number there; reads one from wherever a line says.
+    /// Where plain memory is, or which context it is; writes one number there; reads one from wherever a line says.
     fn touch(&self, driver: &Driver, line: &Line<'_>) -> Answer {
         if line.verb == "peek" {
             let mut value = 0u32;
             driver.call("cuMemcpyDtoH_v2", &[address(&mut value), line.number(0)?, 4])?;
             return Ok(value.to_string());
         }
-        let Held::Plain(start) = self.find(line.word(0)?)? else {
-            return Err(Failure::Script("only plain memory is touched".to_owned()));
+        let start = match self.find(line.word(0)?)? {
+            Held::Plain(start) => start,
+            Held::Context(context) if line.verb == "where" => context as u64,
+            _ => return Err(Failure::Script("only plain memory is touched".to_owned())),
         };
         match line.verb {
             "where" => Ok(start.to_string()),
@@ -200,6 +206,7 @@ impl Memory {
 
 fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> {
     let bytes: usize = line.number(1)?;
+    let card = line.option_number("card", card)?;
     let (mut start, mut handle) = (0u64, 0usize);
     Ok(match line.word(2).unwrap_or("plain") {
         "plain" => {
@@ -220,8 +227,11 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
             driver.call("cuMemAllocAsync", &[address(&mut start), bytes, 0])?;
             Held::Async(start)
         }
-        "pool" => {
-            let props = pool_props(card);
+        way @ ("pool" | "hostpool") => {
+            let mut props = pool_props(card);
+            if way == "hostpool" {
+                (props[2], props[3]) = (HOST, 0);
+            }
             driver.call("cuMemPoolCreate", &[address(&mut handle), place(&props)])?;
             let to = [address(&mut start), bytes, handle, 0];
             match driver.call("cuMemAllocFromPoolAsync", &to) {
@@ -232,7 +242,34 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
                 }
             }
         }
+        // The pool is gone, and the block is still out.
+        "orphan" => {
+            let props = pool_props(card);
+            driver.call("cuMemPoolCreate", &[address(&mut handle), place(&props)])?;
+            let taken =
+                driver.call("cuMemAllocFromPoolAsync", &[address(&mut start), bytes, handle, 0]);
+            driver.call("cuMemPoolDestroy", &[handle])?;
+            taken?;
+            Held::Async(start)
+        }
         "vmm" => map(driver, card, bytes)?,
+        "mapped" => match map(driver, card, bytes)? {
+            Held::Mapped(start, bytes, handle) => {
+                driver.call("cuMemRelease", &[handle as usize])?;
+                Held::Kept(start, bytes)
+            }
+            other => other,
+        },
+        "pages" | "hostpages" => {
+            let mut props = allocation_props(card);
+            if line.word(2).is_ok_and(|way| way == "hostpages") {
+                (props[2], props[3]) = (HOST, 0);
+            }
+            let (mut made, bytes) = (0u64, bytes.max(1).next_multiple_of(PAGE));
+            driver.call("cuMemCreate", &[address(&mut made), bytes, place(&props), 0])?;
+            Held::Physical(made)
+        }
+        "sparse" => sparse(driver, card, bytes)?,
         "array" => {
             let [width, height, element] = array_shape(bytes);
             let shape = [width, height, element];
@@ -287,6 +324,28 @@ fn map(driver: &Driver, card: usize, bytes: usize) -> Result<Held, Failure> {
     Ok(Held::Mapped(start, bytes, handle))
 }
 
+/// An array without memory, and pages that are mapped to it and otherwise released.
+fn sparse(driver: &Driver, card: usize, bytes: usize) -> Result<Held, Failure> {
+    let bytes = bytes.max(1).next_multiple_of(PAGE);
+    let [width, height, element] = array_shape(bytes);
+    let (mut array, mut made) = (0usize, 0u64);
+    // Width, height, no depth, an element, the flag that says so.
+    let shape = [width, height, 0, element, 0x40];
+    driver.call("cuArray3DCreate_v2", &[address(&mut array), place(&shape)])?;
+    let props = allocation_props(card);
+    let made_pages = driver.call("cuMemCreate", &[address(&mut made), bytes, place(&props), 0]);
+    if let Err(failure) = made_pages {
+        driver.call("cuArrayDestroy", &[array])?;
+        return Err(failure);
+    }
+    // CUarrayMapInfo: an array, its first level whole, and what is mapped there.
+    let extent = [(width as u64) << 32, height.max(1) as u64 | 1 << 32];
+    let part = [0, array as u64, 0, 0, 0, extent[0], extent[1], 1, made, 0, 1, 0];
+    driver.call("cuMemMapArrayAsync", &[place(&part), 1, 0])?;
+    driver.call("cuMemRelease", &[made as usize])?;
+    Ok(Held::Array(array))
+}
+
 fn give(driver: &Driver, held: Held) -> Answer {
     match held {
         Held::Plain(start) => driver.call("cuMemFree_v2", &[start as usize]),
@@ -299,6 +358,10 @@ fn give(driver: &Driver, held: Held) -> Answer {
             driver.call("cuMemUnmap", &[start as usize, bytes])?;
             driver.call("cuMemAddressFree", &[start as usize, bytes])?;
             driver.call("cuMemRelease", &[handle as usize])
+        }
+        Held::Kept(start, bytes) => {
+            driver.call("cuMemUnmap", &[start as usize, bytes])?;
+            driver.call("cuMemAddressFree", &[start as usize, bytes])
         }
         Held::Array(handle) => driver.call("cuArrayDestroy", &[handle]),
         Held::Mipmap(handle) => driver.call("cuMipmappedArrayDestroy", &[handle]),

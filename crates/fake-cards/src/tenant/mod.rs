@@ -11,7 +11,9 @@
 //! ```text
 //! lookup dlsym | lookup address VERSION [own]     how functions are found from here on
 //! init [CARD]                                     cuInit and a primary context
-//! alloc NAME BYTES [WAY]      plain pitch managed async pool vmm array mipmap host context
+//! alloc NAME BYTES [WAY] [card=N]   plain pitch managed async pool vmm array mipmap host context
+//!                             hostpool; orphan mapped sparse: of a destroyed pool, of released handles
+//!                             pages hostpages: mapped nowhere
 //! free NAME
 //! copy to|from NAME HOST BYTES [wait]     HOST is a name of host memory, or - for other memory
 //! info                                            ok FREE TOTAL
@@ -22,7 +24,9 @@
 //! stream NAME [nonblocking] | event NAME | record EVENT [STREAM] | await STREAM EVENT
 //! graph NAME NS COUNT [sms=N] [blocks=N] [threads=N]
 //! capture NAME NS COUNT [sms=N] [bytes=N] [blocks=N] [threads=N]
-//! play NAME [count=N] [stream=S] | forget NAME
+//! play NAME [count=N] [stream=S] | upload NAME | forget NAME
+//! begin STREAM | end STREAM NAME | drop STREAM    a capture by hand, and a stream's end
+//! gate STREAM | ungate                            the stream goes no further until then
 //! sync [STREAM] | wait EVENT | elapsed EVENT EVENT     ok NANOSECONDS
 //! host [STREAM] | callback [STREAM]               functions of the host; counted by `called`
 //! called                                          ok COUNT

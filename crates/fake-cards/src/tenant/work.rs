@@ -18,6 +18,18 @@ pub(super) struct Work {
 }
 
 static CALLED: AtomicUsize = AtomicUsize::new(0);
+/// A gate in a stream: open, closed, or closed and come to.
+static GATE: AtomicUsize = AtomicUsize::new(OPEN);
+const OPEN: usize = 0;
+const CLOSED: usize = 1;
+const REACHED: usize = 2;
+
+extern "C" fn wait_at_gate(_data: *mut std::ffi::c_void) {
+    let _ = GATE.compare_exchange(CLOSED, REACHED, Ordering::AcqRel, Ordering::Acquire);
+    while GATE.load(Ordering::Acquire) != OPEN {
+        std::thread::yield_now();
+    }
+}
 
 extern "C" fn count_call(_data: *mut std::ffi::c_void) {
     CALLED.fetch_add(1, Ordering::Relaxed);
@@ -45,6 +57,10 @@ impl Work {
                     driver.call("cuGraphLaunch", &[exec, stream])?;
                 }
                 Ok(String::new())
+            }
+            "upload" => {
+                let exec = *self.graphs.get(line.word(0)?).ok_or_else(|| unknown(line))?;
+                driver.call("cuGraphUpload", &[exec, 0])
             }
             "stream" => {
                 let mut stream = 0usize;
@@ -90,6 +106,35 @@ impl Work {
             "forget" => {
                 let exec = self.graphs.remove(line.word(0)?).ok_or_else(|| unknown(line))?;
                 driver.call("cuGraphExecDestroy", &[exec])
+            }
+            "gate" => {
+                GATE.store(CLOSED, Ordering::Release);
+                let stream = self.stream(Some(line.word(0)?))?;
+                let answer = driver
+                    .call("cuLaunchHostFunc", &[stream, wait_at_gate as *const () as usize, 0])?;
+                // A thread of the driver's waits there: this one must go on.
+                while GATE.load(Ordering::Acquire) != REACHED {
+                    std::thread::yield_now();
+                }
+                Ok(answer)
+            }
+            "ungate" => {
+                GATE.store(OPEN, Ordering::Release);
+                Ok(String::new())
+            }
+            "begin" => {
+                driver.call("cuStreamBeginCapture_v2", &[self.stream(Some(line.word(0)?))?, 0])
+            }
+            "end" => {
+                let (stream, mut graph, mut exec) = (self.stream(Some(line.word(0)?))?, 0, 0);
+                driver.call("cuStreamEndCapture", &[stream, address(&mut graph)])?;
+                driver.call("cuGraphInstantiateWithFlags", &[address(&mut exec), graph, 0])?;
+                self.graphs.insert(line.word(1)?.to_owned(), exec);
+                driver.call("cuGraphDestroy", &[graph])
+            }
+            "drop" => {
+                let stream = self.streams.remove(line.word(0)?).ok_or_else(|| unknown(line))?;
+                driver.call("cuStreamDestroy_v2", &[stream])
             }
             "called" => Ok(CALLED.load(Ordering::Relaxed).to_string()),
             other => Err(Failure::Script(format!("'{other}' is no action"))),

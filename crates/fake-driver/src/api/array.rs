@@ -1,9 +1,9 @@
 //! Arrays, with levels or without; a card is charged for them, and nothing is in them.
 
-use super::{context, memory};
+use super::{context, memory, stream, vmm};
 use crate::codes::{Code, Outcome, cuda};
-use crate::ffi::{In, Out, driver};
-use crate::state::{self, Handle};
+use crate::ffi::{In, List, Out, driver};
+use crate::state::{self, Driver, Handle, Tables};
 
 /// An array, or one of its levels.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,31 @@ pub(crate) struct Array3d {
     channels: u32,
     flags: u32,
 }
+
+/// The driver's `CUarrayMapInfo`: which part of an array, and what is mapped there or no longer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapInfo {
+    resource_kind: i32,
+    array: Handle,
+    part_kind: i32,
+    part: [u64; 4],
+    operation: i32,
+    handle_kind: i32,
+    physical: u64,
+    offset: u64,
+    devices: u32,
+    flags: u32,
+    reserved: [u32; 2],
+}
+
+/// A part of an array, as a program names it.
+pub(crate) type Tile = (Handle, i32, [u64; 4]);
+
+/// `CUDA_ARRAY3D_SPARSE`: memory is mapped to it by hand.
+const SPARSE: u32 = 0x40;
+const MAP: i32 = 1;
+const UNMAP: i32 = 2;
 
 driver! {
     3020 fn cuArrayCreate_v2(array: Out<Handle>, shape: In<Array2d>) {
@@ -78,6 +103,38 @@ driver! {
         tables.arrays.insert(handle, part);
         level.set(handle)
     }
+
+    11010 fn cuMemMapArrayAsync(
+        list: List<MapInfo>,
+        count: u32,
+        stream: Handle,
+    ) / cuMemMapArrayAsync_ptsz {
+        let driver = stream::resolve(stream)?.driver;
+        for part in list.get(count as usize)? {
+            map_part(driver, &mut driver.tables(), &part)?;
+        }
+        Ok(())
+    }
+}
+
+fn map_part(driver: &Driver, tables: &mut Tables, part: &MapInfo) -> Outcome {
+    let array = tables.arrays.get(&part.array).ok_or(cuda::INVALID_HANDLE)?;
+    if array.shape.flags & SPARSE == 0 {
+        return Err(cuda::INVALID_VALUE);
+    }
+    let tile: Tile = (part.array, part.part_kind, part.part);
+    let before = match part.operation {
+        MAP => {
+            let number = vmm::refer(tables, part.physical)?;
+            tables.tiles.insert(tile, number)
+        }
+        UNMAP => tables.tiles.remove(&tile),
+        _ => return Err(cuda::INVALID_VALUE),
+    };
+    if let Some(before) = before {
+        vmm::let_go(driver, tables, before);
+    }
+    Ok(())
 }
 
 fn create(array: Out<Handle>, shape: Array3d, levels: u32) -> Outcome {
@@ -90,7 +147,11 @@ fn create(array: Out<Handle>, shape: Array3d, levels: u32) -> Outcome {
     let levels = levels.min(longest.ilog2() + 1);
     let mut sizes = (0..levels).map(|level| bytes(&halved(shape, level)));
     let total = sizes.try_fold(0u64, |sum, size| Some(sum.saturating_add(size?)));
-    let charged = memory::charge(current.driver, current.card, total.ok_or(cuda::INVALID_VALUE)?)?;
+    let total = total.ok_or(cuda::INVALID_VALUE)?;
+    let charged = match shape.flags & SPARSE {
+        0 => memory::charge(current.driver, current.card, total)?,
+        _ => 0,
+    };
     let mut tables = current.driver.tables();
     let handle = tables.new_handle();
     let made = Array { card: current.card, charged, shape, levels, whole: None };
@@ -106,6 +167,12 @@ fn destroy(array: Handle) -> Outcome {
         return Err(cuda::INVALID_HANDLE);
     }
     tables.arrays.retain(|handle, held| *handle != array && held.whole != Some(array));
+    let tiles: Vec<Tile> = tables.tiles.keys().filter(|tile| tile.0 == array).copied().collect();
+    for tile in tiles {
+        if let Some(number) = tables.tiles.remove(&tile) {
+            vmm::let_go(driver, &mut tables, number);
+        }
+    }
     driver.client.credit(found.card, found.charged);
     Ok(())
 }

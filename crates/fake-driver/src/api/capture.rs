@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
-use std::thread;
+use std::thread::{self, ThreadId};
 
 use cotenant_fake_cards::StreamId;
 
@@ -28,6 +28,8 @@ struct Capture {
     graph: Handle,
     last: Option<Handle>,
     is_invalid: bool,
+    mode: i32,
+    thread: ThreadId,
 }
 
 /// Something of the program that the driver calls.
@@ -36,6 +38,11 @@ pub(crate) enum HostCall {
     Function { function: usize, data: usize },
     Callback { callback: usize, data: usize, stream: Handle },
 }
+
+/// How strict a capture is with calls that may not be made meanwhile, and how strict a thread is
+/// with its own: towards all threads' captures, its own ones only, or none.
+const GLOBAL: i32 = 0;
+const RELAXED: i32 = 2;
 
 thread_local! {
     static MODE: std::cell::Cell<i32> = const { std::cell::Cell::new(0) };
@@ -124,7 +131,9 @@ fn begin(stream: Handle, mode: i32) -> Outcome {
     captures.next += 1;
     let (id, origin, context) = (captures.next, target.id, target.context);
     captures.by_stream.insert(origin, id);
-    captures.open.insert(id, Capture { origin, context, graph, last: None, is_invalid: false });
+    let (last, is_invalid, thread) = (None, false, thread::current().id());
+    let capture = Capture { origin, context, graph, last, is_invalid, mode, thread };
+    captures.open.insert(id, capture);
     Ok(())
 }
 
@@ -161,6 +170,23 @@ pub(crate) fn add(tables: &mut Tables, stream: StreamId, work: Work) -> Outcome 
 impl Captures {
     pub(crate) fn is_capturing(&self, stream: StreamId) -> bool {
         self.by_stream.contains_key(&stream)
+    }
+
+    /// A call that captures forbid, from this thread: those that do are spoilt.
+    pub(crate) fn refuse_unsafe(&mut self) -> Outcome {
+        let (own, mode) = (thread::current().id(), MODE.get());
+        let mut outcome = Ok(());
+        for capture in self.open.values_mut().filter(|_| mode != RELAXED) {
+            let is_forbidden = match capture.thread == own {
+                true => capture.mode != RELAXED,
+                false => mode == GLOBAL && capture.mode == GLOBAL,
+            };
+            if is_forbidden {
+                capture.is_invalid = true;
+                outcome = Err(cuda::STREAM_CAPTURE_UNSUPPORTED);
+            }
+        }
+        outcome
     }
 
     /// Whether a capture goes on in a context.

@@ -102,6 +102,9 @@ driver! {
 
     2000 fn cuCtxDestroy(context: Handle) { destroy(context) }
 
+    // The oldest way to end one: nobody attached to it here.
+    2000 fn cuCtxDetach(context: Handle) { destroy(context) }
+
     4000 fn cuCtxDestroy_v2(context: Handle) { destroy(context) }
 
     2000 fn cuCtxPushCurrent(context: Handle) { push(context) }
@@ -140,7 +143,12 @@ driver! {
         flags.set(current.driver.tables().contexts[&current.context].flags)
     }
 
-    3020 fn cuCtxGetApiVersion(_context: Handle, version: Out<u32>) { version.set(3020) }
+    3020 fn cuCtxGetApiVersion(context: Handle, version: Out<u32>) {
+        if context != 0 {
+            check(context)?;
+        }
+        version.set(3020)
+    }
 
     12000 fn cuCtxGetId(context: Handle, id: Out<u64>) {
         let current = if context == 0 { current()? } else { check(context)? };

@@ -48,6 +48,7 @@ driver! {
 
     2000 fn cuEventQuery(event: Handle) {
         let (driver, found) = find(event)?;
+        driver.tables().captures.refuse_unsafe()?;
         capture::call_host_functions(driver);
         if driver.client.is_event_done(found.id) { Ok(()) } else { Err(cuda::NOT_READY) }
     }

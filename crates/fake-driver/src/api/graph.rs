@@ -157,8 +157,7 @@ driver! {
     }
 
     11010 fn cuGraphUpload(exec: Handle, stream: Handle) / cuGraphUpload_ptsz {
-        let target = stream::resolve(stream)?;
-        target.driver.tables().execs.get(&exec).map(drop).ok_or(cuda::INVALID_VALUE)
+        graph_memory::charge(stream::resolve(stream)?.driver, exec)
     }
 
     10000 fn cuGraphLaunch(exec: Handle, stream: Handle) / cuGraphLaunch_ptsz {
@@ -175,7 +174,7 @@ driver! {
     10000 fn cuGraphExecDestroy(exec: Handle) {
         let driver = state::driver()?;
         let gone = driver.tables().execs.remove(&exec).ok_or(cuda::INVALID_VALUE)?;
-        graph_memory::credit(driver, &gone);
+        graph_memory::leave(driver, &gone);
         Ok(())
     }
 

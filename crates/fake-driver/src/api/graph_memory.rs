@@ -1,6 +1,6 @@
 //! Memory that a graph takes as it runs. The address is there as soon as the node is; the card is
-//! charged from the graph's first launch until what can be launched is destroyed. Addresses stay
-//! until the process ends.
+//! charged from the graph's first launch or upload. What was destroyed leaves its memory to the
+//! graphs that come, until it is trimmed. Addresses stay until the process ends.
 
 use super::graph::{Exec, Work};
 use super::memory::{self, Allocation, AllocationKind};
@@ -54,8 +54,11 @@ driver! {
     }
 
     11040 fn cuDeviceGraphMemTrim(device: i32) {
-        // What could be trimmed went back with the graph that had it.
-        state::driver()?.check_card(device).map(drop)
+        let driver = state::driver()?;
+        let card = driver.check_card(device)?;
+        let spare = std::mem::take(&mut driver.tables().graph_spare[card]);
+        driver.client.credit(card, spare);
+        Ok(())
     }
 
     11040 fn cuDeviceGetGraphMemAttribute(device: i32, attribute: i32, value: Out<u64>) {
@@ -65,7 +68,11 @@ driver! {
         let held = tables.execs.values().filter_map(|exec| exec.charged);
         let bytes: u64 = held.filter(|(of, _)| *of == card).map(|(_, bytes)| bytes).sum();
         // Used and reserved, each now and at most; nobody here remembers more than now.
-        if (0..=3).contains(&attribute) { value.set(bytes) } else { Err(cuda::INVALID_VALUE) }
+        match attribute {
+            0 | 1 => value.set(bytes),
+            2 | 3 => value.set(bytes + tables.graph_spare[card]),
+            _ => Err(cuda::INVALID_VALUE),
+        }
     }
 }
 
@@ -80,10 +87,10 @@ pub(crate) fn reserve(driver: &Driver, card: usize, bytes: u64) -> Result<u64, C
     Ok(memory::keep(&mut driver.tables(), allocation))
 }
 
-/// Gives back what a graph that can be launched was charged for.
-pub(crate) fn credit(driver: &Driver, exec: &Exec) {
+/// Leaves what a graph was charged for to those that come.
+pub(crate) fn leave(driver: &Driver, exec: &Exec) {
     if let Some((card, bytes)) = exec.charged {
-        driver.client.credit(card, bytes);
+        driver.tables().graph_spare[card] += bytes;
     }
 }
 
@@ -101,10 +108,21 @@ pub(crate) fn charge(driver: &Driver, exec: Handle) -> Outcome {
         allocs.reduce(|(card, sum), (_, bytes)| (card, sum.saturating_add(bytes)))
     };
     let Some((card, bytes)) = wanted else { return Ok(()) };
-    let charged = memory::charge(driver, card, bytes)?;
-    match driver.tables().execs.get_mut(&exec) {
+    let spare = {
+        let mut tables = driver.tables();
+        let spare = tables.graph_spare[card].min(bytes);
+        tables.graph_spare[card] -= spare;
+        spare
+    };
+    let charged = match bytes - spare {
+        0 => Ok(spare),
+        missing => memory::charge(driver, card, missing).map(|charged| charged + spare),
+    };
+    let mut tables = driver.tables();
+    let charged = charged.inspect_err(|_| tables.graph_spare[card] += spare)?;
+    match tables.execs.get_mut(&exec) {
         Some(found) => found.charged = Some((card, charged)),
-        None => driver.client.credit(card, charged),
+        None => tables.graph_spare[card] += charged,
     }
     Ok(())
 }

@@ -231,7 +231,7 @@ fn free(address: u64) -> Outcome {
 pub(crate) fn release(driver: &Driver, tables: &mut Tables, address: u64) {
     let Some(held) = tables.memory.remove(&address) else { return };
     match held.kind {
-        AllocationKind::Pooled(pool) => super::pool::give_back(tables, pool, held.charged),
+        AllocationKind::Pooled(pool) => super::pool::give_back(driver, tables, pool, held.charged),
         AllocationKind::Device | AllocationKind::Managed | AllocationKind::Module => {
             driver.client.credit(held.card, held.charged);
         }

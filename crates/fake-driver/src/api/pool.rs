@@ -11,7 +11,8 @@ use crate::state::{self, Driver, Handle, Tables};
 /// A pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    card: usize,
+    /// `None` for memory of the host, which no card is charged for.
+    card: Option<usize>,
     /// What it may reserve at most; 0 if there is no limit.
     bytes_max: u64,
     reserved: u64,
@@ -20,6 +21,8 @@ pub(crate) struct Pool {
     used_high: u64,
     /// What it keeps when it is not needed.
     threshold: u64,
+    /// Destroyed, with blocks that are still out: nobody may name it, and it goes with the last.
+    is_closed: bool,
 }
 
 /// The driver's `CUmemPoolProps`.
@@ -37,9 +40,14 @@ pub(crate) struct PoolProps {
 
 const PINNED: i32 = 1;
 const ON_DEVICE: i32 = 1;
+const OF_HOST: i32 = 2;
 
 impl PoolProps {
-    /// The card on which the pool shall be; no other place is known.
+    fn is_of_host(&self) -> bool {
+        self.kind == PINNED && self.location_kind == OF_HOST
+    }
+
+    /// The card on which the pool shall be.
     pub(crate) fn card(&self) -> Result<i32, Code> {
         let is_on_card = self.kind == PINNED && self.location_kind == ON_DEVICE;
         if is_on_card { Ok(self.location) } else { Err(cuda::INVALID_VALUE) }
@@ -86,7 +94,10 @@ driver! {
     11020 fn cuMemPoolCreate(pool: Out<Handle>, props: In<PoolProps>) {
         let driver = state::driver()?;
         let props = props.get()?;
-        let card = driver.check_card(props.card()?)?;
+        let card = match props.is_of_host() {
+            true => None,
+            false => Some(driver.check_card(props.card()?)?),
+        };
         let mut tables = driver.tables();
         pool.set(open(&mut tables, card, props.bytes_max as u64))
     }
@@ -97,24 +108,18 @@ driver! {
         if tables.default_pools.contains(&Some(pool)) {
             return Err(cuda::INVALID_VALUE);
         }
-        let closed = tables.pools.remove(&pool).ok_or(cuda::INVALID_VALUE)?;
+        find(&mut tables, pool)?.is_closed = true;
         for current in tables.current_pools.iter_mut().filter(|current| **current == Some(pool)) {
             *current = None;
         }
-        let kind = AllocationKind::Pooled(pool);
-        let held = tables.memory.iter().filter(|(_, held)| held.kind == kind);
-        let addresses: Vec<u64> = held.map(|(address, _)| *address).collect();
-        for address in addresses {
-            tables.memory.remove(&address);
-        }
-        driver.client.credit(closed.card, closed.reserved);
+        drop_if_unused(driver, &mut tables, pool);
         Ok(())
     }
 
     11020 fn cuMemPoolTrimTo(pool: Handle, keep: usize) {
         let driver = state::driver()?;
         let mut tables = driver.tables();
-        let found = tables.pools.get_mut(&pool).ok_or(cuda::INVALID_VALUE)?;
+        let found = find(&mut tables, pool)?;
         trim(driver, found, keep as u64);
         Ok(())
     }
@@ -122,7 +127,7 @@ driver! {
     11020 fn cuMemPoolSetAttribute(pool: Handle, attribute: i32, value: usize) {
         let driver = state::driver()?;
         let mut tables = driver.tables();
-        let found = tables.pools.get_mut(&pool).ok_or(cuda::INVALID_VALUE)?;
+        let found = find(&mut tables, pool)?;
         match attribute {
             1..=3 => Ok(()),
             4 => {
@@ -144,8 +149,8 @@ driver! {
 
     11020 fn cuMemPoolGetAttribute(pool: Handle, attribute: i32, value: usize) {
         let driver = state::driver()?;
-        let tables = driver.tables();
-        let found = tables.pools.get(&pool).ok_or(cuda::INVALID_VALUE)?;
+        let mut tables = driver.tables();
+        let found = find(&mut tables, pool)?;
         match attribute {
             1..=3 => Out::<i32>::at(value).set(1),
             4 => Out::<u64>::at(value).set(found.threshold),
@@ -159,7 +164,7 @@ driver! {
 
     11020 fn cuMemPoolSetAccess(pool: Handle, _access: usize, _count: usize) {
         let driver = state::driver()?;
-        driver.tables().pools.get(&pool).map(drop).ok_or(cuda::INVALID_VALUE)
+        find(&mut driver.tables(), pool).map(drop)
     }
 
     11020 fn cuDeviceGetDefaultMemPool(pool: Out<Handle>, device: i32) {
@@ -180,8 +185,8 @@ driver! {
         let driver = state::driver()?;
         let card = driver.check_card(device)?;
         let mut tables = driver.tables();
-        let found = tables.pools.get(&pool).ok_or(cuda::INVALID_VALUE)?;
-        if found.card != card {
+        let found = find(&mut tables, pool)?;
+        if found.card != Some(card) {
             return Err(cuda::INVALID_VALUE);
         }
         tables.current_pools[card] = Some(pool);
@@ -203,49 +208,75 @@ fn allocate(address: Out<u64>, bytes: usize, pool: Handle, target: &stream::Targ
     let granularity = driver.client.cards().granularity_bytes();
     let wanted = (bytes as u64).checked_next_multiple_of(granularity).ok_or(cuda::OUT_OF_MEMORY)?;
     let context = context::current().map_or(target.context, |current| current.context);
-    let card = grow(driver, pool, wanted)?;
+    // An allocation is of some card; that of the host's memory says nothing.
+    let card = grow(driver, pool, wanted)?.unwrap_or(target.card);
     let taken = Region::new(bytes as u64, RegionKind::Usable);
     let mut tables = driver.tables();
-    let region = taken.inspect_err(|_| give_back(&mut tables, pool, wanted))?;
+    let region = taken.inspect_err(|_| give_back(driver, &mut tables, pool, wanted))?;
     let (bytes, kind) = (bytes as u64, AllocationKind::Pooled(pool));
     let allocation = Allocation { region, bytes, charged: wanted, card, context, kind };
     address.set(memory::keep(&mut tables, allocation))
 }
 
 /// Takes memory of a pool, which reserves more of its card if it must; gives the card.
-fn grow(driver: &Driver, pool: Handle, wanted: u64) -> Result<usize, Code> {
+fn grow(driver: &Driver, pool: Handle, wanted: u64) -> Result<Option<usize>, Code> {
     let mut tables = driver.tables();
-    let found = tables.pools.get_mut(&pool).ok_or(cuda::INVALID_VALUE)?;
+    let found = find(&mut tables, pool)?;
     let free = found.reserved - found.used;
     let missing = wanted.saturating_sub(free);
     if found.bytes_max > 0 && found.reserved.saturating_add(missing) > found.bytes_max {
         return Err(cuda::OUT_OF_MEMORY);
     }
     if missing > 0 {
-        let mut charged = driver.client.charge(found.card, missing);
-        if charged.is_err() {
-            let card = found.card;
-            let others = tables.pools.iter_mut().filter(|(handle, _)| **handle != pool);
-            others
-                .filter(|(_, other)| other.card == card)
-                .for_each(|(_, other)| trim(driver, other, 0));
-            charged = driver.client.charge(card, missing);
-        }
+        let charged = match found.card {
+            None => Ok(missing),
+            Some(card) => {
+                let charged = driver.client.charge(card, missing);
+                charged.or_else(|_| {
+                    let others = tables.pools.iter_mut().filter(|(handle, _)| **handle != pool);
+                    others
+                        .filter(|(_, other)| other.card == Some(card))
+                        .for_each(|(_, other)| trim(driver, other, 0));
+                    driver.client.charge(card, missing)
+                })
+            }
+        };
         let charged = charged?;
-        let found = tables.pools.get_mut(&pool).ok_or(cuda::INVALID_VALUE)?;
+        let found = find(&mut tables, pool)?;
         found.reserved += charged;
         found.reserved_high = found.reserved_high.max(found.reserved);
     }
-    let found = tables.pools.get_mut(&pool).ok_or(cuda::INVALID_VALUE)?;
+    let found = find(&mut tables, pool)?;
     found.used += wanted;
     found.used_high = found.used_high.max(found.used);
     Ok(found.card)
 }
 
 /// Gives memory back to a pool.
-pub(crate) fn give_back(tables: &mut Tables, pool: Handle, bytes: u64) {
-    if let Some(pool) = tables.pools.get_mut(&pool) {
-        pool.used = pool.used.saturating_sub(bytes);
+pub(crate) fn give_back(driver: &Driver, tables: &mut Tables, pool: Handle, bytes: u64) {
+    if let Some(found) = tables.pools.get_mut(&pool) {
+        found.used = found.used.saturating_sub(bytes);
+        drop_if_unused(driver, tables, pool);
+    }
+}
+
+/// A pool that may be named.
+fn find(tables: &mut Tables, pool: Handle) -> Result<&mut Pool, Code> {
+    tables.pools.get_mut(&pool).filter(|found| !found.is_closed).ok_or(cuda::INVALID_VALUE)
+}
+
+/// A pool that was destroyed goes with the last of its blocks, and until then nothing of it does.
+fn drop_if_unused(driver: &Driver, tables: &mut Tables, pool: Handle) {
+    if tables.pools.get(&pool).is_some_and(|found| found.is_closed && found.used == 0)
+        && let Some(gone) = tables.pools.remove(&pool)
+    {
+        credit(driver, gone.card, gone.reserved);
+    }
+}
+
+fn credit(driver: &Driver, card: Option<usize>, bytes: u64) {
+    if let Some(card) = card {
+        driver.client.credit(card, bytes);
     }
 }
 
@@ -258,18 +289,21 @@ pub(crate) fn trim_after_wait(driver: &Driver) {
 
 /// Where memory is short, pools keep only what is used.
 pub(crate) fn trim_all(driver: &Driver, card: usize) {
-    for pool in driver.tables().pools.values_mut().filter(|pool| pool.card == card) {
+    for pool in driver.tables().pools.values_mut().filter(|pool| pool.card == Some(card)) {
         trim(driver, pool, 0);
     }
 }
 
 fn trim(driver: &Driver, pool: &mut Pool, keep: u64) {
+    if pool.is_closed {
+        return;
+    }
     let kept = pool.used.max(keep.min(pool.reserved));
-    driver.client.credit(pool.card, pool.reserved - kept);
+    credit(driver, pool.card, pool.reserved - kept);
     pool.reserved = kept;
 }
 
-fn open(tables: &mut Tables, card: usize, bytes_max: u64) -> Handle {
+fn open(tables: &mut Tables, card: Option<usize>, bytes_max: u64) -> Handle {
     let handle = tables.new_handle();
     let pool = Pool {
         card,
@@ -279,6 +313,7 @@ fn open(tables: &mut Tables, card: usize, bytes_max: u64) -> Handle {
         used: 0,
         used_high: 0,
         threshold: 0,
+        is_closed: false,
     };
     tables.pools.insert(handle, pool);
     handle
@@ -288,7 +323,7 @@ fn default_pool(tables: &mut Tables, card: usize) -> Handle {
     match tables.default_pools[card] {
         Some(pool) => pool,
         None => {
-            let pool = open(tables, card, 0);
+            let pool = open(tables, Some(card), 0);
             tables.default_pools[card] = Some(pool);
             pool
         }

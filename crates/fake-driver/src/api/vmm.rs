@@ -9,7 +9,8 @@ const GRANULARITY: u64 = 2 << 20;
 const PINNED: i32 = 1;
 const ON_DEVICE: i32 = 1;
 
-/// Physical memory. It stays while a handle or a mapping refers to it.
+/// Physical memory. It stays while a handle or a mapping refers to it; its handle may be another's
+/// as soon as it was released, whatever is mapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Physical {
     /// The card; `None` for memory of the host, which no card is charged for.
@@ -85,19 +86,21 @@ driver! {
             2..=4 => (None, 0),
             _ => return Err(cuda::INVALID_VALUE),
         };
-        let mut tables = driver.tables();
-        let made = tables.new_handle();
         let physical = Physical { card, bytes, charged, retained: 1, mapped: 0, props };
-        tables.physical.insert(made, physical);
-        handle.set(made as u64)
+        handle.set(keep(&mut driver.tables(), physical))
     }
 
     10020 fn cuMemRelease(handle: u64) {
         let driver = state::driver()?;
         let mut tables = driver.tables();
-        let found = tables.physical.get_mut(&(handle as Handle)).ok_or(cuda::INVALID_VALUE)?;
+        let number = number_of(&tables, handle)?;
+        let found = tables.physical.get_mut(&number).ok_or(cuda::INVALID_VALUE)?;
         found.retained = found.retained.checked_sub(1).ok_or(cuda::INVALID_VALUE)?;
-        drop_if_unused(driver, &mut tables, handle as Handle);
+        if found.retained == 0 {
+            tables.physical_handles.remove(&(handle as Handle));
+            tables.physical_handles_free.push(handle as Handle);
+        }
+        drop_if_unused(driver, &mut tables, number);
         Ok(())
     }
 
@@ -112,13 +115,14 @@ driver! {
         if let Some(found) = tables.physical.get_mut(&physical) {
             found.retained += 1;
         }
-        handle.set(physical as u64)
+        handle.set(handle_of(&mut tables, physical))
     }
 
     10020 fn cuMemGetAllocationPropertiesFromHandle(props: Out<AllocationProp>, handle: u64) {
         let driver = state::driver()?;
         let tables = driver.tables();
-        props.set(tables.physical.get(&(handle as Handle)).ok_or(cuda::INVALID_VALUE)?.props)
+        let number = number_of(&tables, handle)?;
+        props.set(tables.physical.get(&number).ok_or(cuda::INVALID_VALUE)?.props)
     }
 
     10020 fn cuMemAddressReserve(
@@ -186,7 +190,7 @@ driver! {
 
 /// The card and the size of physical memory; memory of the host cannot be given away here.
 pub(crate) fn describe(tables: &Tables, handle: u64) -> Result<(u64, u64), Code> {
-    let found = tables.physical.get(&(handle as Handle)).ok_or(cuda::INVALID_VALUE)?;
+    let found = tables.physical.get(&number_of(tables, handle)?).ok_or(cuda::INVALID_VALUE)?;
     Ok((found.card.ok_or(cuda::NOT_SUPPORTED)? as u64, found.bytes))
 }
 
@@ -200,10 +204,45 @@ pub(crate) fn import(tables: &mut Tables, card: usize, bytes: u64) -> u64 {
         metadata: 0,
         flags: [0; 8],
     };
-    let handle = tables.new_handle();
     let (card, charged, retained, mapped) = (Some(card), 0, 1, 0);
-    tables.physical.insert(handle, Physical { card, bytes, charged, retained, mapped, props });
+    keep(tables, Physical { card, bytes, charged, retained, mapped, props })
+}
+
+/// Keeps physical memory, and gives its handle.
+fn keep(tables: &mut Tables, physical: Physical) -> u64 {
+    let number = tables.new_handle();
+    tables.physical.insert(number, physical);
+    handle_of(tables, number)
+}
+
+/// The handle of physical memory: the one that it has, or else one that was released before.
+fn handle_of(tables: &mut Tables, number: Handle) -> u64 {
+    let known = tables.physical_handles.iter().find(|(_, other)| **other == number);
+    if let Some((handle, _)) = known {
+        return *handle as u64;
+    }
+    let handle = tables.physical_handles_free.pop().unwrap_or_else(|| tables.new_handle());
+    tables.physical_handles.insert(handle, number);
     handle as u64
+}
+
+fn number_of(tables: &Tables, handle: u64) -> Result<Handle, Code> {
+    tables.physical_handles.get(&(handle as Handle)).copied().ok_or(cuda::INVALID_VALUE)
+}
+
+/// An array's tile refers to physical memory.
+pub(crate) fn refer(tables: &mut Tables, handle: u64) -> Result<Handle, Code> {
+    let number = number_of(tables, handle)?;
+    tables.physical.get_mut(&number).ok_or(cuda::INVALID_VALUE)?.mapped += 1;
+    Ok(number)
+}
+
+/// It does so no longer.
+pub(crate) fn let_go(driver: &Driver, tables: &mut Tables, number: Handle) {
+    if let Some(physical) = tables.physical.get_mut(&number) {
+        physical.mapped -= 1;
+    }
+    drop_if_unused(driver, tables, number);
 }
 
 /// Whether a range is mapped and may be used.
@@ -239,13 +278,14 @@ fn map(address: u64, bytes: u64, offset: usize, handle: u64, flags: u64) -> Outc
         return Err(cuda::ALREADY_MAPPED);
     }
     let is_inside = to <= reservation.bytes;
-    let physical = tables.physical.get_mut(&(handle as Handle)).ok_or(cuda::INVALID_VALUE)?;
+    let number = number_of(&tables, handle)?;
+    let physical = tables.physical.get_mut(&number).ok_or(cuda::INVALID_VALUE)?;
     // The interface knows an offset, and the driver takes none but 0.
     if !is_inside || offset != 0 || flags != 0 || bytes == 0 || bytes > physical.bytes {
         return Err(cuda::INVALID_VALUE);
     }
     physical.mapped += 1;
-    let mapping = Mapping { offset: from, bytes, physical: handle as Handle, is_accessible: false };
+    let mapping = Mapping { offset: from, bytes, physical: number, is_accessible: false };
     let reservation = tables.reservations.get_mut(&start).ok_or(cuda::INVALID_VALUE)?;
     reservation.mappings.push(mapping);
     Ok(())
@@ -268,19 +308,16 @@ fn unmap(address: u64, bytes: u64) -> Outcome {
         reservation.region.protect(mapping.offset, mapping.bytes, RegionKind::Reserved)?;
     }
     for mapping in gone {
-        if let Some(physical) = tables.physical.get_mut(&mapping.physical) {
-            physical.mapped -= 1;
-        }
-        drop_if_unused(driver, &mut tables, mapping.physical);
+        let_go(driver, &mut tables, mapping.physical);
     }
     Ok(())
 }
 
 /// Gives physical memory back once nothing refers to it.
-fn drop_if_unused(driver: &Driver, tables: &mut Tables, handle: Handle) {
+fn drop_if_unused(driver: &Driver, tables: &mut Tables, number: Handle) {
     let is_unused = |found: &&Physical| found.retained == 0 && found.mapped == 0;
-    if let Some(&found) = tables.physical.get(&handle).filter(is_unused) {
-        tables.physical.remove(&handle);
+    if let Some(&found) = tables.physical.get(&number).filter(is_unused) {
+        tables.physical.remove(&number);
         if let Some(card) = found.card {
             driver.client.credit(card, found.charged);
         }

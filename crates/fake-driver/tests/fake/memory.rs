@@ -60,6 +60,32 @@ fn a_pool_is_charged_for_what_it_keeps_and_gives_it_back_when_memory_is_short() 
 }
 
 #[test]
+fn a_destroyed_pool_keeps_its_memory_until_its_last_block_is_freed() {
+    let world = World::new("memory=32MiB", "");
+    let mut tenant = world.tenant();
+    tenant.expect("alloc a 8388608 orphan", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 8 * MIB);
+    tenant.expect("free a", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 0);
+}
+
+#[test]
+fn handles_of_physical_memory_are_given_again_while_it_is_mapped() {
+    let world = World::new("memory=32MiB", "");
+    let mut tenant = world.tenant();
+    tenant.expect("alloc a 8388608 mapped", "ok");
+    tenant.expect("alloc b 4194304 pages", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 12 * MIB);
+    tenant.expect("free b", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 8 * MIB);
+    tenant.expect("alloc tiles 4194304 sparse", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 12 * MIB);
+    tenant.expect("free tiles", "ok");
+    tenant.expect("free a", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 0);
+}
+
+#[test]
 fn all_of_a_card_and_not_a_byte_more_can_be_taken() {
     let world = World::new("memory=16MiB", "");
     let (mut one, mut other) = (world.tenant(), world.tenant());
@@ -101,7 +127,7 @@ fn a_context_takes_its_memory_with_it() {
 }
 
 #[test]
-fn a_graph_is_charged_for_its_memory_from_its_first_launch_to_its_end() {
+fn a_graph_is_charged_for_its_memory_from_its_first_launch_until_a_trim() {
     let world = World::new("memory=16MiB,sms=10", "");
     let mut tenant = world.tenant();
     tenant.expect("capture g 1000 2 bytes=12582912", "ok");
@@ -113,8 +139,11 @@ fn a_graph_is_charged_for_its_memory_from_its_first_launch_to_its_end() {
     tenant.expect("sync", "ok");
     assert_eq!((world.of(&tenant).kernels, world.of(&tenant).launches), (6, 3));
     tenant.expect("forget g", "ok");
-    assert_eq!(world.of(&tenant).used_bytes, 0);
+    assert_eq!(world.of(&tenant).used_bytes, 12 * MIB);
+    // Another graph takes what the first has left, and the rest goes when it is asked for.
     tenant.expect("play h", "ok");
+    assert_eq!(world.of(&tenant).used_bytes, 12 * MIB);
+    tenant.expect("call cuDeviceGraphMemTrim 0", "ok");
     assert_eq!(world.of(&tenant).used_bytes, 8 * MIB);
 }
 

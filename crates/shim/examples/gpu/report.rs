@@ -65,6 +65,14 @@ fn say(row: &Value) {
     let _ = writeln!(out, "{row}").and_then(|()| out.flush());
 }
 
+/// Why a check that never began has no figure.
+pub(crate) const NO_TIME: &str = "there was no time left";
+
+/// Whether a row says that its check never began.
+pub(crate) fn had_no_time(row: &Value) -> bool {
+    row["detail"] == NO_TIME
+}
+
 /// How many rows have a verdict.
 pub(crate) fn count(rows: &[Value], verdict: Verdict) -> usize {
     rows.iter().filter(|row| row["verdict"] == verdict.word()).count()
@@ -102,6 +110,11 @@ pub(crate) fn markdown(head: &Value, rows: &[Value]) -> String {
     }
     if head["library"].is_null() {
         page += "The library was not loaded.\n";
+    }
+    let late: Vec<String> =
+        rows.iter().filter(|row| had_no_time(row)).map(|row| text(&row["check"])).collect();
+    if !late.is_empty() {
+        page += &format!("No time was left for {}.\n", late.join(", "));
     }
     page += "\n| check | metric | what | figure | bar | verdict | of what |\n";
     page += "| --- | --- | --- | --- | --- | --- | --- |\n";

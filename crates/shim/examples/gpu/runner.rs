@@ -16,11 +16,15 @@ use super::options::{Options, Pace};
 use super::report::{self, Rows, without_figure};
 use super::stage::Stage;
 
+/// Nothing failed, since nothing could run.
+const NOTHING_RAN: u8 = 2;
+
 const POLL: Duration = Duration::from_millis(20);
 
 /// Runs the checks and writes both reports; the code says whether all of them hold.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     let begun = Instant::now();
+    let name = |row: &Value| row["check"].as_str().unwrap_or_default().to_owned();
     fs::create_dir_all(&options.out).map_err(|error| at(options, &error))?;
     let head = head(&Stage::open(options)?);
     let wanted = |check: &&Check| match &options.only {
@@ -44,12 +48,20 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
         [Verdict::Passed, Verdict::Failed, Verdict::Measured, Verdict::CouldNotRun]
             .map(|verdict| report::count(&rows, verdict));
     let seconds = begun.elapsed().as_secs();
+    let late: Vec<String> = rows.iter().filter(|row| report::had_no_time(row)).map(name).collect();
+    if !late.is_empty() {
+        println!("no time was left for {}", late.join(", "));
+    }
     println!(
         "{passed} passed, {failed} failed, {measured} measured, {missing} could not run, in \
          {seconds} s; see {}",
         options.out.join("results.md").display()
     );
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match (failed, passed + measured) {
+        (0, 0) => ExitCode::from(NOTHING_RAN),
+        (0, _) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }
 
 /// Runs one check in this process, which says its rows on standard output.
@@ -83,7 +95,7 @@ fn run_apart(options: &Options, check: &Check, left: Duration) -> Result<Vec<Val
     let limit = Duration::from_secs(check.seconds_max);
     let lack = |why: &str| without_figure(check.name, Verdict::CouldNotRun, ("", check.about, why));
     if left.is_zero() {
-        return Ok(vec![lack("there was no time left")]);
+        return Ok(vec![lack(report::NO_TIME)]);
     }
     let said = options.out.join(format!("{}.out", check.name));
     let talk = options.out.join(format!("{}.err", check.name));

@@ -12,6 +12,10 @@ const PROBES: usize = 8;
 /// Samples after which a cost is no longer learnt with haste.
 const SAMPLES_FEW: u32 = 4;
 
+/// Times that a kind of which nothing is known could not be measured, until it is no longer tried
+/// and what it is taken to cost stands as learnt: otherwise it would be held for good.
+const UNMARKED_MAX: u32 = 8;
+
 /// Of a learnt cost, each new sample moves it by one part in so many.
 const INERTIA: i64 = 8;
 
@@ -63,6 +67,8 @@ struct Entry {
     /// Submissions charged while nothing was known, and what they were charged.
     unmeasured: AtomicU32,
     unmeasured_ns: AtomicU64,
+    /// Times that marks could not be made while nothing was known.
+    unmarked: AtomicU32,
 }
 
 /// Costs by shape, for `N` shapes; a power of two.
@@ -81,7 +87,8 @@ impl Shape {
         Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
     }
 
-    pub(super) fn get(self) -> u64 {
+    /// The shape as a number; never 0.
+    pub fn get(self) -> u64 {
         self.0.get()
     }
 
@@ -101,6 +108,7 @@ impl Entry {
             blind_since_ns: AtomicU64::new(0),
             unmeasured: AtomicU32::new(0),
             unmeasured_ns: AtomicU64::new(0),
+            unmarked: AtomicU32::new(0),
         }
     }
 
@@ -112,6 +120,7 @@ impl Entry {
         self.blind_since_ns.store(0, Relaxed);
         self.unmeasured.store(0, Relaxed);
         self.unmeasured_ns.store(0, Relaxed);
+        self.unmarked.store(0, Relaxed);
         self.cost_ns.store(cost_ns, Relaxed);
     }
 
@@ -197,6 +206,21 @@ impl<const N: usize> Costs<N> {
         if let Some(entry) = self.find_or_claim(shape) {
             entry.unmeasured.fetch_add(1, Relaxed);
             entry.unmeasured_ns.fetch_add(charged_ns, Relaxed);
+        }
+    }
+
+    /// Remembers that a submission was charged without knowledge and could not be measured, as its
+    /// like may never be.
+    pub fn note_unmarked(&self, shape: Shape, charged_ns: u64) {
+        self.note_unmeasured(shape, charged_ns);
+        if let Some(entry) = self.find_or_claim(shape)
+            && entry.unmarked.fetch_add(1, Relaxed) + 1 >= UNMARKED_MAX
+            && entry.samples.load(Relaxed) == 0
+        {
+            entry.unmeasured.store(0, Relaxed);
+            entry.unmeasured_ns.store(0, Relaxed);
+            entry.cost_ns.store(charged_ns, Relaxed);
+            entry.samples.store(SAMPLES_FEW, Relaxed);
         }
     }
 

@@ -1,7 +1,13 @@
 //! What a process has submitted and not seen finished, and the samples by which it finds out.
 //!
 //! A sample is a pair of marks on a stream, around one submission. It tells what that submission
-//! took, and that everything submitted to that stream before it is done.
+//! took, and that everything submitted to that stream before it is done. Of other streams it tells
+//! nothing, so what was submitted since the oldest sample that is still out counts as under way.
+//!
+//! A process has one flight for each card. It holds nobody for ever: what is under way may wait for
+//! what its thread submits next, as kernels of several cards do that speak to each other. So once
+//! nothing was finished for far longer than the largest of it should take, one more goes, and then
+//! one more in each such time, so that even then no more is under way than time goes by.
 //!
 //! ```text
 //! free --take--> taken --arm--> armed --collect--> free
@@ -20,6 +26,13 @@ pub const IN_FLIGHT_NS_MAX: u64 = 100_000_000;
 
 /// A sample is taken at least once in so much estimated work, so that what is in flight is known.
 const WORK_NS_PER_SAMPLE: u64 = 10_000_000;
+
+/// While nothing that is under way is finished, one more goes at most this often.
+pub const LET_GO_EVERY_NS: u64 = 5_000_000;
+
+/// Nothing is finished when so many times the largest has gone by: a card that is shared with some
+/// others may take as long for it, so that they are not what was waited for.
+const PATIENCE: u64 = 8;
 
 const FREE: u8 = 0;
 const TAKEN: u8 = 1;
@@ -66,8 +79,14 @@ pub struct Flight<const N: usize> {
     places: [Place; N],
     submitted_ns: AtomicU64,
     finished_ns: AtomicU64,
+    /// The newest that was submitted before a sample that is done.
+    collected_ns: AtomicU64,
     sampled_at_ns: AtomicU64,
     armed: AtomicUsize,
+    /// How far things were when somebody was held last, and since when, or since one more went.
+    stuck_at_ns: AtomicU64,
+    stuck_since_ns: AtomicU64,
+    let_go: AtomicU64,
 }
 
 impl<const N: usize> Default for Flight<N> {
@@ -83,8 +102,12 @@ impl<const N: usize> Flight<N> {
             places: [const { Place::empty() }; N],
             submitted_ns: AtomicU64::new(0),
             finished_ns: AtomicU64::new(0),
+            collected_ns: AtomicU64::new(0),
             sampled_at_ns: AtomicU64::new(0),
             armed: AtomicUsize::new(0),
+            stuck_at_ns: AtomicU64::new(0),
+            stuck_since_ns: AtomicU64::new(0),
+            let_go: AtomicU64::new(0),
         }
     }
 
@@ -99,9 +122,33 @@ impl<const N: usize> Flight<N> {
         let _ = self.submitted_ns.fetch_update(Relaxed, Relaxed, less);
     }
 
-    /// Whether more than that is in flight, and a sample will tell when it no longer is.
-    pub fn is_over(&self, limit_ns: u64) -> bool {
-        self.in_flight_ns() > limit_ns && self.armed.load(Relaxed) > 0
+    /// Whether more than that is in flight, a sample will tell when it no longer is, and that may
+    /// be waited for: see the head.
+    pub fn is_over(&self, limit_ns: u64, now_ns: u64) -> bool {
+        if self.in_flight_ns() <= limit_ns || self.armed.load(Relaxed) == 0 {
+            return false;
+        }
+        let finished = self.finished_ns.load(Relaxed);
+        if self.stuck_at_ns.swap(finished, Relaxed) != finished
+            || self.stuck_since_ns.load(Relaxed) == 0
+        {
+            self.stuck_since_ns.store(now_ns, Relaxed);
+            self.let_go.store(0, Relaxed);
+            return true;
+        }
+        let since = self.stuck_since_ns.load(Relaxed);
+        let largest = self.out().map(|(_, charged)| charged).max().unwrap_or(0);
+        let patience = match self.let_go.load(Relaxed) {
+            0 => largest.saturating_mul(PATIENCE),
+            _ => largest,
+        };
+        if now_ns.saturating_sub(since) < patience.max(LET_GO_EVERY_NS)
+            || self.stuck_since_ns.compare_exchange(since, now_ns, Relaxed, Relaxed).is_err()
+        {
+            return true;
+        }
+        self.let_go.fetch_add(1, Relaxed);
+        false
     }
 
     /// Samples that wait for the card.
@@ -167,9 +214,9 @@ impl<const N: usize> Flight<N> {
                     place.state.store(ARMED, Release);
                     continue;
                 }
-                Verdict::Lost => self.finish(place.submitted_ns.load(Relaxed)),
+                Verdict::Lost => self.note_collected(place),
                 Verdict::Took(measured_ns) => {
-                    self.finish(place.submitted_ns.load(Relaxed));
+                    self.note_collected(place);
                     if let Some(sample) = place.sample() {
                         learn(sample, measured_ns);
                     }
@@ -178,6 +225,7 @@ impl<const N: usize> Flight<N> {
             self.armed.fetch_sub(1, Relaxed);
             place.state.store(FREE, Release);
         }
+        self.finish();
     }
 
     /// Forgets everything: in a child process, which has submitted nothing.
@@ -186,13 +234,39 @@ impl<const N: usize> Flight<N> {
             place.state.store(FREE, Release);
         }
         self.armed.store(0, Relaxed);
-        self.submitted_ns.store(0, Relaxed);
-        self.finished_ns.store(0, Relaxed);
-        self.sampled_at_ns.store(0, Relaxed);
+        for word in [
+            &self.submitted_ns,
+            &self.finished_ns,
+            &self.collected_ns,
+            &self.sampled_at_ns,
+            &self.stuck_at_ns,
+            &self.stuck_since_ns,
+            &self.let_go,
+        ] {
+            word.store(0, Relaxed);
+        }
     }
 
-    fn finish(&self, submitted_ns: u64) {
-        self.finished_ns.fetch_max(submitted_ns, Relaxed);
+    fn note_collected(&self, place: &Place) {
+        self.collected_ns.fetch_max(place.submitted_ns.load(Relaxed), Relaxed);
+    }
+
+    /// What was submitted before the newest sample that is done is done too, but not what was
+    /// submitted since the oldest that is not.
+    fn finish(&self) {
+        let collected = self.collected_ns.load(Relaxed);
+        let oldest = self.out().map(|(begun, _)| begun).min();
+        let finished = oldest.map_or(collected, |begun| collected.min(begun));
+        self.finished_ns.fetch_max(finished, Relaxed);
+    }
+
+    /// Of each sample that is out, all that had been submitted before it, and what it was charged.
+    fn out(&self) -> impl Iterator<Item = (u64, u64)> {
+        let is_out = |place: &&Place| matches!(place.state.load(Acquire), ARMED | COLLECTED);
+        self.places.iter().filter(is_out).map(|place| {
+            let charged = place.charged_ns.load(Relaxed);
+            (place.submitted_ns.load(Relaxed).saturating_sub(charged), charged)
+        })
     }
 }
 

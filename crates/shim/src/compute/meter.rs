@@ -44,6 +44,17 @@ pub enum Ticket {
     DrainUntil(u64),
 }
 
+/// A submission, as far as a decision over it must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What it has in common with others of its cost.
+    pub shape: Shape,
+    /// Its cost if nothing is known of its like.
+    pub default_ns: u64,
+    /// Whether marks may be put beside it: otherwise nothing would be learnt from waiting.
+    pub is_measurable: bool,
+}
+
 /// What the limit page says of a card, as far as a submission must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -69,18 +80,19 @@ pub struct Meter<'a, const SHAPES: usize, const SAMPLES: usize> {
 }
 
 impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
-    /// Decides over a submission. `default_ns` is its cost if nothing is known of its like.
-    pub fn admit(&self, terms: Terms, shape: Shape, default_ns: u64, now_ns: u64) -> Ticket {
+    /// Decides over a submission.
+    pub fn admit(&self, terms: Terms, asked: Asked, now_ns: u64) -> Ticket {
+        let Asked { shape, default_ns, is_measurable } = asked;
         self.word(CardWord::WANTED_AT_NS).store(now_ns, Relaxed);
         if terms.hold_until_ns > now_ns {
             return Ticket::WaitUntil(terms.hold_until_ns);
         }
-        if terms.is_shared && self.flight.is_over(IN_FLIGHT_NS_MAX) {
+        if terms.is_shared && self.flight.is_over(IN_FLIGHT_NS_MAX, now_ns) {
             return Ticket::DrainUntil(now_ns.saturating_add(LOOK_AGAIN_NS));
         }
         let estimate = self.costs.estimate(shape, default_ns, now_ns);
         let is_bounded = terms.is_shared || !is_unbounded(terms.grant_milli);
-        if estimate.is_crowded && is_bounded {
+        if estimate.is_crowded && is_bounded && is_measurable {
             return Ticket::DrainUntil(now_ns.saturating_add(LOOK_AGAIN_NS));
         }
         let factor = self.word(CardWord::CORRECTION_PPM).load(Relaxed);
@@ -119,6 +131,14 @@ impl<const SHAPES: usize, const SAMPLES: usize> Meter<'_, SHAPES, SAMPLES> {
     pub fn note_unmeasured(&self, shape: Shape, charged_ns: u64) {
         if !self.costs.estimate(shape, 0, 0).is_learnt {
             self.costs.note_unmeasured(shape, charged_ns);
+            self.word(CardWord::UNMEASURED).fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Says that a submission's marks could not be made.
+    pub fn note_unmarked(&self, shape: Shape, charged_ns: u64) {
+        if !self.costs.estimate(shape, 0, 0).is_learnt {
+            self.costs.note_unmarked(shape, charged_ns);
             self.word(CardWord::UNMEASURED).fetch_add(1, Relaxed);
         }
     }

@@ -16,6 +16,6 @@ mod tests;
 pub use bucket::{Admission, Bucket, CREDIT_NS};
 pub use correction::{Seen, corrected, gap_ns, next_correction};
 pub use costs::{Costs, Estimate, Lesson, Shape};
-pub use flight::{Flight, IN_FLIGHT_NS_MAX, Sample, Taken, Verdict};
+pub use flight::{Flight, IN_FLIGHT_NS_MAX, LET_GO_EVERY_NS, Sample, Taken, Verdict};
 pub use grant::{grant_milli, is_unbounded};
-pub use meter::{ALWAYS_SAMPLED_NS, Meter, Terms, Ticket};
+pub use meter::{ALWAYS_SAMPLED_NS, Asked, Meter, Terms, Ticket};

@@ -258,7 +258,7 @@ fn samples_come_back_once() {
     flight.submit(70);
     flight.arm(one, sample(70));
     flight.submit(30);
-    assert!(flight.is_over(90) && !flight.is_over(100));
+    assert!(flight.is_over(90, SECOND) && !flight.is_over(100, SECOND));
     let mut learnt = Vec::new();
     flight.collect(|_| Verdict::NotYet, |_, _| unreachable!("it is not done"));
     flight.collect(|_| Verdict::Took(80), |sample, took| learnt.push((sample, took)));
@@ -266,7 +266,7 @@ fn samples_come_back_once() {
     assert_eq!(learnt, [(sample(70), 80)]);
     assert_eq!(flight.in_flight_ns(), 30);
     // What no sample will tell of is not waited for.
-    assert!(!flight.is_over(10));
+    assert!(!flight.is_over(10, SECOND));
     let lost = flight.take(|_| true).unwrap();
     flight.arm(lost, sample(30));
     flight.collect(|_| Verdict::Lost, |_, _| unreachable!("it is lost"));
@@ -281,17 +281,101 @@ fn what_the_driver_refuses_costs_nothing() {
     let meter = Meter { usage, card: first(), costs: &costs, flight: &flight };
     let terms = Terms { grant_milli: 100, is_shared: true, hold_until_ns: 0 };
     let shape = Shape::of(&[1]);
-    let charged = match meter.admit(terms, shape, 50 * MS, SECOND) {
+    let asked = |default_ns| Asked { shape, default_ns, is_measurable: true };
+    let charged = match meter.admit(terms, asked(50 * MS), SECOND) {
         Ticket::Go { charged_ns, is_sampled: true } => charged_ns,
         other => panic!("{other:?}"),
     };
-    let waits = meter.admit(terms, shape, 1, SECOND);
+    let waits = meter.admit(terms, asked(1), SECOND);
     assert_eq!(waits, Ticket::WaitUntil(SECOND + 500 * MS));
     meter.refund(terms, charged);
-    assert!(matches!(meter.admit(terms, shape, 1, SECOND), Ticket::Go { .. }));
+    assert!(matches!(meter.admit(terms, asked(1), SECOND), Ticket::Go { .. }));
     assert_eq!(usage.card(first(), CardWord::CHARGED_NS).load(Relaxed), 1);
     // A hold comes before everything, and ends by itself.
     let held = Terms { hold_until_ns: 2 * SECOND, ..terms };
-    assert_eq!(meter.admit(held, shape, 1, SECOND), Ticket::WaitUntil(2 * SECOND));
-    assert!(matches!(meter.admit(held, shape, 1, 2 * SECOND), Ticket::Go { .. }));
+    assert_eq!(meter.admit(held, asked(1), SECOND), Ticket::WaitUntil(2 * SECOND));
+    assert!(matches!(meter.admit(held, asked(1), 2 * SECOND), Ticket::Go { .. }));
+}
+
+/// What one stream finishes says nothing of another: all since the oldest that is out is under way.
+#[test]
+fn a_stream_that_is_ahead_finishes_nothing_of_another() {
+    let flight: Flight<8> = Flight::new();
+    let submit = |charged_ns| {
+        flight.submit(charged_ns);
+        let taken = flight.take(|_| true).unwrap();
+        flight.arm(taken, Sample { shape: Shape::of(&[1]), charged_ns, card: first() });
+        taken
+    };
+    let done = |done: &[Taken]| {
+        let look = |taken| if done.contains(&taken) { Verdict::Took(1) } else { Verdict::NotYet };
+        flight.collect(look, |_, _| {});
+    };
+    let (slow, fast) = (submit(40 * MS), submit(30 * MS));
+    let later = submit(20 * MS);
+    done(&[fast, later]);
+    assert_eq!(flight.in_flight_ns(), 90 * MS, "the slow one may not have begun");
+    flight.submit(5 * MS);
+    done(&[slow]);
+    assert_eq!(flight.in_flight_ns(), 5 * MS, "only what came after the last sample");
+}
+
+/// What is under way may wait for what comes next: it is held for long, and not for ever.
+#[test]
+fn nobody_waits_for_ever_for_what_is_under_way() {
+    let flight: Flight<16> = Flight::new();
+    let submit = |charged_ns| {
+        flight.submit(charged_ns);
+        let taken = flight.take(|_| true).unwrap();
+        flight.arm(taken, Sample { shape: Shape::of(&[1]), charged_ns, card: first() });
+        taken
+    };
+    let oldest = submit(10 * MS);
+    for _ in 0..10 {
+        submit(10 * MS);
+    }
+    let is_held = |ms| flight.is_over(IN_FLIGHT_NS_MAX, SECOND + ms * MS);
+    assert!(is_held(0) && is_held(79), "it may take a while on a shared card");
+    assert!(!is_held(80), "one more goes");
+    assert!(is_held(80) && is_held(89), "and no other until its time has gone by");
+    assert!(!is_held(90));
+    // As soon as anything is finished, all is as before.
+    flight.collect(
+        |taken| if taken == oldest { Verdict::Took(1) } else { Verdict::NotYet },
+        |_, _| {},
+    );
+    submit(10 * MS);
+    assert!(is_held(95) && is_held(174) && !is_held(175));
+}
+
+/// A kind whose marks always fail is let through by its default after a few.
+#[test]
+fn what_cannot_be_measured_is_not_held_for_good() {
+    let words = page();
+    let usage = Usage::adopt(&words).unwrap();
+    let (costs, flight) = (Costs::<64>::new(), Flight::<4>::new());
+    let meter = Meter { usage, card: first(), costs: &costs, flight: &flight };
+    let terms = Terms { grant_milli: 1000, is_shared: true, hold_until_ns: 0 };
+    let asked =
+        |nth, is_measurable| Asked { shape: Shape::of(&[nth]), default_ns: 10_000, is_measurable };
+    // While marks are forbidden, nothing would be learnt from waiting.
+    for _ in 0..100 {
+        let ticket = meter.admit(terms, asked(1, false), SECOND);
+        assert!(matches!(ticket, Ticket::Go { .. }), "{ticket:?}");
+    }
+    let mut now = SECOND;
+    for nth in 0.. {
+        match meter.admit(terms, asked(2, true), now) {
+            Ticket::Go { charged_ns, is_sampled: true } => {
+                meter.note_unmarked(Shape::of(&[2]), charged_ns);
+            }
+            Ticket::Go { is_sampled: false, .. } => break,
+            Ticket::DrainUntil(_) | Ticket::WaitUntil(_) => now += MS,
+        }
+        assert!(nth < 100 && now < 2 * SECOND, "it is tried for ever");
+    }
+    for _ in 0..100 {
+        let ticket = meter.admit(terms, asked(2, true), now);
+        assert!(matches!(ticket, Ticket::Go { charged_ns: 10_000, .. }), "{ticket:?}");
+    }
 }

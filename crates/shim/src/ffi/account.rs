@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use super::{cards, driver, pools, state, virtual_memory};
+use super::{cards, driver, graph_memory, pools, state, virtual_memory};
 use crate::ledger::{Held, Ledger, PointerTable};
 use crate::page::CardIndex;
 
@@ -42,6 +42,11 @@ pub(super) fn of_device(device: c_int) -> Standing {
     standing(|| cards::of_device(device))
 }
 
+/// How a call stands that takes memory of a card; of none of the slice's if there is none.
+pub(super) fn on_card(card: Option<CardIndex>) -> Standing {
+    standing(|| card)
+}
+
 /// The account of a card that memory was taken from before.
 pub(super) fn of_card(card: CardIndex) -> Option<Account> {
     Some(Account { ledger: state::ledger()?, card })
@@ -54,6 +59,9 @@ fn standing(card: impl Fn() -> Option<CardIndex>) -> Standing {
         state::Phase::Limited => cards::refresh(),
     }
     let Some(card) = card() else { return Standing::Free };
+    if !state::has_slot() {
+        state::keep_slot();
+    }
     match of_card(card) {
         Some(account) => Standing::Counted(account),
         None => match state::on_failure(NOT_PERMITTED) {
@@ -71,7 +79,8 @@ impl Account {
     /// Reserves memory, or says what the program is to be told. What dead processes held and what
     /// pools keep for nothing is given up before anything is refused.
     pub(super) fn reserve(self, bytes: u64) -> Result<(), c_int> {
-        if self.try_reserve(bytes) {
+        // What takes nothing is refused to nobody, not even to a slice that is over its limit.
+        if bytes == 0 || self.try_reserve(bytes) {
             return Ok(());
         }
         let freed = state::reap() > 0;
@@ -96,15 +105,32 @@ impl Account {
         let _ = self.ledger.reserve(self.card, bytes, None);
     }
 
+    /// Counts one amount in place of another, in one step, whatever the limit.
+    pub(super) fn replace(self, before: u64, after: u64) {
+        if after > before {
+            self.count(after - before);
+        } else {
+            self.release(before - after);
+        }
+    }
+
     pub(super) fn release(self, bytes: u64) {
         self.ledger.release(self.card, bytes);
     }
 
-    /// Whether the slice holds more than it may.
+    /// Whether the slice holds more than it may, even after what dead processes held and pools
+    /// keep for nothing was given up.
     pub(super) fn is_over(self) -> bool {
+        if !self.seems_over() || state::reap() > 0 && !self.seems_over() {
+            return false;
+        }
+        !pools::trim(self) || self.seems_over()
+    }
+
+    fn seems_over(self) -> bool {
         let (limit, overhead) = cards::memory(self.card);
-        let used = self.ledger.used(self.card).saturating_add(overhead);
-        limit.is_some_and(|limit| used > limit)
+        let limit = limit.map(|limit| limit.saturating_sub(overhead));
+        limit.is_some_and(|limit| self.ledger.is_over(self.card, limit))
     }
 
     /// Remembers what was reserved under what the driver gave for it. If there is no room, it
@@ -138,12 +164,14 @@ pub(super) fn free(call: impl Fn() -> c_int, key: u64) -> c_int {
 /// Credits all that went away with a context.
 pub(super) fn forget_context(context: u64) {
     POINTERS.remove_context(context, credit);
+    pools::forget_context(context);
 }
 
 /// In a child, which holds nothing.
 pub(super) fn forget() {
     POINTERS.clear();
     pools::forget();
+    graph_memory::forget();
     virtual_memory::forget();
 }
 

@@ -4,7 +4,8 @@ use std::ffi::c_int;
 
 use super::account::{SUCCESS, Standing, current};
 use super::driver::Handle;
-use super::memory::charged;
+use super::memory::{self, charged};
+use super::virtual_memory;
 
 /// CUDA_ARRAY3D_SPARSE and CUDA_ARRAY3D_DEFERRED_MAPPING: pages come later, by hand.
 const WITHOUT_PAGES: u32 = 0x40 | 0x80;
@@ -84,6 +85,15 @@ pub(super) unsafe fn create_levels(
     let block = unsafe { &*block };
     // SAFETY: the caller's.
     unsafe { create(current(), call, place, block.bytes(levels)) }
+}
+
+/// `cuArrayDestroy` and `cuMipmappedArrayDestroy`.
+pub(super) fn destroy(call: impl Fn() -> c_int, array: Handle) -> c_int {
+    let result = memory::free(call, array as u64);
+    if result == SUCCESS {
+        virtual_memory::forget_array(array);
+    }
+    result
 }
 
 unsafe fn create(

@@ -28,6 +28,21 @@ pub(super) fn destroyed(call: impl Fn() -> c_int, context: Handle) -> c_int {
     result
 }
 
+/// `cuCtxDetach`: the context is gone with the last who was attached to it.
+pub(super) fn detached(call: impl Fn() -> c_int, context: Handle) -> c_int {
+    let result = call();
+    cards::forget_current();
+    if result != SUCCESS {
+        return result;
+    }
+    let mut version = 0;
+    // SAFETY: the place is ours, and the driver knows which contexts there are.
+    if unsafe { driver::cuCtxGetApiVersion(context, &mut version) } != SUCCESS {
+        forget(context as u64);
+    }
+    result
+}
+
 /// `cuDevicePrimaryCtxRetain`.
 ///
 /// # Safety

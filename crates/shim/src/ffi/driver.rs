@@ -42,6 +42,7 @@ macro_rules! driver {
 driver! {
     Cuda cuCtxGetCurrent(ctx: *mut Handle);
     Cuda cuCtxGetDevice(device: *mut c_int);
+    Cuda cuCtxGetApiVersion(ctx: Handle, version: *mut u32);
     Cuda cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int);
     Cuda cuPointerGetAttribute(value: *mut c_void, attribute: c_int, pointer: u64);
     Cuda cuDeviceGetUuid_v2(uuid: *mut [u8; 16], device: c_int);
@@ -50,15 +51,18 @@ driver! {
     Cuda cuMemFree_v2(pointer: u64);
     Cuda cuMemFreeAsync(pointer: u64, stream: Handle);
     Cuda cuDeviceGetMemPool(pool: *mut Handle, device: c_int);
+    Cuda cuDeviceGetDefaultMemPool(pool: *mut Handle, device: c_int);
     Cuda cuMemPoolGetAttribute(pool: Handle, attribute: c_int, value: *mut u64);
     Cuda cuMemPoolTrimTo(pool: Handle, keep: usize);
     Cuda cuDeviceGetGraphMemAttribute(device: c_int, attribute: c_int, value: *mut u64);
     Cuda cuStreamIsCapturing(stream: Handle, status: *mut c_int);
+    Cuda cuThreadExchangeStreamCaptureMode(mode: *mut c_int);
     Cuda cuEventCreate(event: *mut Handle, flags: u32);
     Cuda cuEventDestroy_v2(event: Handle);
     Cuda cuEventRecord(event: Handle, stream: Handle);
     Cuda cuEventQuery(event: Handle);
     Cuda cuEventElapsedTime(ms: *mut f32, start: Handle, end: Handle);
+    Cuda cuGraphNodeGetType(node: Handle, kind: *mut c_int);
     Cuda cuGraphGetNodes(graph: Handle, nodes: *mut Handle, count: *mut usize);
     Nvml nvmlDeviceGetUUID(device: Handle, text: *mut c_char, length: u32);
     Nvml nvmlDeviceGetIndex(device: Handle, index: *mut u32);

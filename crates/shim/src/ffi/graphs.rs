@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use super::account::SUCCESS;
 use super::driver::{self, Handle};
 use super::submit::{self, KERNEL_DEFAULT_NS, Submission, submit};
-use super::{pools, state};
+use super::{graph_memory, state};
 use crate::compute::Shape;
 
 /// Tells graphs from kernels, whose functions may have any address.
@@ -30,8 +30,9 @@ pub(super) unsafe fn instantiate(
     let counted = unsafe { driver::cuGraphGetNodes(graph, std::ptr::null_mut(), &mut nodes) };
     let nodes = if counted == SUCCESS { nodes.max(1) as u64 } else { 1 };
     // SAFETY: the caller's; the driver has just written there.
-    let shape = shape(unsafe { *place });
-    submit::suggest(shape, nodes.saturating_mul(KERNEL_DEFAULT_NS));
+    let ready = unsafe { *place };
+    submit::suggest(shape(ready), nodes.saturating_mul(KERNEL_DEFAULT_NS));
+    graph_memory::note_ready(ready, graph);
     result
 }
 
@@ -39,9 +40,7 @@ pub(super) unsafe fn instantiate(
 pub(super) fn launch(call: impl Fn() -> c_int, graph: Handle, stream: Handle) -> c_int {
     let submission =
         Submission { stream, shape: shape(graph), default_ns: KERNEL_DEFAULT_NS, blocks: None };
-    let result = submit(call, submission);
-    pools::follow_graphs();
-    result
+    graph_memory::charged(|| submit(&call, submission), graph, stream)
 }
 
 fn shape(graph: Handle) -> Shape {

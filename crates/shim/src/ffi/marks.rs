@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::account::SUCCESS;
+use super::capture;
 use super::driver::{self, Handle};
 use crate::compute::Verdict;
 
@@ -80,8 +81,9 @@ impl Marks {
 
     /// Whether the card has come to the first mark.
     pub(super) fn have_begun(&self) -> bool {
+        let start = self.start.load(Relaxed) as Handle;
         // SAFETY: the event is ours, of a context that was not destroyed.
-        unsafe { driver::cuEventQuery(self.start.load(Relaxed) as Handle) == SUCCESS }
+        capture::relaxed(|| unsafe { driver::cuEventQuery(start) == SUCCESS })
     }
 
     /// Says that so much of the time between them is not the submission's.
@@ -89,7 +91,8 @@ impl Marks {
         self.left_out_ns.store(ns, Relaxed);
     }
 
-    /// What is known of the time between them.
+    /// What is known of the time between them. A capture may forbid the look: see
+    /// [`capture::relaxed`].
     pub(super) fn look(&self) -> Verdict {
         let (start, end) = (self.start.load(Relaxed), self.end.load(Relaxed));
         if start == 0 || end == 0 {

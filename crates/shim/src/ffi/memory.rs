@@ -5,7 +5,7 @@
 
 use std::ffi::c_int;
 
-use super::account::{self, Account, NOT_PERMITTED, SUCCESS, Standing, current};
+use super::account::{Account, NOT_PERMITTED, SUCCESS, Standing, current};
 use super::{driver, pools};
 
 /// A plain allocation: `cuMemAlloc` and `cuMemAllocManaged`. Managed memory counts in full, since
@@ -50,7 +50,7 @@ pub(super) unsafe fn allocate_rows(
 
 /// Frees what was allocated here, or a block of a pool.
 pub(super) fn free(call: impl Fn() -> c_int, pointer: u64) -> c_int {
-    account::free(|| pools::followed(&call), pointer)
+    pools::followed(|| pools::free(&call, pointer))
 }
 
 /// Reserves, asks the driver, and gives back what it did not give.

@@ -12,6 +12,7 @@ mod cards;
 mod context;
 mod copies;
 mod driver;
+mod graph_memory;
 mod graphs;
 mod guard;
 mod lookup;

@@ -46,20 +46,72 @@ pub struct LongProcess {
     partition: [u32; 2],
 }
 
+/// nvmlProcessUtilizationSample_t.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct UtilizationSample {
+    pid: u32,
+    at_us: u64,
+    rates: [u32; 4],
+}
+
+/// nvmlProcessUtilizationInfo_v1_t.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct LongUtilizationSample {
+    at_us: u64,
+    pid: u32,
+    rates: [u32; 6],
+}
+
+/// nvmlProcessesUtilizationInfo_v1_t.
+#[repr(C)]
+pub struct UtilizationList {
+    version: u32,
+    count: u32,
+    since_us: u64,
+    entries: *mut LongUtilizationSample,
+}
+
+/// nvmlProcessDetail_v1_t.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct DetailedProcess {
+    pid: u32,
+    memory: u64,
+    partition: [u32; 2],
+    protected_memory: u64,
+}
+
+/// nvmlProcessDetailList_v1_t.
+#[repr(C)]
+pub struct DetailedList {
+    version: u32,
+    mode: u32,
+    count: u32,
+    entries: *mut DetailedProcess,
+}
+
 /// An entry of a list of processes.
 pub(super) trait Process: Copy {
     fn pid(self) -> u32;
 }
 
-impl Process for ShortProcess {
-    fn pid(self) -> u32 {
-        self.pid
-    }
+macro_rules! processes {
+    ($($kind:ty),*) => {
+        $(impl Process for $kind {
+            fn pid(self) -> u32 {
+                self.pid
+            }
+        })*
+    };
 }
 
-impl Process for LongProcess {
+processes!(ShortProcess, LongProcess, UtilizationSample, LongUtilizationSample, DetailedProcess);
+
+impl Process for u32 {
     fn pid(self) -> u32 {
-        self.pid
+        self
     }
 }
 
@@ -136,6 +188,38 @@ pub(super) unsafe fn processes<P: Process>(
     result
 }
 
+/// A list with its number beside it, as newer calls have it.
+///
+/// # Safety
+/// The list is null, or what the driver takes.
+pub(super) unsafe fn utilization_list(
+    call: impl Fn() -> c_int,
+    device: Handle,
+    list: *mut UtilizationList,
+) -> c_int {
+    if list.is_null() {
+        return call();
+    }
+    // SAFETY: the caller's.
+    unsafe { processes(call, device, &raw mut (*list).count, (*list).entries) }
+}
+
+/// As [`utilization_list`].
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn detailed_list(
+    call: impl Fn() -> c_int,
+    device: Handle,
+    list: *mut DetailedList,
+) -> c_int {
+    if list.is_null() {
+        return call();
+    }
+    // SAFETY: the caller's.
+    unsafe { processes(call, device, &raw mut (*list).count, (*list).entries) }
+}
+
 /// Whether a process of that number has moved into the slice's page.
 fn is_of_slice(pid: u32) -> bool {
     let Some(usage) = state::usage() else { return false };
@@ -181,6 +265,21 @@ fn parse(text: &[u8]) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the driver's header has them.
+    #[test]
+    fn lists_of_processes_lie_as_the_driver_has_them() {
+        let sizes = [
+            size_of::<ShortProcess>(),
+            size_of::<LongProcess>(),
+            size_of::<UtilizationSample>(),
+            size_of::<LongUtilizationSample>(),
+            size_of::<DetailedProcess>(),
+            size_of::<UtilizationList>(),
+            size_of::<DetailedList>(),
+        ];
+        assert_eq!(sizes, [16, 24, 32, 40, 32, 24, 24]);
+    }
 
     #[test]
     fn numbers_of_cards_are_read() {

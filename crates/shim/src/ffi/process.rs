@@ -64,9 +64,22 @@ fn look(pid: u32) -> Seen {
     let mut text = [0u8; 1024];
     match read(path, &mut text) {
         Ok(length) => parse(&text[..length]).map_or(Seen::Unclear, Seen::There),
-        Err(libc::ENOENT | libc::ESRCH) => Seen::Nothing,
-        Err(_) => Seen::Unclear,
+        Err(error) => unseen(error, pid),
     }
+}
+
+/// What it means that a process's file could not be read. `/proc` may hide the processes of others,
+/// as if they were not there: only the kernel's word counts.
+fn unseen(error: i32, pid: u32) -> Seen {
+    let is_absent = matches!(error, libc::ENOENT | libc::ESRCH);
+    // SAFETY: no signal is sent by this number, only looked whether there is somebody.
+    let is_gone = || unsafe { libc::kill(pid as libc::pid_t, 0) } != 0 && errno() == libc::ESRCH;
+    if is_absent && is_gone() { Seen::Nothing } else { Seen::Unclear }
+}
+
+fn errno() -> i32 {
+    // SAFETY: the address is this thread's own.
+    unsafe { *libc::__errno_location() }
 }
 
 /// The fields after the program's name, which may itself hold anything.
@@ -92,13 +105,11 @@ fn read(path: &CStr, text: &mut [u8]) -> Result<usize, i32> {
     // SAFETY: the path is a C string.
     let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     if file < 0 {
-        // SAFETY: the address is this thread's own.
-        return Err(unsafe { *libc::__errno_location() });
+        return Err(errno());
     }
     // SAFETY: the file is open, and the text as long as said.
     let length = unsafe { libc::read(file, text.as_mut_ptr().cast(), text.len()) };
-    // SAFETY: as above.
-    let error = unsafe { *libc::__errno_location() };
+    let error = errno();
     // SAFETY: the file is ours, and open.
     unsafe { libc::close(file) };
     usize::try_from(length).map_err(|_| error)
@@ -161,6 +172,18 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(!processes.lives(other));
+        assert!(matches!(unseen(libc::ENOENT, child.id()), Seen::Nothing));
+    }
+
+    /// Where `/proc` hides others, their files are as if they were not there.
+    #[test]
+    fn the_hidden_are_not_taken_for_dead() {
+        for error in [libc::ENOENT, libc::ESRCH, libc::EACCES] {
+            // The first process of the machine is another user's, or one's own: it is there.
+            for pid in [1, std::process::id()] {
+                assert!(matches!(unseen(error, pid), Seen::Unclear), "{error} of {pid}");
+            }
+        }
     }
 
     #[test]

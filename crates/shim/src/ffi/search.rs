@@ -53,7 +53,7 @@ mod machine {
     ///
     /// # Safety
     /// As for the system's.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(not(cotenant_sanitized), unsafe(no_mangle))]
     #[unsafe(naked)]
     #[allow(unreachable_pub)]
     pub unsafe extern "C" fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void {
@@ -87,7 +87,7 @@ mod machine {
     ///
     /// # Safety
     /// As for the system's.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(not(cotenant_sanitized), unsafe(no_mangle))]
     #[unsafe(naked)]
     #[allow(unreachable_pub)]
     pub unsafe extern "C" fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void {

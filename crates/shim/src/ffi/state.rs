@@ -12,10 +12,11 @@
 use std::ffi::{CStr, CString, c_int};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::time::Duration;
 
 use cotenant_types::limits::{
-    HeaderWord, LIMITS_FILE, LimitWord, OnFailure, SLICE_FOLDER, SLICE_VARIABLE, USAGE_FILE,
-    UsageLayout,
+    HeaderWord, LIMITS_FILE, LimitPageError, LimitWord, OnFailure, SLICE_FOLDER, SLICE_VARIABLE,
+    SlotWord, USAGE_FILE, UsageLayout,
 };
 
 use super::mapping::{Access, MapError, map_family, map_file, map_mark, map_own_file};
@@ -32,12 +33,20 @@ const LIMITED: u64 = 3;
 const REFUSING: u64 = 4;
 const PHASE_BITS: u64 = 0xff;
 
+/// A page that is being written is looked at again for about a second, when a program starts.
+const START_LOOKS: u32 = 1000;
+/// Others of its threads wait for one that starts for twice as long.
+const START_TURNS: u32 = 2 * START_LOOKS;
+const START_PAUSE: Duration = Duration::from_millis(1);
+
 static PHASE: AtomicU64 = AtomicU64::new(NEW);
 static MARK: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 static LIMITS: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 static USAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 /// The slot and one; 0 before this process has moved in.
 static SLOT: AtomicU32 = AtomicU32::new(0);
+/// What stands in the slot while it is this process's.
+static OWNER: AtomicU64 = AtomicU64::new(0);
 static UNKNOWN: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 
@@ -84,6 +93,30 @@ pub(super) fn ledger() -> Option<Ledger<'static>> {
     Some(Ledger::new(usage, slot))
 }
 
+/// Looks whether this process still has its slot, and moves in again if somebody took it for dead.
+/// What it holds is counted still, unless another has moved in meanwhile.
+pub(super) fn keep_slot() {
+    let number = SLOT.load(Acquire);
+    let slot = (number as usize).checked_sub(1).and_then(SlotIndex::new);
+    let (Some(usage), Some(slot), Some(processes)) = (usage(), slot, Processes::find()) else {
+        return;
+    };
+    if ledger::owns(usage, slot, processes.own()) {
+        return;
+    }
+    count_failure();
+    if !ledger::take_back(usage, slot, processes.own()) {
+        let _ = SLOT.compare_exchange(number, 0, SeqCst, SeqCst);
+    }
+}
+
+/// Whether the slot of this process is anybody's; a load, where [`keep_slot`] asks the system.
+pub(super) fn has_slot() -> bool {
+    let slot = (SLOT.load(Acquire) as usize).checked_sub(1).and_then(SlotIndex::new);
+    let (Some(usage), Some(slot)) = (usage(), slot) else { return true };
+    usage.slot(slot, SlotWord::OWNER).load(Relaxed) == OWNER.load(Relaxed)
+}
+
 /// Frees what dead processes of the slice held.
 pub(super) fn reap() -> usize {
     match (usage(), Processes::find()) {
@@ -122,7 +155,10 @@ fn move_in(usage: Usage<'static>) -> Option<SlotIndex> {
     let processes = Processes::find()?;
     let slot = ledger::join(usage, &processes)?;
     match SLOT.compare_exchange(0, slot.get() as u32 + 1, SeqCst, SeqCst) {
-        Ok(_) => Some(slot),
+        Ok(_) => {
+            OWNER.store(usage.slot(slot, SlotWord::OWNER).load(SeqCst), Release);
+            Some(slot)
+        }
         Err(other) => {
             // Another thread was faster.
             ledger::leave(usage, slot, processes.own());
@@ -148,13 +184,13 @@ fn is_child() -> bool {
 fn start(mut word: u64) -> Phase {
     // SAFETY: it only returns a number.
     let own = (unsafe { libc::getpid() } as u64) << 8;
-    for _ in 0..100_000 {
+    for _ in 0..START_TURNS {
         let is_ours = word & !PHASE_BITS == own;
         match word & PHASE_BITS {
             FREE => return Phase::Free,
             REFUSING => return Phase::Refusing,
             LIMITED if !is_child() => return Phase::Limited,
-            STARTING if is_ours => std::thread::yield_now(),
+            STARTING if is_ours => std::thread::sleep(START_PAUSE),
             _ => match PHASE.compare_exchange(word, own | STARTING, SeqCst, SeqCst) {
                 Ok(_) => return finish_start(word, own),
                 Err(other) => {
@@ -219,15 +255,29 @@ fn find_slice() -> Result<Option<Facts>, OnFailure> {
         Err(MapError::Absent) => return Ok(environment_slice()),
         Err(MapError::Denied | MapError::Short) => return Err(OnFailure::Refuse),
     };
-    let facts = LimitReader::new(limits).and_then(|reader| reader.read().ok());
     // A pool wanted limits; which, and what to do without, cannot be known.
-    let facts = facts.ok_or(OnFailure::Refuse)?;
+    let facts = LimitReader::new(limits).and_then(read_patiently).ok_or(OnFailure::Refuse)?;
     LIMITS.store(limits.as_ptr().cast_mut(), Release);
     let usage = open(&folder, USAGE_FILE, UsageLayout::COUNT, Access::Write);
     let usage = usage.map_err(|_| facts.on_failure)?;
     Usage::adopt(usage).ok_or(facts.on_failure)?;
     USAGE.store(usage.as_ptr().cast_mut(), Release);
     Ok(Some(facts))
+}
+
+/// What the page says, though a pool that is short of processors may be writing it: a refusal would
+/// be for good.
+fn read_patiently(reader: LimitReader<'_>) -> Option<Facts> {
+    for _ in 0..START_LOOKS {
+        match reader.read() {
+            Ok(facts) => return Some(facts),
+            Err(LimitPageError::Unfinished | LimitPageError::Checksum) => {
+                std::thread::sleep(START_PAUSE);
+            }
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// The fixed folder counts before the variable, which a program could set for itself.

@@ -3,14 +3,16 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use cotenant_types::limits::CardWord;
+use cotenant_types::limits::{CARDS_MAX, CardWord};
 use cotenant_types::trace::CallKind;
 
 use super::account::{self, NOT_PERMITTED, SUCCESS};
 use super::driver::Handle;
 use super::marks::Marks;
 use super::{capture, cards, state, time, watch};
-use crate::compute::{ALWAYS_SAMPLED_NS, Costs, Flight, Meter, Sample, Shape, Taken, Ticket};
+use crate::compute::{
+    ALWAYS_SAMPLED_NS, Asked, Costs, Flight, Meter, Sample, Shape, Taken, Ticket,
+};
 use crate::page::{CardIndex, Facts};
 use crate::trace::{Awaited, Slot, Submitted};
 
@@ -27,8 +29,12 @@ const SAMPLES: usize = 64;
 const STREAM_PER_THREAD: usize = 2;
 
 static COSTS: Costs<SHAPES> = Costs::new();
-static FLIGHT: Flight<SAMPLES> = Flight::new();
-static MARKS: [Marks; SAMPLES] = [const { Marks::none() }; SAMPLES];
+/// By card: what one card has under way says nothing of another, which it may even wait for.
+static FLIGHTS: [Flight<SAMPLES>; CARDS_MAX] = [const { Flight::new() }; CARDS_MAX];
+static MARKS: [[Marks; SAMPLES]; CARDS_MAX] =
+    [const { [const { Marks::none() }; SAMPLES] }; CARDS_MAX];
+/// Cards that anything was submitted to, a bit for each.
+static USED: AtomicU64 = AtomicU64::new(0);
 static COLLECTED_AT_NS: AtomicU64 = AtomicU64::new(0);
 
 /// What is submitted.
@@ -95,16 +101,15 @@ fn held(call: impl Fn() -> c_int, submission: Submission) -> c_int {
     if capture::is_capturing(submission.stream) {
         return call();
     }
+    note_used(card);
     let (charged_ns, is_sampled) = admitted(&meter, submission);
-    if is_sampled && !capture::is_any() {
+    let is_measurable = !capture::is_any();
+    if is_sampled && is_measurable {
         return measured(&meter, submission, charged_ns, call);
     }
-    if is_sampled {
+    let result = refunded(&meter, charged_ns, call());
+    if is_sampled && result == SUCCESS {
         meter.note_unmeasured(submission.shape, charged_ns);
-    }
-    let result = call();
-    if result != SUCCESS {
-        meter.refund(cards::terms(card), charged_ns);
     }
     result
 }
@@ -113,9 +118,7 @@ fn held(call: impl Fn() -> c_int, submission: Submission) -> c_int {
 pub(super) fn waited(awaited: Awaited, call: impl Fn() -> c_int) -> c_int {
     let watched = watch::begin(CallKind::Synchronize);
     let result = call();
-    if FLIGHT.armed() > 0 && !capture::is_any() {
-        collect();
-    }
+    collect();
     if let Some(watched) = watched {
         watched.waited(awaited);
     }
@@ -144,36 +147,34 @@ fn watched(slot: &Slot<'static>, call: impl Fn() -> c_int, submission: Submissio
 
 /// A submission without limits, measured as often as one with limits would be.
 fn observed(call: impl Fn() -> c_int, submission: Submission) -> c_int {
-    let now = time::now_ns();
-    if FLIGHT.armed() > 0 && now >= COLLECTED_AT_NS.load(Relaxed) + COLLECT_NS {
-        COLLECTED_AT_NS.store(now, Relaxed);
-        if !capture::is_any() {
-            collect();
-        }
-    }
+    // A program without limits has all cards of its own; which is which does not matter.
+    let Some(card) = CardIndex::new(0) else { return call() };
+    let (now, flight) = (time::now_ns(), &FLIGHTS[card.get()]);
+    note_used(card);
+    collect_now_and_then(flight, now);
     let Submission { shape, default_ns, stream, .. } = submission;
     let estimate = COSTS.estimate(shape, default_ns, now);
-    FLIGHT.submit(estimate.cost_ns);
+    flight.submit(estimate.cost_ns);
     let is_worth_it =
-        estimate.is_young || estimate.cost_ns >= ALWAYS_SAMPLED_NS || FLIGHT.wants_sample();
+        estimate.is_young || estimate.cost_ns >= ALWAYS_SAMPLED_NS || flight.wants_sample();
     let is_idle = watch::slot().is_none_or(|slot| slot.is_idle(now));
-    let (result, taken) = match is_worth_it && !capture::is_any() {
-        true => marked(stream, call),
-        false => (call(), None),
+    let (result, marking) = match is_worth_it && !capture::is_any() {
+        true => marked(card, stream, call),
+        false => (call(), Marking::NoRoom),
     };
-    match (taken, CardIndex::new(0)) {
-        (Some(taken), Some(card)) => {
-            let marks = &MARKS[taken.0];
+    match marking {
+        Marking::Done(taken) => {
+            let marks = &MARKS[card.get()][taken.0];
             if is_idle || marks.have_begun() {
                 // The card waited for the call, so that the time between the marks is the call's.
                 marks.leave_out(time::now_ns().saturating_sub(now));
             }
-            FLIGHT.arm(taken, Sample { shape, charged_ns: estimate.cost_ns, card });
+            flight.arm(taken, Sample { shape, charged_ns: estimate.cost_ns, card });
         }
-        _ if !estimate.is_learnt && result == SUCCESS => {
+        Marking::NoRoom | Marking::Failed if !estimate.is_learnt && result == SUCCESS => {
             COSTS.note_unmeasured(shape, estimate.cost_ns);
         }
-        _ => {}
+        Marking::NoRoom | Marking::Failed => {}
     }
     result
 }
@@ -197,20 +198,22 @@ pub(super) fn observe(facts: &Facts) {
 
 /// In a child, which has submitted nothing and whose events are gone.
 pub(super) fn forget() {
-    FLIGHT.clear();
     capture::forget();
-    MARKS.iter().for_each(Marks::clear);
+    for (flight, marks) in flights() {
+        flight.clear();
+        marks.iter().for_each(Marks::clear);
+    }
+    USED.store(0, Relaxed);
 }
 
 /// Samples of a context that is gone are lost with its events.
 pub(super) fn forget_context(context: u64) {
-    for marks in MARKS.iter().filter(|marks| marks.is_of(context)) {
-        marks.clear();
-    }
+    let marks = flights().flat_map(|(_, marks)| marks);
+    marks.filter(|marks| marks.is_of(context)).for_each(Marks::clear);
 }
 
 fn meter(card: CardIndex) -> Option<Meter<'static, SHAPES, SAMPLES>> {
-    Some(Meter { usage: state::usage()?, card, costs: &COSTS, flight: &FLIGHT })
+    Some(Meter { usage: state::usage()?, card, costs: &COSTS, flight: &FLIGHTS[card.get()] })
 }
 
 /// Waits until the meter lets the submission go; what it was charged, and whether to measure it.
@@ -219,15 +222,11 @@ fn admitted(meter: &Meter<'static, SHAPES, SAMPLES>, submission: Submission) -> 
     loop {
         cards::refresh();
         let now = time::now_ns();
-        if FLIGHT.armed() > 0 && now >= COLLECTED_AT_NS.load(Relaxed) + COLLECT_NS {
-            COLLECTED_AT_NS.store(now, Relaxed);
-            if !capture::is_any() {
-                collect();
-            }
-        }
+        collect_now_and_then(meter.flight, now);
         let terms = cards::terms(meter.card);
         let Submission { shape, default_ns, .. } = submission;
-        match meter.admit(terms, shape, default_ns, now) {
+        let asked = Asked { shape, default_ns, is_measurable: !capture::is_any() };
+        match meter.admit(terms, asked, now) {
             Ticket::Go { charged_ns, is_sampled } => return (charged_ns, is_sampled),
             Ticket::WaitUntil(moment) => hold(meter, moment, now),
             Ticket::DrainUntil(moment) => {
@@ -256,30 +255,44 @@ fn measured(
     call: impl Fn() -> c_int,
 ) -> c_int {
     let Submission { shape, stream, .. } = submission;
-    let (result, taken) = marked(stream, call);
-    match taken {
-        Some(taken) => {
-            let sample = Sample { shape, charged_ns, card: meter.card };
-            meter.arm(taken, sample, time::now_ns());
+    let (result, marking) = marked(meter.card, stream, call);
+    if result == SUCCESS {
+        match marking {
+            Marking::Done(taken) => {
+                let sample = Sample { shape, charged_ns, card: meter.card };
+                meter.arm(taken, sample, time::now_ns());
+            }
+            Marking::NoRoom => meter.note_unmeasured(shape, charged_ns),
+            Marking::Failed => meter.note_unmarked(shape, charged_ns),
         }
-        None => meter.note_unmeasured(shape, charged_ns),
     }
     refunded(meter, charged_ns, result)
 }
 
-/// Submits between two marks, and says where they are if both are on the stream.
-fn marked(stream: Handle, call: impl Fn() -> c_int) -> (c_int, Option<Taken>) {
+/// What became of the marks beside a submission.
+enum Marking {
+    /// Both are on the stream.
+    Done(Taken),
+    /// All are in use.
+    NoRoom,
+    /// They could not be made, or the submission was refused.
+    Failed,
+}
+
+/// Submits between two marks.
+fn marked(card: CardIndex, stream: Handle, call: impl Fn() -> c_int) -> (c_int, Marking) {
+    let (flight, all) = (&FLIGHTS[card.get()], &MARKS[card.get()]);
     let context = account::current_context();
-    let suits = |taken: Taken| MARKS[taken.0].is_of(context);
-    let Some(taken) = FLIGHT.take(suits) else { return (call(), None) };
-    let marks = &MARKS[taken.0];
+    let suits = |taken: Taken| all[taken.0].is_of(context);
+    let Some(taken) = flight.take(suits) else { return (call(), Marking::NoRoom) };
+    let marks = &all[taken.0];
     let is_marked = marks.are_of(context) && marks.begin(stream);
     let result = call();
     if result == SUCCESS && is_marked && marks.end(stream) {
-        return (result, Some(taken));
+        return (result, Marking::Done(taken));
     }
-    FLIGHT.drop_taken(taken);
-    (result, None)
+    flight.drop_taken(taken);
+    (result, Marking::Failed)
 }
 
 fn refunded(meter: &Meter<'static, SHAPES, SAMPLES>, charged_ns: u64, result: c_int) -> c_int {
@@ -289,11 +302,45 @@ fn refunded(meter: &Meter<'static, SHAPES, SAMPLES>, charged_ns: u64, result: c_
     result
 }
 
-/// Looks which samples are done, and learns from them.
-#[cold]
+/// Looks which samples are done while a program only submits.
+#[inline]
+fn collect_now_and_then(flight: &Flight<SAMPLES>, now_ns: u64) {
+    if flight.armed() > 0 && now_ns >= COLLECTED_AT_NS.load(Relaxed) + COLLECT_NS {
+        COLLECTED_AT_NS.store(now_ns, Relaxed);
+        collect();
+    }
+}
+
+/// Looks which samples are done, and learns from them; not while a stream is captured, since that
+/// may forbid it.
 fn collect() {
-    FLIGHT.collect(
-        |taken| MARKS[taken.0].look(),
+    if flights().any(|(flight, _)| flight.armed() > 0) && !capture::is_any() {
+        capture::relaxed(|| flights().for_each(collect_of));
+    }
+}
+
+/// What was submitted to each card that was used.
+fn flights() -> impl Iterator<Item = (&'static Flight<SAMPLES>, &'static [Marks; SAMPLES])> {
+    let used = USED.load(Relaxed);
+    let used = move |card: &usize| used >> card & 1 == 1;
+    (0..CARDS_MAX).filter(used).map(|card| (&FLIGHTS[card], &MARKS[card]))
+}
+
+#[inline]
+fn note_used(card: CardIndex) {
+    let bit = 1 << card.get();
+    if USED.load(Relaxed) & bit == 0 {
+        USED.fetch_or(bit, Relaxed);
+    }
+}
+
+#[cold]
+fn collect_of((flight, marks): (&Flight<SAMPLES>, &[Marks; SAMPLES])) {
+    if flight.armed() == 0 {
+        return;
+    }
+    flight.collect(
+        |taken| marks[taken.0].look(),
         |sample, measured_ns| {
             if let Some(meter) = meter(sample.card) {
                 return meter.learn(cards::terms(sample.card), sample, measured_ns);

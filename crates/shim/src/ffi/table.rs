@@ -10,14 +10,17 @@ use super::arrays::{Block, Plane};
 use super::copies::Copied;
 use super::driver::Handle;
 use super::guard::guarded;
-use super::nvml::{LongProcess, Memory, MemoryWithReserve, ShortProcess};
+use super::nvml::{
+    DetailedList, LongProcess, Memory, MemoryWithReserve, ShortProcess, UtilizationList,
+    UtilizationSample,
+};
 use super::pools::Request;
 use super::resolve::Address;
 use super::submit::{KERNEL_DEFAULT_NS, Kernel, Submission, kernel, per_thread, submit, waited};
-use super::virtual_memory::Properties;
+use super::virtual_memory::{Location, Part, Properties};
 use super::{
-    arrays, capture, context, copies, graphs, lookup, memory, nvml, pools, shown, virtual_memory,
-    watch,
+    arrays, capture, context, copies, graph_memory, graphs, lookup, memory, nvml, pools, shown,
+    virtual_memory, watch,
 };
 use crate::trace::Awaited;
 
@@ -32,8 +35,10 @@ pub enum Topic {
     Context,
     /// Memory by pointer.
     Memory,
-    /// Memory from pools, and of graphs.
+    /// Memory from pools.
     Pools,
+    /// Memory of graphs.
+    GraphMemory,
     /// Pages and addresses apart.
     VirtualMemory,
     /// Arrays.
@@ -62,6 +67,10 @@ impl Topic {
             }
             Topic::Memory => "reserved before the driver is asked, credited when freed",
             Topic::Pools => "the pool is charged by what the driver has reserved for it",
+            Topic::GraphMemory => {
+                "memory of graphs is counted once it is reserved; while that is too much, graphs \
+                 that take memory are refused"
+            }
             Topic::VirtualMemory => "pages are charged until their last handle or mapping goes",
             Topic::Arrays => "charged by the size that the description comes to",
             Topic::Submission => {
@@ -133,7 +142,7 @@ macro_rules! hooks {
             ///
             /// # Safety
             /// As the driver's documentation says.
-            #[unsafe(no_mangle)]
+            #[cfg_attr(not(cotenant_sanitized), unsafe(no_mangle))]
             #[allow(unused_unsafe, clippy::too_many_arguments)]
             pub unsafe extern "C" fn $name($($arg: $kind),*) -> c_int {
                 type Real = unsafe extern "C" fn($($kind),*) -> c_int;
@@ -251,7 +260,7 @@ hooks! {
         cuGLCtxCreate_v2(place: *mut Handle, flags: u32, device: c_int)
             => |call| context::switched(call);
         cuCtxAttach(place: *mut Handle, flags: u32) => |call| context::switched(call);
-        cuCtxDetach(ctx: Handle) => |call| context::switched(call);
+        cuCtxDetach(ctx: Handle) => |call| context::detached(call, ctx);
         cuCtxSetCurrent(ctx: Handle) => |call| context::switched(call);
         cuCtxPushCurrent(ctx: Handle) => |call| context::switched(call);
         cuCtxPushCurrent_v2(ctx: Handle) => |call| context::switched(call);
@@ -294,23 +303,35 @@ hooks! {
         cuMemFreeAsync_ptsz(pointer: u64, stream: Handle) => |call| pools::free(call, pointer);
         cuMemPoolTrimTo(pool: Handle, keep: usize) => |call| pools::followed(call);
         cuMemPoolDestroy(pool: Handle) => |call| pools::destroy(call, pool);
-        cuDeviceGraphMemTrim(device: c_int) => |call| pools::followed(call);
+        cuMemPoolCreate(place: *mut Handle, properties: *const Properties)
+            => |call| pools::create(call, place, properties);
+        cuMemGetDefaultMemPool(place: *mut Handle, location: *const Location, kind: c_int)
+            => |call| pools::found(call, place, location);
+        cuMemGetMemPool(place: *mut Handle, location: *const Location, kind: c_int)
+            => |call| pools::found(call, place, location);
+    }
+    Cuda GraphMemory {
+        cuDeviceGraphMemTrim(device: c_int) => |call| graph_memory::trimmed(call, device);
         cuGraphAddMemAllocNode(
             node: *mut Handle, graph: Handle, before: *const Handle, count: usize,
             parameters: *mut c_void
-        ) => |call| pools::note_graph_memory(call);
+        ) => |call| graph_memory::note(call);
         cuGraphAddNode(
             node: *mut Handle, graph: Handle, before: *const Handle, count: usize,
             parameters: *mut c_int
-        ) => |call| pools::note_node(call, parameters);
+        ) => |call| graph_memory::note_node(call, parameters);
         cuGraphAddNode_v2(
             node: *mut Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, parameters: *mut c_int
-        ) => |call| pools::note_node(call, parameters);
+        ) => |call| graph_memory::note_node(call, parameters);
         cuGraphAddNode_v3(
             node: *mut Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, parameters: *mut c_int
-        ) => |call| pools::note_node(call, parameters);
+        ) => |call| graph_memory::note_node(call, parameters);
+        cuGraphUpload(graph: Handle, stream: Handle)
+            => |call| graph_memory::charged(call, graph, stream);
+        cuGraphUpload_ptsz(graph: Handle, stream: Handle)
+            => |call| graph_memory::charged(call, graph, per_thread(stream));
     }
     Cuda VirtualMemory {
         cuMemCreate(place: *mut u64, bytes: usize, properties: *const Properties, flags: u64)
@@ -322,6 +343,10 @@ hooks! {
             => |call| virtual_memory::map(call, address, bytes, handle);
         cuMemUnmap(address: u64, bytes: usize)
             => |call| virtual_memory::unmap(call, address, bytes);
+        cuMemMapArrayAsync(list: *const Part, count: u32, stream: Handle)
+            => |call| virtual_memory::map_parts(call, list, count);
+        cuMemMapArrayAsync_ptsz(list: *const Part, count: u32, stream: Handle)
+            => |call| virtual_memory::map_parts(call, list, count);
     }
     Cuda Arrays {
         cuArrayCreate_v2(place: *mut Handle, plane: *const Plane)
@@ -330,8 +355,8 @@ hooks! {
             => |call| arrays::create_block(call, place, block);
         cuMipmappedArrayCreate(place: *mut Handle, block: *const Block, levels: u32)
             => |call| arrays::create_levels(call, place, block, levels);
-        cuArrayDestroy(array: Handle) => |call| memory::free(call, array as u64);
-        cuMipmappedArrayDestroy(array: Handle) => |call| memory::free(call, array as u64);
+        cuArrayDestroy(array: Handle) => |call| arrays::destroy(call, array);
+        cuMipmappedArrayDestroy(array: Handle) => |call| arrays::destroy(call, array);
     }
     Cuda Submission {
         cuLaunchKernel(
@@ -408,26 +433,28 @@ hooks! {
         ) => |call| graphs::instantiate(call, place, graph);
     }
     Cuda Capture {
-        cuStreamBeginCapture(stream: Handle) => |call| capture::begin(call);
-        cuStreamBeginCapture_ptsz(stream: Handle) => |call| capture::begin(call);
-        cuStreamBeginCapture_v2(stream: Handle, mode: c_int) => |call| capture::begin(call);
-        cuStreamBeginCapture_v2_ptsz(stream: Handle, mode: c_int) => |call| capture::begin(call);
+        cuStreamBeginCapture(stream: Handle) => |call| capture::begin(call, stream);
+        cuStreamBeginCapture_ptsz(stream: Handle) => |call| capture::begin(call, per_thread(stream));
+        cuStreamBeginCapture_v2(stream: Handle, mode: c_int) => |call| capture::begin(call, stream);
+        cuStreamBeginCapture_v2_ptsz(stream: Handle, mode: c_int) => |call| capture::begin(call, per_thread(stream));
         cuStreamBeginCaptureToGraph(
             stream: Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, mode: c_int
-        ) => |call| capture::begin(call);
+        ) => |call| capture::begin(call, stream);
         cuStreamBeginCaptureToGraph_ptsz(
             stream: Handle, graph: Handle, before: *const Handle, edges: *const c_void,
             count: usize, mode: c_int
-        ) => |call| capture::begin(call);
+        ) => |call| capture::begin(call, per_thread(stream));
         cuStreamBeginRecaptureToGraph(
             stream: Handle, mode: c_int, graph: Handle, callback: *mut c_void, data: *mut c_void
-        ) => |call| capture::begin(call);
+        ) => |call| capture::begin(call, stream);
         cuStreamBeginRecaptureToGraph_ptsz(
             stream: Handle, mode: c_int, graph: Handle, callback: *mut c_void, data: *mut c_void
-        ) => |call| capture::begin(call);
-        cuStreamEndCapture(stream: Handle, place: *mut Handle) => |call| capture::end(call);
-        cuStreamEndCapture_ptsz(stream: Handle, place: *mut Handle) => |call| capture::end(call);
+        ) => |call| capture::begin(call, per_thread(stream));
+        cuStreamEndCapture(stream: Handle, place: *mut Handle) => |call| capture::end(call, stream);
+        cuStreamEndCapture_ptsz(stream: Handle, place: *mut Handle) => |call| capture::end(call, per_thread(stream));
+        cuStreamDestroy(stream: Handle) => |call| capture::destroyed(call, stream);
+        cuStreamDestroy_v2(stream: Handle) => |call| capture::destroyed(call, stream);
     }
     Cuda Copies {
         cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize)
@@ -502,5 +529,14 @@ hooks! {
         nvmlDeviceGetMPSComputeRunningProcesses_v3(
             device: Handle, count: *mut u32, entries: *mut LongProcess
         ) => |call| nvml::processes(call, device, count, entries);
+        nvmlDeviceGetProcessUtilization(
+            device: Handle, entries: *mut UtilizationSample, count: *mut u32, since_us: u64
+        ) => |call| nvml::processes(call, device, count, entries);
+        nvmlDeviceGetProcessesUtilizationInfo(device: Handle, list: *mut UtilizationList)
+            => |call| nvml::utilization_list(call, device, list);
+        nvmlDeviceGetRunningProcessDetailList(device: Handle, list: *mut DetailedList)
+            => |call| nvml::detailed_list(call, device, list);
+        nvmlDeviceGetAccountingPids(device: Handle, count: *mut u32, pids: *mut u32)
+            => |call| nvml::processes(call, device, count, pids);
     }
 }

@@ -16,8 +16,8 @@ pub fn now_ns() -> u64 {
     time.tv_sec as u64 * SECOND_NS + time.tv_nsec as u64
 }
 
-/// Sleeps until a moment, at most [`WAIT_NS_MAX`] from now; until `word` is no longer `seen` and
-/// somebody says so, where there is a word to watch.
+/// Sleeps until a moment, at most [`WAIT_NS_MAX`] from now; not at all if the word that is watched
+/// is no longer what was seen, and no longer than until somebody wakes who wait on it.
 pub fn wait(watched: Option<(&AtomicU64, u64)>, until_ns: u64, now_ns: u64) {
     let span = until_ns.saturating_sub(now_ns).min(WAIT_NS_MAX);
     let time = libc::timespec { tv_sec: 0, tv_nsec: span as i64 };
@@ -39,13 +39,5 @@ pub fn wait(watched: Option<(&AtomicU64, u64)>, until_ns: u64, now_ns: u64) {
                 );
             }
         }
-    }
-}
-
-/// Wakes all who wait on a word, in any process.
-pub fn wake(word: &AtomicU64) {
-    // SAFETY: the word is mapped; waking changes no memory.
-    unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr().cast::<u32>(), libc::FUTEX_WAKE, i32::MAX);
     }
 }

@@ -13,6 +13,75 @@ pub fn reason(name: &str) -> Option<&'static str> {
     WAIVED.iter().find(|(_, rules)| rules.iter().any(|rule| matches(rule))).map(|found| found.0)
 }
 
+/// Parts of names by which functions of NVML are told that may say what others do on a card. All
+/// others say what the card itself is, or change it, for which a program needs the machine's rights.
+pub const TELLING: &[&str] =
+    &["Process", "Pids", "Accounting", "Utilization", "Samples", "MemoryInfo", "Sessions"];
+
+/// The reason why one of those functions is left to the driver.
+pub fn nvml_reason(name: &str) -> Option<&'static str> {
+    NVML_WAIVED.iter().find(|(_, names)| names.contains(&name)).map(|found| found.0)
+}
+
+/// Reasons, each with names of functions of NVML.
+pub const NVML_WAIVED: &[(&str, &[&str])] = &[
+    (
+        "how busy the whole card is, which a program feels by its own work anyhow; it names nobody",
+        &[
+            "nvmlDeviceGetUtilizationRates",
+            "nvmlDeviceGetSamples",
+            "nvmlDeviceGetEncoderUtilization",
+            "nvmlDeviceGetDecoderUtilization",
+            "nvmlDeviceGetJpgUtilization",
+            "nvmlDeviceGetOfaUtilization",
+        ],
+    ),
+    (
+        "a window for the processor, whose size is the card's and not the slice's",
+        &["nvmlDeviceGetBAR1MemoryInfo"],
+    ),
+    (
+        "asks after a process by a number that the program must have from elsewhere",
+        &["nvmlSystemGetProcessName", "nvmlDeviceGetAccountingStats"],
+    ),
+    (
+        "a switch of the whole card or its state; changing it needs the machine's rights",
+        &[
+            "nvmlDeviceGetAccountingMode",
+            "nvmlDeviceGetAccountingBufferSize",
+            "nvmlDeviceSetAccountingMode",
+            "nvmlDeviceClearAccountingPids",
+        ],
+    ),
+    (
+        "links between cards",
+        &[
+            "nvmlDeviceFreezeNvLinkUtilizationCounter",
+            "nvmlDeviceGetNvLinkUtilizationControl",
+            "nvmlDeviceGetNvLinkUtilizationCounter",
+            "nvmlDeviceResetNvLinkUtilizationCounter",
+            "nvmlDeviceSetNvLinkUtilizationControl",
+        ],
+    ),
+    (
+        "graphics and cards of virtual machines, which have no slices",
+        &[
+            "nvmlDeviceGetEncoderSessions",
+            "nvmlDeviceGetFBCSessions",
+            "nvmlDeviceGetVgpuInstancesUtilizationInfo",
+            "nvmlDeviceGetVgpuProcessUtilization",
+            "nvmlDeviceGetVgpuProcessesUtilizationInfo",
+            "nvmlDeviceGetVgpuUtilization",
+            "nvmlVgpuInstanceClearAccountingPids",
+            "nvmlVgpuInstanceGetAccountingMode",
+            "nvmlVgpuInstanceGetAccountingPids",
+            "nvmlVgpuInstanceGetAccountingStats",
+            "nvmlVgpuInstanceGetEncoderSessions",
+            "nvmlVgpuInstanceGetFBCSessions",
+        ],
+    ),
+];
+
 /// Reasons, each with its rules.
 pub const WAIVED: &[(&str, &[&str])] = &[
     (
@@ -58,10 +127,8 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuMemGetAccess",
             "cuMemGetAddressRange*",
             "cuMemGetAllocation*",
-            "cuMemGetDefaultMemPool",
             "cuMemGetHandleForAddressRange",
             "cuMemGetLocationInfo",
-            "cuMemGetMemPool",
             "cuMemPoolGet*",
             "cuMemRangeGet*",
             "cuMemHostGet*",
@@ -130,10 +197,7 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuFuncLoad",
         ],
     ),
-    (
-        "addresses alone are no memory",
-        &["cuMemAddressReserve", "cuMemAddressFree", "cuMemMapArrayAsync*"],
-    ),
+    ("addresses alone are no memory", &["cuMemAddressReserve", "cuMemAddressFree"]),
     (
         "memory of the host, which no slice is of",
         &[
@@ -160,10 +224,6 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuMulticast*",
             "cuLogicalEndpoint*",
         ],
-    ),
-    (
-        "an empty pool takes nothing, and one that fills is charged by its allocations",
-        &["cuMemPoolCreate"],
     ),
     (
         "moves or fills memory on copy engines, which are not in a share of compute; what of it \
@@ -202,7 +262,6 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuStreamAttachMemAsync*",
             "cuStreamBatchMemOp*",
             "cuStreamCreate*",
-            "cuStreamDestroy*",
             "cuStreamWait*",
             "cuStreamWrite*",
             "cuStreamUpdateCaptureDependencies*",
@@ -264,10 +323,6 @@ pub const WAIVED: &[(&str, &[&str])] = &[
             "cuGraphRetainUserObject",
             "cuUserObject*",
         ],
-    ),
-    (
-        "puts a graph on the card without running it; its memory is looked at after each launch",
-        &["cuGraphUpload", "cuGraphUpload_ptsz"],
     ),
     (
         "graphics, whose memory is not the driver's for compute",

@@ -14,8 +14,8 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use pointers::{Held, PointerTable, TableFull};
-pub use slots::{Identity, Liveness, join, leave, owns, reap};
+pub use pointers::{FEW, Held, PointerTable, TableFull};
+pub use slots::{Identity, Liveness, join, leave, owns, reap, take_back};
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -89,6 +89,22 @@ impl<'a> Ledger<'a> {
     /// What all of the slice's processes hold.
     pub fn used(self, card: CardIndex) -> u64 {
         used(self.usage, card)
+    }
+
+    /// Whether the slice holds more than `limit`, by what is decided: others' reservations that may
+    /// be taken back say nothing yet.
+    pub fn is_over(self, card: CardIndex, limit: u64) -> bool {
+        for attempt in 0..TRIES {
+            let used = self.used(card);
+            if used <= limit {
+                return false;
+            }
+            if used.saturating_sub(undecided(self.usage, card)) > limit {
+                return true;
+            }
+            self.stand_back(attempt);
+        }
+        true
     }
 
     fn attempt(self, card: CardIndex, bytes: u64, limit: u64) -> Look {

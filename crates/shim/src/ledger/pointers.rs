@@ -17,7 +17,12 @@ const LEFT: u64 = u64::MAX - 1;
 
 /// Entries that a search looks at in a level before it goes to the next.
 const PROBES: usize = 32;
-const LEVEL_SIZES: [usize; 3] = [1 << 12, 1 << 16, 1 << 20];
+const SMALL: usize = 1 << 12;
+const MEDIUM: usize = 1 << 16;
+/// The last level of a table for whatever a program may have.
+const MANY: usize = 1 << 20;
+/// The last level of a table for what programs have few of.
+pub const FEW: usize = PROBES;
 
 /// What is held under a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +47,10 @@ struct Entry {
 }
 
 /// A table from pointers to what is held under them.
-pub struct PointerTable {
-    small: [Entry; LEVEL_SIZES[0]],
-    medium: [Entry; LEVEL_SIZES[1]],
-    large: [Entry; LEVEL_SIZES[2]],
+pub struct PointerTable<const LARGE: usize = MANY> {
+    small: [Entry; SMALL],
+    medium: [Entry; MEDIUM],
+    large: [Entry; LARGE],
     /// Keys that were ever put into each level, so that clearing touches no unused page.
     used: [AtomicUsize; 3],
 }
@@ -65,19 +70,19 @@ impl Entry {
     }
 }
 
-impl Default for PointerTable {
+impl<const LARGE: usize> Default for PointerTable<LARGE> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl PointerTable {
+impl<const LARGE: usize> PointerTable<LARGE> {
     /// An empty table; large, so make it a static.
     pub const fn new() -> Self {
         Self {
-            small: [const { Entry::empty() }; LEVEL_SIZES[0]],
-            medium: [const { Entry::empty() }; LEVEL_SIZES[1]],
-            large: [const { Entry::empty() }; LEVEL_SIZES[2]],
+            small: [const { Entry::empty() }; SMALL],
+            medium: [const { Entry::empty() }; MEDIUM],
+            large: [const { Entry::empty() }; LARGE],
             used: [const { AtomicUsize::new(0) }; 3],
         }
     }
@@ -115,6 +120,16 @@ impl PointerTable {
     pub fn get(&self, key: u64) -> Option<Held> {
         let entry = self.find(key)?;
         Held::unpack(entry.value.load(SeqCst), entry.context.load(SeqCst))
+    }
+
+    /// The first of what is held of which that is true, by key; looks at all of it.
+    pub fn first(&self, is_it: impl Fn(u64, Held) -> bool) -> Option<Held> {
+        let levels = self.levels().into_iter().zip(&self.used);
+        let used = levels.filter(|(_, used)| used.load(SeqCst) > 0);
+        used.flat_map(|(entries, _)| entries).find_map(|entry| {
+            let held = Held::unpack(entry.value.load(SeqCst), entry.context.load(SeqCst))?;
+            is_it(entry.key.load(SeqCst), held).then_some(held)
+        })
     }
 
     /// Forgets what goes away with a context, and hands each to `credit`.

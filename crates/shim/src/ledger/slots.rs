@@ -79,6 +79,13 @@ pub fn owns(usage: Usage<'_>, slot: SlotIndex, process: Identity) -> bool {
     usage.slot(slot, SlotWord::OWNER).load(SeqCst) == process.owner_word()
 }
 
+/// Takes back a slot that somebody freed who took this process for dead, with all that is counted in
+/// it. False if another has moved in meanwhile.
+pub fn take_back(usage: Usage<'_>, slot: SlotIndex, own: Identity) -> bool {
+    let word = usage.slot(slot, SlotWord::OWNER);
+    word.compare_exchange(0, own.owner_word(), SeqCst, SeqCst).is_ok()
+}
+
 /// Frees the slots of processes that died or became another program; says how many.
 pub fn reap(usage: Usage<'_>, liveness: &impl Liveness) -> usize {
     let own = liveness.own();

@@ -96,6 +96,29 @@ fn racing_processes_never_pass_the_limit() {
     assert!(peak > LIMIT / 2, "the race was no race: {peak}");
 }
 
+/// Whoever asks for too much, and takes it back, puts nobody else over the limit meanwhile.
+#[test]
+fn what_others_ask_for_puts_nobody_over() {
+    let words = page();
+    let usage = Usage::adopt(&words).unwrap();
+    let own = Ledger::new(usage, join(usage, &village(1)).unwrap());
+    own.reserve(card(0), 60, Some(100)).unwrap();
+    let asked = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = Ledger::new(usage, join(usage, &village(2)).unwrap());
+            while asked.fetch_add(1, Ordering::SeqCst) < 20_000 {
+                assert!(other.reserve(card(0), 50, Some(100)).is_err());
+            }
+        });
+        while asked.load(Ordering::SeqCst) < 20_000 {
+            assert!(!own.is_over(card(0), 100), "it holds 60 of 100");
+        }
+    });
+    own.reserve(card(0), 41, None).unwrap();
+    assert!(own.is_over(card(0), 100));
+}
+
 /// All ask at once for what fits in exactly so often; nobody is refused wrongly, or gets too much.
 #[test]
 fn as_many_are_granted_as_fit() {

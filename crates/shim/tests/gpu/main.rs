@@ -18,6 +18,7 @@ use serde_json::Value;
 /// What a run found: its code, the head and the rows of its results.
 struct Found {
     is_success: bool,
+    code: Option<i32>,
     talk: String,
     head: Value,
     rows: Vec<Value>,
@@ -50,7 +51,8 @@ fn run(options: &[&str]) -> Found {
     let mut lines = results.lines().map(|line| serde_json::from_str(line).unwrap());
     let head = lines.next().unwrap_or_default();
     let table = fs::read_to_string(out.join("results.md")).unwrap_or_default();
-    Found { is_success: output.status.success(), talk, head, rows: lines.collect(), table }
+    let (is_success, code) = (output.status.success(), output.status.code());
+    Found { is_success, code, talk, head, rows: lines.collect(), table }
 }
 
 /// Runs a check of time that must hold. What else the machine does may spoil its figures, so one of
@@ -154,7 +156,7 @@ fn what_cannot_run_says_why_and_is_not_passed() {
     for (check, why) in [("torch", python), ("train", python), ("smi", "nvidia-smi does not start")]
     {
         let found = run(&["--only", check]);
-        assert!(found.is_success, "{}", found.talk);
+        assert_eq!(found.code, Some(2), "{}", found.talk);
         assert!(!found.rows.is_empty());
         assert_eq!(found.count(check, "could not run"), found.rows.len(), "{}", found.talk);
         for row in &found.rows {
@@ -162,6 +164,15 @@ fn what_cannot_run_says_why_and_is_not_passed() {
         }
         assert!(found.table.contains("| could not run |"), "{}", found.table);
     }
+}
+
+/// What had no time is named at the end, in the table too.
+#[test]
+fn what_had_no_time_is_named() {
+    let found = run(&["--only", "shown", "--minutes", "0"]);
+    assert_eq!(found.code, Some(2), "{}", found.talk);
+    assert!(found.talk.contains("no time was left for shown"), "{}", found.talk);
+    assert!(found.table.contains("No time was left for shown."), "{}", found.table);
 }
 
 #[test]

@@ -8,6 +8,9 @@
 mod compute;
 mod hygiene;
 mod memory;
+mod model;
 mod pages;
+mod progress;
 mod scene;
+mod truth;
 mod watching;

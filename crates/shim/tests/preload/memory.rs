@@ -98,26 +98,37 @@ fn only_the_slices_own_processes_are_shown() {
     let mut watcher = scene.start(&slice);
     let listed = watcher.ask("nvml processes 0").unwrap();
     assert!(listed.contains(&own) && !listed.contains(&others), "{own} of {listed}");
+    // How busy each is, too.
+    for tenant in &mut tenants {
+        told(tenant, "launch 3000000000", "ok");
+        told(tenant, "sync", "ok");
+    }
+    let samples = watcher.ask("nvml samples 0 0").unwrap();
+    assert!(samples.contains(&own) && !samples.contains(&others), "{own} of {samples}");
     slice.page.shown = cotenant_types::limits::ShownProcesses::All;
     slice.write();
     let listed = watcher.ask("nvml processes 0").unwrap();
     assert!(listed.contains(&own) && listed.contains(&others), "{listed}");
 }
 
-/// Sixteen processes that take and give back at random, on a slice that holds a fifth of them.
+/// Sixteen processes that take and give back at random, on a slice that holds a fifth of them. What
+/// they have at once is what the card says of it, asked all the while.
 #[test]
 fn racing_processes_never_pass_the_limit_on_the_card() {
+    const UNIT: u64 = 2 * MIB;
+    const WAYS: [&str; 7] = ["plain", "managed", "vmm", "array", "async", "pool", "orphan"];
     let scene = Scene::new();
     let slice = scene.slice(Some(GIB), 1000);
     let mut tenants: Vec<TenantProcess> = (0..16).map(|_| scene.start(&slice)).collect();
+    let mut peak = 0;
     std::thread::scope(|scope| {
-        for (index, tenant) in tenants.iter_mut().enumerate() {
+        let racing = tenants.iter_mut().enumerate().map(|(index, tenant)| {
             scope.spawn(move || {
                 let mut seed = index as u64 + 1;
                 for round in 0..60 {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    let bytes = (seed >> 33) % (300 * MIB) + 1;
-                    let way = ["plain", "managed", "vmm", "array"][(seed >> 20) as usize % 4];
+                    let bytes = ((seed >> 33) % 150 + 1) * UNIT;
+                    let way = WAYS[(seed >> 20) as usize % WAYS.len()];
                     let answer = tenant.ask(&format!("alloc a{round} {bytes} {way}")).unwrap();
                     let is_plain = answer == "ok" || answer.starts_with("error 2 ");
                     assert!(is_plain, "seed of process {index}: {answer}");
@@ -125,14 +136,19 @@ fn racing_processes_never_pass_the_limit_on_the_card() {
                         told(tenant, &format!("free a{round}"), "ok");
                     }
                 }
-            });
+                told(tenant, "sync", "ok");
+            })
+        });
+        let racing: Vec<_> = racing.collect();
+        while racing.iter().any(|thread| !thread.is_finished()) {
+            peak = peak.max(scene.cards.card(0).unwrap().used_bytes);
         }
     });
-    let peak = slice.word(CardWord::PEAK_BYTES);
-    assert!(peak <= GIB, "{peak} at once");
+    assert!(peak <= GIB, "{peak} of the card at once");
     assert!(peak > GIB / 2, "the race was no race: {peak}");
+    assert!(slice.word(CardWord::PEAK_BYTES) <= GIB);
     assert!(slice.word(CardWord::REFUSED) > 0);
-    assert_eq!(slice.used(), 0);
+    assert_eq!((slice.used(), scene.cards.card(0).unwrap().used_bytes), (0, 0));
 }
 
 #[test]
@@ -247,6 +263,15 @@ fn memory_goes_with_its_context() {
     until("the credit", || slice.used() == 0);
     told(&mut tenant, "init", "ok");
     told(&mut tenant, &format!("alloc b {}", 1000 * MIB), "ok");
+    told(&mut tenant, "free b", "ok");
+    // The oldest way to end a context.
+    told(&mut tenant, "alloc c 0 context", "ok");
+    let context = tenant.ask("where c").unwrap().replace("ok ", "");
+    told(&mut tenant, &format!("call cuCtxSetCurrent {context}"), "ok");
+    told(&mut tenant, &format!("alloc d {}", 700 * MIB), "ok");
+    assert_eq!(slice.used(), 700 * MIB);
+    told(&mut tenant, &format!("call cuCtxDetach {context}"), "ok");
+    assert_eq!(slice.used(), 0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use cotenant_fake_cards::tenant::TenantProcess;
 use cotenant_fake_cards::{Cards, Description, install};
-use cotenant_shim::ffi::{mapping, time};
+use cotenant_shim::ffi::mapping;
 use cotenant_shim::ledger;
 use cotenant_shim::page::{CardIndex, Usage};
 use cotenant_types::limits::{
@@ -112,7 +112,7 @@ impl Scene {
 }
 
 impl Slice {
-    /// Writes the page over the old one, as a pool does, and wakes whoever waits.
+    /// Writes the page over the old one, as a pool does.
     pub(crate) fn write(&self) {
         self.write_page(&self.page);
     }
@@ -133,9 +133,6 @@ impl Slice {
             }
         }
         put(LimitWord::SEQUENCE, sequence);
-        let path = CString::new(self.folder.join(LIMITS_FILE).as_os_str().as_bytes()).unwrap();
-        let mapped = mapping::map_file(&path, LimitWord::COUNT, mapping::Access::Read).unwrap();
-        time::wake(&mapped[LimitWord::SEQUENCE]);
     }
 
     /// The usage page, as the pool reads it.

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use cotenant_shim::compute::{Costs, Flight, Meter, Sample, Shape, Taken, Terms, Ticket, Verdict};
+use cotenant_shim::compute::{
+    Asked, Costs, Flight, Meter, Sample, Shape, Taken, Terms, Ticket, Verdict,
+};
 use cotenant_shim::page::{CardIndex, Usage};
 use cotenant_types::limits::{CardLimit, CardWord, Neighbours, UsageLayout};
 use cotenant_types::{Bytes, Policy, Share, Span};
@@ -22,9 +24,8 @@ const OVERSHOOT_NS: u64 = 60 * US;
 const WAIT_NS_MAX: u64 = 5 * MS;
 /// Launches that the driver queues before it blocks.
 const QUEUE_MAX: usize = 1_000;
-/// The pool looks at activity this often, and at the driver's figures each `SEEN_EVERY`th time.
+/// The pool looks at activity this often.
 const TICK_NS: u64 = 10 * MS;
-const SEEN_EVERY: u64 = 20;
 /// Who has not wished for the card for so long is idle.
 const IDLE_NS: u64 = 50 * MS;
 
@@ -70,6 +71,27 @@ struct Book {
     words: Vec<AtomicU64>,
     facts: CardLimit,
     busy_ns: u64,
+    /// What it had been busy when the pool looked last, and when that was.
+    looked: (u64, u64),
+}
+
+/// How the pool comes to know what the driver saw.
+#[derive(Clone, Copy)]
+pub(crate) enum Looks {
+    /// To the nanosecond, each 200 ms.
+    Exact,
+    /// As it is: each two seconds, in whole per cents of the card.
+    OfPool,
+}
+
+impl Looks {
+    /// Ticks between two looks.
+    fn every(self) -> u64 {
+        match self {
+            Looks::Exact => 20,
+            Looks::OfPool => 200,
+        }
+    }
 }
 
 pub(crate) struct World {
@@ -78,6 +100,7 @@ pub(crate) struct World {
     pub(crate) is_limited: bool,
     /// Whether the driver's figures reach the tenants.
     pub(crate) is_observed: bool,
+    pub(crate) looks: Looks,
     /// What a pair of marks adds to what it measures.
     pub(crate) mark_ns: u64,
     books: Vec<Book>,
@@ -123,6 +146,7 @@ impl World {
             now: 100 * SECOND,
             is_limited: true,
             is_observed: true,
+            looks: Looks::Exact,
             mark_ns: 0,
             books: Vec::new(),
             processes: Vec::new(),
@@ -138,7 +162,7 @@ impl World {
             let mut facts = tenant.facts;
             facts.neighbours.count = count - 1;
             let words = (0..UsageLayout::COUNT).map(|_| AtomicU64::new(0)).collect();
-            world.books.push(Book { words, facts, busy_ns: 0 });
+            world.books.push(Book { words, facts, busy_ns: 0, looked: (0, world.now) });
         }
         world.look_after();
         world
@@ -240,7 +264,10 @@ impl World {
         let kernel = process.program.kernels_ns[nth % process.program.kernels_ns.len()];
         let shape = Shape::of(&[kernel]);
         let ticket = match self.is_limited {
-            true => meter.admit(terms, shape, 10 * US, now),
+            true => {
+                let asked = Asked { shape, default_ns: 10 * US, is_measurable: true };
+                meter.admit(terms, asked, now)
+            }
             false => Ticket::Go { charged_ns: 0, is_sampled: false },
         };
         let (charged_ns, is_sampled) = match ticket {
@@ -284,9 +311,15 @@ impl World {
             book.facts.neighbours.active_milli = others().map(|o| requests[o].0).sum();
             book.facts.neighbours.elastic_milli =
                 others().filter(|o| requests[*o].1).map(|o| requests[o].0).sum();
-            if self.is_observed && self.tick.is_multiple_of(SEEN_EVERY) {
-                book.facts.seen_busy_ns = book.busy_ns;
+            if self.is_observed && self.tick.is_multiple_of(self.looks.every()) {
+                let (busy_before, before) = book.looked;
+                let (busy, span) = (book.busy_ns - busy_before, self.now - before);
+                book.facts.seen_busy_ns += match self.looks {
+                    Looks::Exact => busy,
+                    Looks::OfPool => busy * 100 / span.max(1) * span / 100,
+                };
                 book.facts.seen_at_ns = self.now;
+                book.looked = (book.busy_ns, self.now);
             }
         }
     }

@@ -42,6 +42,10 @@ const GIVE_BACK_NS: u64 = 100_000_000;
 /// Looks in a row after which a program that uses a card without the library is told of.
 const UNHELD_LOOKS: u32 = 3;
 
+/// What members held at one time by the library's count, by name and place on the page.
+#[derive(Default)]
+pub(crate) struct HeldBefore(BTreeMap<String, Vec<u64>>);
+
 /// What the library counted of a member, by card.
 pub(crate) type Counted = BTreeMap<CardId, SliceUsage>;
 
@@ -159,10 +163,23 @@ impl Intercepted {
         }
     }
 
+    /// What members hold before the driver is asked: what they free while it is would seem to be
+    /// held beside what the library counts.
+    pub(crate) fn held(&self) -> HeldBefore {
+        let inner = self.lock();
+        let held = |member: &Member| {
+            let places = 0..member.page.cards.len();
+            places.map(|place| member.pages.usage(place).map_or(0, |usage| usage.held.0)).collect()
+        };
+        let members = inner.members.iter().map(|(name, member)| (name.clone(), held(member)));
+        HeldBefore(members.collect())
+    }
+
     /// Passes on what the driver saw of members, whose processes are told by the members' names;
     /// gives what the library counted of each.
     pub(crate) fn look(
         &self,
+        before: &HeldBefore,
         processes: &[ProcessUse],
         pids: &BTreeMap<String, Vec<u32>>,
     ) -> BTreeMap<String, Counted> {
@@ -173,7 +190,8 @@ impl Intercepted {
             let own = pids.get(name).map(Vec::as_slice).unwrap_or_default();
             let of_member = processes.iter().filter(|it| own.contains(&it.pid));
             let of_member: Vec<&ProcessUse> = of_member.collect();
-            match member.look(&of_member, &mut |what| said.say(name, what)) {
+            let before = before.0.get(name).map(Vec::as_slice).unwrap_or_default();
+            match member.look(before, &of_member, &mut |what| said.say(name, what)) {
                 Ok(usage) => drop(counted.insert(name.clone(), usage)),
                 Err(why) => said.say(name, &why),
             }
@@ -256,6 +274,7 @@ impl Member {
 
     fn look(
         &mut self,
+        before: &[u64],
         processes: &[&ProcessUse],
         say: &mut impl FnMut(&str),
     ) -> Result<Counted, String> {
@@ -267,8 +286,12 @@ impl Member {
             let (seen, card) = (&mut self.seen[place], &mut self.page.cards[place]);
             let memory: u64 =
                 on_card().filter_map(|it| it.memory_used).map(|it| page::bytes(it).0).sum();
-            card.overhead.0 = memory.saturating_sub(usage.held.0);
-            seen.unheld = if memory > 0 && usage.processes == 0 { seen.unheld + 1 } else { 0 };
+            let held = before.get(place).map_or(usage.held.0, |before| usage.held.0.max(*before));
+            card.overhead.0 = memory.saturating_sub(held);
+            // Each process that the library is in has registered, whichever cards it uses.
+            let users = on_card().filter(|it| it.memory_used.is_some_and(|used| used.0 > 0));
+            let is_unheld = users.count() > usage.processes as usize;
+            seen.unheld = if is_unheld { seen.unheld + 1 } else { 0 };
             if seen.unheld == UNHELD_LOOKS {
                 say(&format!(
                     "a program uses card {} without the preload library, so that nothing holds it \
@@ -307,7 +330,9 @@ fn steady_ns() -> u64 {
 mod tests {
     use std::fs;
 
-    use cotenant_types::limits::{LIMITS_FILE, Neighbours};
+    use cotenant_types::limits::{
+        HeaderWord, LIMITS_FILE, Neighbours, SlotWord, USAGE_FILE, UsageLayout,
+    };
     use cotenant_types::{Card, CardKind, Generation, JobId, Mebibytes, Rung, Share, Site, Slice};
 
     use super::page::tests::{CARD, slice};
@@ -415,7 +440,7 @@ mod tests {
         join(&held_by, &one, (&slice(CARD, 10, (200, 200)), Policy::Fixed)).unwrap();
         let pids = BTreeMap::from([("job-1-1-0".to_owned(), vec![7, 8])]);
         let look = |processes: &[ProcessUse]| {
-            held_by.look(processes, &pids);
+            held_by.look(&held_by.held(), processes, &pids);
             page(&one)
         };
         assert_eq!(look(&[process(7, None, 0)]).seen_at_ns, 0, "the driver says nothing of it");
@@ -439,6 +464,38 @@ mod tests {
         look(&[process(7, Some(250), 3)]);
         let told = said();
         assert_eq!(told.matches("without the preload library").count(), 1, "{told}");
+    }
+
+    /// What is freed between the driver's look and the library's is no overhead; and of several
+    /// processes, one that is not registered is enough to be told of.
+    #[test]
+    fn what_is_freed_meanwhile_is_no_overhead_and_one_around_is_told_of() {
+        let temporary = tempfile::tempdir().unwrap();
+        let one = run(&temporary.path().join("runs"), 1);
+        let held_by = Intercepted::open(Ok("/lib/library.so".into()), OnFailure::Refuse);
+        join(&held_by, &one, (&slice(CARD, 10, (200, 200)), Policy::Fixed)).unwrap();
+        let pids = BTreeMap::from([("job-1-1-0".to_owned(), vec![7, 8])]);
+        let usage = fs::File::options().write(true).open(one.1.slice(0).join(USAGE_FILE)).unwrap();
+        let put = |word: usize, value: u64| {
+            let at = word as u64 * 8;
+            std::os::unix::fs::FileExt::write_all_at(&usage, &value.to_ne_bytes(), at).unwrap();
+        };
+        put(HeaderWord::SLOTS_USED, 1);
+        put(UsageLayout::slot(0, SlotWord::OWNER), 7);
+        put(UsageLayout::slot(0, SlotWord::HELD), 900 << 20);
+        let before = held_by.held();
+        put(UsageLayout::slot(0, SlotWord::HELD), 100 << 20);
+        held_by.look(&before, &[process(7, None, 1000)], &pids);
+        assert_eq!(page(&one).overhead.0, 100 << 20);
+        held_by.look(&held_by.held(), &[process(7, None, 150)], &pids);
+        assert_eq!(page(&one).overhead.0, 50 << 20);
+
+        let said = || fs::read_to_string(one.1.log("stderr", 0)).unwrap_or_default();
+        assert_eq!(said(), "");
+        for _ in 0..UNHELD_LOOKS {
+            held_by.look(&held_by.held(), &[process(7, None, 150), process(8, None, 5)], &pids);
+        }
+        assert!(said().contains("without the preload library"), "{}", said());
     }
 
     #[test]

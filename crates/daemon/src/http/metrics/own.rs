@@ -225,6 +225,23 @@ fn counted(page: &mut Page, figures: &Figures) {
         "Allocations that the slice's memory limit refused.",
         &|usage| usage.refused as f64,
     );
+    each(
+        "cotenant_slice_unmeasured_total",
+        "Submissions of a kind of which nothing was known that were charged without measuring.",
+        &|usage| usage.unmeasured as f64,
+    );
+    each(
+        "cotenant_slice_unknown_symbols_total",
+        "Functions of the driver that programs looked up and the library does not know, on any \
+         card of the slice.",
+        &|usage| usage.unknown_symbols as f64,
+    );
+    each(
+        "cotenant_slice_failures_total",
+        "Calls that went their way because the library could not do its work, on any card of the \
+         slice.",
+        &|usage| usage.failures as f64,
+    );
 }
 
 /// Jobs and what happened to them.

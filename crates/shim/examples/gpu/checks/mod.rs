@@ -28,7 +28,7 @@ const fn check(name: &'static str, about: &'static str, run: (u64, Run)) -> Chec
     Check { name, about, seconds_max: run.0, run: run.1 }
 }
 
-/// All checks. Together their limits are more than the time that a run has; what has no time left
+/// All checks; those of real programs before those that stay within our own. Together their limits are more than the time that a run has; what has no time left
 /// is said to have had none.
 pub(crate) const ALL: [Check; 19] = [
     check("shown", "a program sees its slice", (30, shown::run)),
@@ -39,6 +39,7 @@ pub(crate) const ALL: [Check; 19] = [
     check("resize", "a memory limit changes while a program runs", (30, memory::resize)),
     check("killed", "memory of the killed is credited", (30, memory::killed)),
     check("torch", "PyTorch within its limit", (150, torch::run)),
+    check("train", "a training in PyTorch, alone and beside a neighbour", (180, torch::train)),
     check("shares", "shares of compute are kept", (100, shares::run)),
     check("pair", "two tenants get 30 and 60 %", (60, neighbours::pair)),
     check("response", "a share changes while a program runs", (40, shares::response)),
@@ -49,5 +50,4 @@ pub(crate) const ALL: [Check; 19] = [
     check("calls", "what calls cost", (60, calls::run)),
     check("fragments", "memory in pieces", (60, fragments::run)),
     check("faults", "what one tenant breaks is its own", (40, faults::run)),
-    check("train", "a training in PyTorch, alone and beside a neighbour", (180, torch::train)),
 ];
