@@ -227,31 +227,7 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
             driver.call("cuMemAllocAsync", &[address(&mut start), bytes, 0])?;
             Held::Async(start)
         }
-        way @ ("pool" | "hostpool") => {
-            let mut props = pool_props(card);
-            if way == "hostpool" {
-                (props[2], props[3]) = (HOST, 0);
-            }
-            driver.call("cuMemPoolCreate", &[address(&mut handle), place(&props)])?;
-            let to = [address(&mut start), bytes, handle, 0];
-            match driver.call("cuMemAllocFromPoolAsync", &to) {
-                Ok(_) => Held::Pooled(start, handle),
-                Err(failure) => {
-                    driver.call("cuMemPoolDestroy", &[handle])?;
-                    return Err(failure);
-                }
-            }
-        }
-        // The pool is gone, and the block is still out.
-        "orphan" => {
-            let props = pool_props(card);
-            driver.call("cuMemPoolCreate", &[address(&mut handle), place(&props)])?;
-            let taken =
-                driver.call("cuMemAllocFromPoolAsync", &[address(&mut start), bytes, handle, 0]);
-            driver.call("cuMemPoolDestroy", &[handle])?;
-            taken?;
-            Held::Async(start)
-        }
+        way @ ("pool" | "hostpool" | "orphan") => take_of_pool(driver, (card, way), bytes)?,
         "vmm" => map(driver, card, bytes)?,
         "mapped" => match map(driver, card, bytes)? {
             Held::Mapped(start, bytes, handle) => {
@@ -260,15 +236,7 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
             }
             other => other,
         },
-        "pages" | "hostpages" => {
-            let mut props = allocation_props(card);
-            if line.word(2).is_ok_and(|way| way == "hostpages") {
-                (props[2], props[3]) = (HOST, 0);
-            }
-            let (mut made, bytes) = (0u64, bytes.max(1).next_multiple_of(PAGE));
-            driver.call("cuMemCreate", &[address(&mut made), bytes, place(&props), 0])?;
-            Held::Physical(made)
-        }
+        way @ ("pages" | "hostpages") => take_pages(driver, (card, way), bytes)?,
         "sparse" => sparse(driver, card, bytes)?,
         "array" => {
             let [width, height, element] = array_shape(bytes);
@@ -294,6 +262,38 @@ fn take(driver: &Driver, card: usize, line: &Line<'_>) -> Result<Held, Failure> 
         }
         other => return Err(Failure::Script(format!("allocate by '{other}'?"))),
     })
+}
+
+/// A block of a pool of its own, which for an `orphan` is gone while the block is still out.
+fn take_of_pool(
+    driver: &Driver,
+    (card, way): (usize, &str),
+    bytes: usize,
+) -> Result<Held, Failure> {
+    let (mut start, mut pool) = (0u64, 0usize);
+    let mut props = pool_props(card);
+    if way == "hostpool" {
+        (props[2], props[3]) = (HOST, 0);
+    }
+    driver.call("cuMemPoolCreate", &[address(&mut pool), place(&props)])?;
+    let to = [address(&mut start), bytes, pool, 0];
+    let taken = driver.call("cuMemAllocFromPoolAsync", &to);
+    if way == "orphan" || taken.is_err() {
+        driver.call("cuMemPoolDestroy", &[pool])?;
+    }
+    taken?;
+    Ok(if way == "orphan" { Held::Async(start) } else { Held::Pooled(start, pool) })
+}
+
+/// Pages that nothing maps.
+fn take_pages(driver: &Driver, (card, way): (usize, &str), bytes: usize) -> Result<Held, Failure> {
+    let mut props = allocation_props(card);
+    if way == "hostpages" {
+        (props[2], props[3]) = (HOST, 0);
+    }
+    let (mut made, bytes) = (0u64, bytes.max(1).next_multiple_of(PAGE));
+    driver.call("cuMemCreate", &[address(&mut made), bytes, place(&props), 0])?;
+    Ok(Held::Physical(made))
 }
 
 /// Width and rows for so many bytes; one row where they come to no whole rows.

@@ -69,6 +69,33 @@ impl Work {
                 self.streams.insert(line.word(0)?.to_owned(), stream);
                 Ok(String::new())
             }
+            "event" | "record" | "await" | "sync" | "wait" | "elapsed" => self.time(driver, line),
+            "host" => {
+                let stream = self.stream(line.word(0).ok())?;
+                driver.call("cuLaunchHostFunc", &[stream, count_call as *const () as usize, 0])
+            }
+            "callback" => {
+                let stream = self.stream(line.word(0).ok())?;
+                let callback = count_callback as *const () as usize;
+                driver.call("cuStreamAddCallback", &[stream, callback, 0, 0])
+            }
+            "forget" => {
+                let exec = self.graphs.remove(line.word(0)?).ok_or_else(|| unknown(line))?;
+                driver.call("cuGraphExecDestroy", &[exec])
+            }
+            "gate" | "ungate" | "begin" | "end" => self.hold_back(driver, line),
+            "drop" => {
+                let stream = self.streams.remove(line.word(0)?).ok_or_else(|| unknown(line))?;
+                driver.call("cuStreamDestroy_v2", &[stream])
+            }
+            "called" => Ok(CALLED.load(Ordering::Relaxed).to_string()),
+            other => Err(Failure::Script(format!("'{other}' is no action"))),
+        }
+    }
+
+    /// Events, and what is waited for.
+    fn time(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        match line.verb {
             "event" => {
                 let mut event = 0usize;
                 driver.call("cuEventCreate", &[address(&mut event), 0])?;
@@ -94,19 +121,13 @@ impl Work {
                 driver.call("cuEventElapsedTime", &[address(&mut ms), first, last])?;
                 Ok(format!("{:.0}", f64::from(ms) * 1e6))
             }
-            "host" => {
-                let stream = self.stream(line.word(0).ok())?;
-                driver.call("cuLaunchHostFunc", &[stream, count_call as *const () as usize, 0])
-            }
-            "callback" => {
-                let stream = self.stream(line.word(0).ok())?;
-                let callback = count_callback as *const () as usize;
-                driver.call("cuStreamAddCallback", &[stream, callback, 0, 0])
-            }
-            "forget" => {
-                let exec = self.graphs.remove(line.word(0)?).ok_or_else(|| unknown(line))?;
-                driver.call("cuGraphExecDestroy", &[exec])
-            }
+            other => Err(Failure::Script(format!("'{other}' waits for nothing"))),
+        }
+    }
+
+    /// Streams whose work waits at a gate, or goes into a graph.
+    fn hold_back(&mut self, driver: &Driver, line: &Line<'_>) -> Answer {
+        match line.verb {
             "gate" => {
                 GATE.store(CLOSED, Ordering::Release);
                 let stream = self.stream(Some(line.word(0)?))?;
@@ -132,12 +153,7 @@ impl Work {
                 self.graphs.insert(line.word(1)?.to_owned(), exec);
                 driver.call("cuGraphDestroy", &[graph])
             }
-            "drop" => {
-                let stream = self.streams.remove(line.word(0)?).ok_or_else(|| unknown(line))?;
-                driver.call("cuStreamDestroy_v2", &[stream])
-            }
-            "called" => Ok(CALLED.load(Ordering::Relaxed).to_string()),
-            other => Err(Failure::Script(format!("'{other}' is no action"))),
+            other => Err(Failure::Script(format!("'{other}' holds nothing back"))),
         }
     }
 
