@@ -18,15 +18,19 @@ const KERNELS: &str = "kernels";
 /// Keeps checkpoints and cached prefixes of cards apart from those of processors, whose bits differ.
 const ON_CARD: u64 = 0x6375_6461_0000_0000;
 
-/// What training on a card needs: the base, the limits, and what works less well than it could.
-type OnCard = (Base<CudaDevice>, Limits, Vec<String>);
+/// What training on a card needs.
+pub(super) struct OnCard {
+    pub(super) base: Base<CudaDevice>,
+    pub(super) limits: Limits,
+}
 
-/// Puts a base model on the first card. A part of the memory that is free there is for tapes.
+/// Puts a base model on the first card, and says what works less well there than it could. A part
+/// of the memory that is free there is for tapes.
 pub(super) fn open(
     base: &BaseModel,
     limits: Limits,
     (precision, cache): (Precision, Option<&Path>),
-) -> Result<OnCard, JobError> {
+) -> Result<(OnCard, Vec<String>), JobError> {
     let failed = |source| JobError::Device { source };
     let kernels = cache.map(|cache| cache.join(KERNELS));
     let (device, found) = open_cuda(0, precision, kernels.as_deref()).map_err(failed)?;
@@ -46,5 +50,6 @@ pub(super) fn open(
         tape_bytes_max: (found.free_bytes / 2) as usize,
         ..limits
     };
-    Ok((Base { encoder: Arc::new(encoder), fingerprint }, limits, found.notes))
+    let base = Base { encoder: Arc::new(encoder), fingerprint };
+    Ok((OnCard { base, limits }, found.notes))
 }

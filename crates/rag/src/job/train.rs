@@ -9,7 +9,7 @@ use cotenant_train::{Base, Counters, Event, Limits, PrefixLimits, TenantId, Tena
 use cotenant_transformer::{Adapter, AdapterLayout, Backend};
 
 use super::base::BaseModel;
-use super::card;
+use super::card::{self, OnCard};
 use super::error::JobError;
 use super::estimate::{self, TAPE_BYTES_MAX};
 use super::finish::{self, Trained};
@@ -125,6 +125,10 @@ fn run_to_end(
         read.push(Read { config, dataset, texts });
     }
     // What can be refused is refused before the first text is embedded.
+    let on_card = match workspace.limits.device {
+        DeviceChoice::Cpu => None,
+        DeviceChoice::Cuda => Some(open_card(workspace, base, options)?),
+    };
     limit::check_examples(&read)?;
     limit::check_memory(workspace, &workshop, &read)?;
     let mut tenants = Vec::new();
@@ -137,10 +141,25 @@ fn run_to_end(
     let predicted = estimate::of_prepared(workspace, base, &tenants)?;
     let before_training = Usage::now();
     let training = Training { workspace, base, workshop: &workshop, options };
-    let trained = training.run(&tenants)?;
+    let trained = training.run(&tenants, on_card)?;
     let cpu_s = Usage::now().cpu_s - before_training.cpu_s;
     let trained = Trained { cpu_s, begun, predicted, ..trained };
     finish::finish(&workshop, tenants, trained, options)
+}
+
+/// Puts the base model on a card, and tells of what works less well there than it could.
+fn open_card(
+    workspace: &Workspace,
+    base: &BaseModel,
+    options: &RunOptions<'_>,
+) -> Result<OnCard, JobError> {
+    let limits = trainer_limits(&workspace.limits);
+    let precision = workspace.limits.precision.on_card();
+    let (on_card, notes) = card::open(base, limits, (precision, options.cache.as_deref()))?;
+    for message in notes {
+        options.observer.on_event(&RunEvent::Warned { tenant: String::new(), message });
+    }
+    Ok(on_card)
 }
 
 /// Refuses adapters that do not fit the model before anything that takes long.
@@ -163,23 +182,14 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains on what the workspace names.
-    fn run(&self, tenants: &[Prepared]) -> Result<Trained, JobError> {
-        let limits = trainer_limits(&self.workspace.limits);
-        match self.workspace.limits.device {
-            DeviceChoice::Cpu => {
+    /// Trains on the card, or without one on the processor.
+    fn run(&self, tenants: &[Prepared], on_card: Option<OnCard>) -> Result<Trained, JobError> {
+        match on_card {
+            Some(OnCard { base, limits }) => self.run_on(base, limits, tenants),
+            None => {
+                let limits = trainer_limits(&self.workspace.limits);
                 let encoder = self.base.encoder.clone();
                 self.run_on(Base { encoder, fingerprint: self.base.fingerprint }, limits, tenants)
-            }
-            DeviceChoice::Cuda => {
-                let precision = self.workspace.limits.precision.on_card();
-                let cache = self.options.cache.as_deref();
-                let (base, limits, notes) = card::open(self.base, limits, (precision, cache))?;
-                for message in notes {
-                    let tenant = String::new();
-                    self.options.observer.on_event(&RunEvent::Warned { tenant, message });
-                }
-                self.run_on(base, limits, tenants)
             }
         }
     }
