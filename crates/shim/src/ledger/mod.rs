@@ -94,17 +94,19 @@ impl<'a> Ledger<'a> {
     /// Whether the slice holds more than `limit`, by what is decided: others' reservations that may
     /// be taken back say nothing yet.
     pub fn is_over(self, card: CardIndex, limit: u64) -> bool {
+        let rollbacks = self.usage.header(HeaderWord::ROLLBACKS);
+        let mut least = u64::MAX;
         for attempt in 0..TRIES {
-            let used = self.used(card);
-            if used <= limit {
-                return false;
-            }
-            if used.saturating_sub(undecided(self.usage, card)) > limit {
-                return true;
+            let before = rollbacks.load(SeqCst);
+            let decided = self.used(card).saturating_sub(undecided(self.usage, card));
+            least = least.min(decided);
+            // What was taken back between the two sums is in the first of them only.
+            if decided <= limit || rollbacks.load(SeqCst) == before {
+                return decided > limit;
             }
             self.stand_back(attempt);
         }
-        true
+        least > limit
     }
 
     fn attempt(self, card: CardIndex, bytes: u64, limit: u64) -> Look {
