@@ -42,8 +42,10 @@ where
     match catch_unwind(AssertUnwindSafe(|| body(&call))) {
         Ok(answer) => answer,
         Err(payload) => {
-            // Dropping it could panic again.
-            std::mem::forget(payload);
+            // Dropping it could panic again, and what that throws is left lying.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(again);
+            }
             state::count_failure();
             answered.get().unwrap_or_else(real)
         }
