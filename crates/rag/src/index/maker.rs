@@ -40,10 +40,22 @@ pub enum MakerError {
     },
     /// The index cannot be read or written.
     #[error(transparent)]
-    Index(#[from] IndexError),
+    Index(Box<IndexError>),
     /// The model cannot embed a text.
     #[error(transparent)]
-    Embed(#[from] JobError),
+    Embed(Box<JobError>),
+}
+
+impl From<IndexError> for MakerError {
+    fn from(error: IndexError) -> Self {
+        Self::Index(Box::new(error))
+    }
+}
+
+impl From<JobError> for MakerError {
+    fn from(error: JobError) -> Self {
+        Self::Embed(Box::new(error))
+    }
 }
 
 /// The name of an embedding by a base model of this hash, or by an adapter of a name and a hash for
