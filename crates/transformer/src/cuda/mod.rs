@@ -22,7 +22,8 @@ mod plan;
 mod record;
 mod rig;
 mod source;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod tests;
 
 pub use self::rig::{CudaDevice, CudaNotes, open};

@@ -180,8 +180,8 @@ fn a_segment_has_the_same_bits_alone_among_others_and_in_another_order() {
         };
         let together = found(&[0, 1, 2]);
         assert!(together == found(&[2, 1, 0]), "{real:?}: in another order");
-        for segment in 0..3 {
-            assert!(found(&[segment])[0] == together[segment], "{real:?}: segment {segment} alone");
+        for (segment, together) in together.iter().enumerate() {
+            assert!(found(&[segment])[0] == *together, "{real:?}: segment {segment} alone");
         }
     }
 }
