@@ -117,6 +117,19 @@ impl Meter {
         }
         reading
     }
+
+    /// What processes have done on NVIDIA cards since they were read last, and nothing else: it takes
+    /// a fraction of a whole reading.
+    pub fn read_processes(&mut self) -> Vec<ProcessUse> {
+        let mut processes = Vec::new();
+        for source in &mut self.sources {
+            match source {
+                Source::Nvidia(meter) => meter.read_processes(&mut processes),
+                Source::Processor(_) => {}
+            }
+        }
+        processes
+    }
 }
 
 /// A card that does not answer.

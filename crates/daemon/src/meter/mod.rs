@@ -28,6 +28,8 @@ use share::Work;
 
 /// How often.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often the driver is asked in between what members do that the preload library holds.
+const LOOK: Duration = Duration::from_millis(200);
 /// Use below this is none: a program that waits still looks around now and then.
 const BUSY_PER_MILLE: u32 = 10;
 
@@ -90,8 +92,23 @@ impl Metering {
             add_simulated(&holders, &cards, &mut uses);
             uses.total = uses.sum(uses.cards.values());
             self.live.set_uses(uses);
-            std::thread::park_timeout(PAUSE);
+            self.wait(&mut meter, &pids);
         }
+    }
+
+    /// Waits for the next reading. Where the preload library holds members, it is told meanwhile what
+    /// the driver sees of them, since what it charges for a kernel leans on that.
+    fn wait(&self, meter: &mut Meter, pids: &BTreeMap<String, Vec<u32>>) {
+        let end = Instant::now() + PAUSE;
+        while self.holders.intercepted.holds_any() && !*self.ending.borrow() {
+            std::thread::park_timeout(LOOK);
+            if Instant::now() >= end {
+                return;
+            }
+            let held = self.holders.intercepted.held();
+            self.holders.intercepted.look(&held, &meter.read_processes(), pids);
+        }
+        std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
     }
 
     /// Tells the loop on which cards nothing new should start: once at the beginning, since it

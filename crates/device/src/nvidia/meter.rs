@@ -60,6 +60,16 @@ impl NvidiaMeter {
             }
         }
     }
+
+    /// Processes on whole cards alone; nothing of cards that do not answer.
+    pub(crate) fn read_processes(&mut self, processes: &mut Vec<ProcessUse>) {
+        let Some(nvml) = self.watch.as_ref().map(XidWatch::nvml) else { return };
+        for metered in &mut self.cards {
+            if let Ok(device) = nvml.device_by_uuid(metered.id.as_str()) {
+                processes.extend(metered.read_processes(&device));
+            }
+        }
+    }
 }
 
 impl Metered {

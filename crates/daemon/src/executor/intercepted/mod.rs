@@ -175,6 +175,11 @@ impl Intercepted {
         HeldBefore(members.collect())
     }
 
+    /// Whether any member is held.
+    pub(crate) fn holds_any(&self) -> bool {
+        !self.lock().members.is_empty()
+    }
+
     /// Passes on what the driver saw of members, whose processes are told by the members' names;
     /// gives what the library counted of each.
     pub(crate) fn look(
