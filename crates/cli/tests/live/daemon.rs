@@ -1,6 +1,6 @@
 //! A real daemon for tests: its own folder and port, ended with all that it left running.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cotenant_api::{Client, JobState, JobView};
 use tempfile::TempDir;
 
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
 const LOOK_EACH: Duration = Duration::from_millis(10);
 /// Longest time for a job, or for anything else, to become as it is wished.
 const WISH_WAIT: Duration = Duration::from_secs(120);
@@ -25,6 +25,8 @@ pub(crate) struct Daemon {
     /// Variables besides those of the tests.
     env: Vec<(&'static str, PathBuf)>,
     port: u16,
+    /// Keeps the port from other tests.
+    _port_lock: File,
     child: Child,
 }
 
@@ -45,10 +47,10 @@ impl Daemon {
             ["--cards", cards].into_iter().chain(further.iter().copied()).map(str::to_owned);
         let arguments: Vec<String> = arguments.collect();
         let folder = tempfile::tempdir().unwrap();
-        let port = lasting_port();
+        let (port, _port_lock) = lasting_port();
         let env = env.to_vec();
         let child = spawn(folder.path(), (&arguments, &env, port), None);
-        let daemon = Self { folder, arguments, env, port, child };
+        let daemon = Self { folder, arguments, env, port, _port_lock, child };
         daemon.wait_for_answer();
         daemon
     }
@@ -133,12 +135,20 @@ impl Drop for Daemon {
 }
 
 /// A port that is free, and stays so while a daemon is down: the system gives connections ports of
-/// 32,768 and above by itself, and each process of these tests begins to look elsewhere.
-fn lasting_port() -> u16 {
+/// 32,768 and above by itself, each process of these tests begins to look elsewhere, and none takes
+/// what another has locked.
+fn lasting_port() -> (u16, File) {
+    let folder = std::env::temp_dir().join("cotenant-test-ports");
+    fs::create_dir_all(&folder).unwrap();
     let begin = std::process::id() as u16 % LASTING_PORTS.len() as u16;
     let mut ports = LASTING_PORTS.cycle().skip(begin.into()).take(LASTING_PORTS.len());
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.find(is_free).expect("a port is free")
+    let take = |port: u16| {
+        let lock = File::create(folder.join(port.to_string())).unwrap();
+        let is_ours = lock.try_lock().is_ok();
+        let is_free = || TcpListener::bind(("127.0.0.1", port)).is_ok();
+        (is_ours && is_free()).then_some((port, lock))
+    };
+    ports.find_map(take).expect("a port is free")
 }
 
 /// Waits until a job is as it is wished.
