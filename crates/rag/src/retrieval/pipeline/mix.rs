@@ -37,6 +37,9 @@ pub struct Mix {
     pub vectors: f32,
     /// Of documents in which a code of the query stands as it is.
     pub holding: f32,
+    /// Whether those come first that a code names (see [`named`]).
+    #[serde(default)]
+    pub naming: bool,
 }
 
 /// What the retrievers found for a query, each best first.
@@ -55,7 +58,8 @@ pub struct Lists {
 impl Default for Mix {
     /// Reciprocal rank with `k` 60 and equal weights: good where nothing was learnt.
     fn default() -> Self {
-        Self { way: Way::ReciprocalRank { k: 60.0 }, words: 0.5, vectors: 0.5, holding: 0.1 }
+        let way = Way::ReciprocalRank { k: 60.0 };
+        Self { way, words: 0.5, vectors: 0.5, holding: 0.1, naming: true }
     }
 }
 
@@ -94,7 +98,7 @@ impl Way {
 
 impl Mix {
     /// The best `k` of all lists. Documents that hold what the user quoted come before the others,
-    /// and then those that a code names (see [`named`]) unless codes count nothing.
+    /// and then those that a code names, if they are to.
     pub fn fuse(&self, lists: &Lists, k: usize) -> Vec<Hit> {
         let ranked = [
             (&lists.words, self.words),
@@ -106,7 +110,7 @@ impl Mix {
         let ranked = ranked.iter().filter(|(hits, weight)| !hits.is_empty() && *weight > 0.0);
         let ranked: Vec<Ranked<'_>> =
             ranked.map(|&(hits, weight)| Ranked { hits, weight }).collect();
-        let named = if self.holding > 0.0 { named(&lists.codes) } else { &[] };
+        let named = if self.naming && self.holding > 0.0 { named(&lists.codes) } else { &[] };
         let all = put_first(self.way.fusion().fuse(&ranked, usize::MAX), named);
         let all = put_first(all, &lists.phrases);
         all.into_iter().map(|one| one.hit).take(k).collect()
@@ -115,8 +119,9 @@ impl Mix {
     /// The mix that judged queries like best; `score` says how good an answer to the query at a
     /// place is. The default where there are none.
     ///
-    /// Words and vectors are weighed first; what a code counts is tried afterwards, on the queries
-    /// that have one, and is 0 there unless it helps. Where none has one it is the default's.
+    /// Words and vectors are weighed first; what a code counts and names is tried afterwards, on the
+    /// queries that have one, and is nothing there unless it helps. Where none has one it is the
+    /// default's.
     pub(super) fn learn(
         queries: &[Lists],
         depth: usize,
@@ -130,18 +135,20 @@ impl Mix {
         let learning = Learning { queries: &pairs, depth, objective: &objective };
         let Some(learned) = learning.learn() else { return Self::default() };
         let [words, vectors] = learned.weights[..] else { return Self::default() };
-        let base = Self { way: Way::of(learned.fusion), words, vectors, holding: 0.0 };
+        let way = Way::of(learned.fusion);
+        let base = Self { way, words, vectors, holding: 0.0, naming: false };
         let with: Vec<usize> =
             (0..queries.len()).filter(|&at| !queries[at].codes.is_empty()).collect();
         if with.is_empty() {
-            return Self { holding: Self::default().holding, ..base };
+            return Self { way, words, vectors, ..Self::default() };
         }
         let value = |mix: &Self| -> f64 {
             with.iter().map(|&at| score(at, &mix.fuse(&queries[at], depth))).sum()
         };
         let mut best = (base, value(&base));
-        for holding in HOLDING_CHOICES {
-            let mix = Self { holding, ..base };
+        let choices = HOLDING_CHOICES.map(|holding| [false, true].map(|naming| (holding, naming)));
+        for (holding, naming) in choices.into_iter().flatten() {
+            let mix = Self { holding, naming, ..base };
             let there = value(&mix);
             if there > best.1 {
                 best = (mix, there);
@@ -193,6 +200,8 @@ mod tests {
         assert_eq!(slots(&mix.fuse(&lists(&[9, 8, 7, 6], &[]), 3)), [1, 2, 3], "many hold it");
         let deaf = Mix { holding: 0.0, ..mix };
         assert_eq!(slots(&deaf.fuse(&lists(&[9], &[]), 10)), [1, 2, 3]);
+        let weighing = Mix { naming: false, ..mix };
+        assert_eq!(slots(&weighing.fuse(&lists(&[9], &[]), 10)), [1, 2, 3, 9]);
     }
 
     #[test]
@@ -218,7 +227,7 @@ mod tests {
         assert!(helped.holding > 0.0, "{helped:?}");
         assert_eq!(Mix::learn(&[with(&[1]), with(&[])], 10, &right).holding, 0.0);
         let unknown = Mix::learn(&[with(&[]), with(&[])], 10, &right);
-        assert_eq!(unknown.holding, Mix::default().holding, "nobody knows better");
+        assert!(unknown.naming && unknown.holding > 0.0, "nobody knows better");
         assert_eq!(Mix::learn(&[], 10, &right), Mix::default());
         assert!(helped.is_sound());
         assert!(!Mix { words: f32::NAN, ..helped }.is_sound());
