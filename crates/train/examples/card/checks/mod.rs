@@ -32,7 +32,7 @@ fn check<P>(name: &'static str, about: &'static str, run: (u64, Run<P>)) -> Chec
 pub(crate) fn all<P: Place>() -> Vec<Check<P>> {
     vec![
         check("opens", "the card opens and its kernels compile", (180, opens::run)),
-        check("same", "embeddings and gradients are the processor's", (120, same::run)),
+        check("same", "embeddings and gradients are the processor's", (240, same::run)),
         check("differences", "gradients are those of differences", (60, differences::run)),
         check("alone", "a tenant has the same bits alone and with others", (120, alone::run)),
         check("memory", "a round that does not fit goes on", (120, memory::run)),

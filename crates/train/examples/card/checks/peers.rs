@@ -84,8 +84,9 @@ fn what(tenants: u64) -> String {
 
 /// How the driver shares the card between processes.
 fn sharing() -> &'static str {
-    let pipes = env::var_os("CUDA_MPS_PIPE_DIRECTORY").unwrap_or_else(|| "/tmp/nvidia-mps".into());
-    if Path::new(&pipes).join("control").exists() { "under MPS" } else { "time-sliced" }
+    let named = env::var_os("CUDA_MPS_PIPE_DIRECTORY").map(PathBuf::from);
+    let pipes = named.unwrap_or_else(|| env::temp_dir().join("nvidia-mps"));
+    if pipes.join("control").exists() { "under MPS" } else { "time-sliced" }
 }
 
 /// Why there is nothing to compare with, in one line.
