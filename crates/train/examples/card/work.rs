@@ -87,6 +87,18 @@ pub(crate) fn pass<B: Backend>(
     }
 }
 
+/// Embeddings alone, `[texts, hidden]`.
+pub(crate) fn embed<B: Backend>(encoder: &Encoder<B>, batch: &Batch) -> Result<Vec<f32>, String> {
+    let adapters = batch.scene();
+    let forward = Forward { batch: &batch.packed, adapters: &adapters, start: Start::Tokens };
+    let mut embeddings = vec![0.0; batch.packed.texts() * encoder.config().hidden];
+    encoder.embed(&forward, &mut Scratch::default(), &mut embeddings);
+    match encoder.backend().take_fault() {
+        Some(fault) => Err(fault.to_string()),
+        None => Ok(embeddings),
+    }
+}
+
 /// What a tenant ends with.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ended {

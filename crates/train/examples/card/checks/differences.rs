@@ -4,7 +4,7 @@ use cotenant_transformer::{Backend, Encoder, Fault, Precision, TapeMode};
 
 use super::super::place::{Place, Stage};
 use super::super::report::{Bar, Figure, Rows};
-use super::super::work::{Batch, Buffers, pass};
+use super::super::work::{Batch, Buffers, embed, pass};
 use super::same::{ragged_batch, slopes};
 
 /// How far an adapter's value goes either way: far enough that the rounding of embeddings is little
@@ -62,8 +62,7 @@ fn difference<B: Backend>(
     let mut losses = [0.0_f64; 2];
     for (loss, end) in losses.iter_mut().zip(ends) {
         batch.adapters[tenant].values[place] = end;
-        let mode = (TapeMode::Full, &mut Buffers::default());
-        let embeddings = pass(encoder, (&*batch, slopes), mode)?.embeddings;
+        let embeddings = embed(encoder, batch)?;
         let products = embeddings.iter().zip(slopes).map(|(a, b)| f64::from(*a) * f64::from(*b));
         *loss = products.sum();
     }

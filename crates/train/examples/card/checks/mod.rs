@@ -33,7 +33,7 @@ pub(crate) fn all<P: Place>() -> Vec<Check<P>> {
     vec![
         check("opens", "the card opens and its kernels compile", (180, opens::run)),
         check("same", "embeddings and gradients are the processor's", (240, same::run)),
-        check("differences", "gradients are those of differences", (60, differences::run)),
+        check("differences", "gradients are those of differences", (120, differences::run)),
         check("alone", "a tenant has the same bits alone and with others", (120, alone::run)),
         check("memory", "a round that does not fit goes on", (120, memory::run)),
         check("trained", "trained adapters are the processor's", (240, trained::run)),
