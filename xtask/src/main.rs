@@ -34,8 +34,8 @@ cargo xtask COMMAND
   bench train  train beside PyTorch and print ratios; --help lists its options
   bench isolation
                run jobs beside bad neighbours and print ratios
-  gpu          pack what checks the preload library on a card, and run it if one is here;
-               `gpu pack` only packs
+  gpu          pack what checks the preload library and the trainer on a card, and run it if one
+               is here; `gpu pack` only packs
 ";
 
 fn main() -> ExitCode {

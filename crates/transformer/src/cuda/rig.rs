@@ -32,6 +32,12 @@ pub struct Rig {
 pub struct CudaNotes {
     /// The card's name.
     pub card: String,
+    /// The newest CUDA that the driver speaks.
+    pub driver: String,
+    /// NVRTC's version.
+    pub compiler: String,
+    /// Whether cuBLASLt multiplies; else kernels do.
+    pub has_products: bool,
     /// Bytes of its memory that are free.
     pub free_bytes: u64,
     /// What works less well than it could, and what to do, in words.
@@ -69,8 +75,15 @@ pub fn open(
         Ok(program)
     })?;
     rig.products = Products::open(&rig.card).map_err(|note| notes.push(note.to_string())).ok();
-    let card = rig.card.facts().name.clone();
-    let found = CudaNotes { card, free_bytes: rig.card.memory()?.free, notes };
+    let facts = rig.card.facts();
+    let found = CudaNotes {
+        card: facts.name.clone(),
+        driver: facts.driver.to_string(),
+        compiler: compiler.version().to_string(),
+        has_products: rig.products.is_some(),
+        free_bytes: rig.card.memory()?.free,
+        notes,
+    };
     Ok((Cuda::new(rig, real), found))
 }
 

@@ -1,0 +1,36 @@
+//! The card opens in both formats: what there is, and what is missing.
+
+use cotenant_transformer::Fault;
+use serde_json::json;
+
+use super::super::place::{Place, Stage};
+use super::super::report::{Bar, Figure, Rows, say};
+use super::super::scene;
+use super::super::work::PRECISIONS;
+
+pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(), String> {
+    for (precision, format) in PRECISIONS {
+        let what = format!("the card opens for {format}");
+        let notes = match stage.open(precision, (scene::small(), 0)) {
+            Ok(opened) => opened.notes,
+            Err(Fault::Refused(why)) => {
+                rows.cannot(&what, &why);
+                continue;
+            }
+            Err(fault) => return Err(fault.to_string()),
+        };
+        say(&json!({
+            "card": notes.card, "driver": notes.driver, "compiler": notes.compiler,
+            "free_bytes": notes.free_bytes, "has_products": notes.has_products,
+        }));
+        rows.claim(&what, Ok(()));
+        rows.add(Figure {
+            what: &format!("cuBLASLt multiplies in {format}"),
+            value: f64::from(u8::from(notes.has_products)),
+            unit: "",
+            bar: Bar::Measured,
+            detail: notes.notes.join("; "),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Where the trainer runs: on a card, or on the processor in its place.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use cotenant_train::Limits;
+use cotenant_transformer::{
+    Backend, Cpu, CudaDevice, CudaNotes, Encoder, EncoderConfig, Fault, Precision, open_cuda,
+};
+
+use super::options::Options;
+use super::scene;
+
+/// Tokens of a chunk on a card, and chunks of a round, as jobs have them.
+const CHUNK_TOKENS: usize = 16_384;
+const ROUND_CHUNKS: usize = 4;
+
+/// A device that can be opened.
+pub(crate) trait Place {
+    type Device: Backend;
+
+    /// Opens it for a precision.
+    fn open(&self, precision: Precision) -> Result<(Self::Device, CudaNotes), Fault>;
+
+    /// What the trainer may ask of it where so many bytes are free.
+    fn limits(&self, free_bytes: u64) -> Limits;
+}
+
+/// The first card.
+pub(crate) struct OnCard {
+    /// Compiled kernels, for the processes of all checks.
+    pub(crate) kernels: PathBuf,
+}
+
+impl Place for OnCard {
+    type Device = CudaDevice;
+
+    fn open(&self, precision: Precision) -> Result<(CudaDevice, CudaNotes), Fault> {
+        open_cuda(0, precision, Some(&self.kernels))
+    }
+
+    fn limits(&self, free_bytes: u64) -> Limits {
+        Limits {
+            threads: 1,
+            tokens_chunk: CHUNK_TOKENS,
+            round_tokens_max: CHUNK_TOKENS * ROUND_CHUNKS,
+            tape_bytes_max: (free_bytes / 2) as usize,
+            ..Limits::default()
+        }
+    }
+}
+
+/// The processor.
+pub(crate) struct OnProcessor;
+
+impl Place for OnProcessor {
+    type Device = Cpu;
+
+    fn open(&self, precision: Precision) -> Result<(Cpu, CudaNotes), Fault> {
+        let device = Cpu::new(precision).map_err(|error| Fault::Refused(error.to_string()))?;
+        let none = || "none".to_owned();
+        let card = "the processor in place of a card".to_owned();
+        let notes = CudaNotes {
+            card,
+            driver: none(),
+            compiler: none(),
+            has_products: false,
+            free_bytes: 0,
+            notes: Vec::new(),
+        };
+        Ok((device, notes))
+    }
+
+    fn limits(&self, _free_bytes: u64) -> Limits {
+        processor_limits()
+    }
+}
+
+/// What the trainer may ask of the processor; no limit changes a result.
+pub(crate) fn processor_limits() -> Limits {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    Limits { threads, ..Limits::default() }
+}
+
+/// A model on a device.
+pub(crate) struct Opened<B: Backend> {
+    pub(crate) encoder: Arc<Encoder<B>>,
+    pub(crate) limits: Limits,
+    pub(crate) notes: CudaNotes,
+}
+
+/// What a check is given.
+pub(crate) struct Stage<'a, P> {
+    pub(crate) options: &'a Options,
+    pub(crate) place: P,
+}
+
+impl<P: Place> Stage<'_, P> {
+    /// The first for figures, the second to show that checks work.
+    pub(crate) fn pick<T>(&self, full: T, quick: T) -> T {
+        if self.options.is_quick { quick } else { full }
+    }
+
+    /// Added to the seed of one of two sides that must not differ.
+    pub(crate) fn spoilt(&self) -> u64 {
+        u64::from(self.options.is_spoilt)
+    }
+
+    /// The model that figures are of, or a small one where that is enough.
+    pub(crate) fn shape(&self) -> EncoderConfig {
+        self.pick(scene::mini_lm(), scene::small())
+    }
+
+    /// Puts a model on the device.
+    pub(crate) fn open(
+        &self,
+        precision: Precision,
+        (config, seed): (EncoderConfig, u64),
+    ) -> Result<Opened<P::Device>, Fault> {
+        let (device, notes) = self.place.open(precision)?;
+        let encoder = scene::encoder(device, config, seed);
+        if let Some(fault) = encoder.backend().take_fault() {
+            return Err(fault);
+        }
+        let limits = self.place.limits(notes.free_bytes);
+        Ok(Opened { encoder, limits, notes })
+    }
+}

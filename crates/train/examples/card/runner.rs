@@ -1,0 +1,172 @@
+//! One check after another, each a process with a limit.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, io, thread};
+
+use serde_json::{Value, json};
+
+use super::checks::{self, Check};
+use super::options::Options;
+use super::place::{Place, Stage};
+use super::report::{self, COULD_NOT_RUN, FAILED, MEASURED, NO_TIME, PASSED, Rows, without_figure};
+
+/// Nothing failed, since nothing could run.
+const NOTHING_RAN: u8 = 2;
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// What was found so far.
+struct Findings {
+    head: Value,
+    rows: Vec<Value>,
+}
+
+/// Runs the checks and writes both reports; the code says whether all of them hold.
+///
+/// The first check opens the card; where that could not be done there is nothing for the others.
+pub(crate) fn run<P: Place>(options: &Options) -> Result<ExitCode, String> {
+    let begun = Instant::now();
+    fs::create_dir_all(&options.out).map_err(|error| at(options, &error))?;
+    let all = checks::all::<P>();
+    let wanted = |check: &&Check<P>| match &options.only {
+        Some(word) => check.name.starts_with(word.as_str()),
+        None => true,
+    };
+    if !all.iter().any(|check| wanted(&check)) {
+        let names: Vec<&str> = all.iter().map(|check| check.name).collect();
+        return Err(format!("no check begins so\nhint: there are {}", names.join(", ")));
+    }
+    let mut findings = Findings { head: head(options), rows: Vec::new() };
+    let opened = all.iter().enumerate().filter(|(place, check)| *place == 0 || wanted(check));
+    for (place, check) in opened {
+        let left = Duration::from_secs(options.minutes * 60).saturating_sub(begun.elapsed());
+        for row in run_apart(options, check, left)? {
+            match row.get("card") {
+                Some(_) => findings.learn(&row),
+                None => {
+                    eprintln!("{}", report::line(&row));
+                    findings.rows.push(row);
+                }
+            }
+        }
+        findings.write(options)?;
+        if place == 0 && findings.head["card"].is_null() {
+            break;
+        }
+    }
+    Ok(findings.conclude(options, begun.elapsed()))
+}
+
+/// Runs one check in this process, which says its rows on standard output.
+pub(crate) fn run_one<P: Place>(stage: &Stage<'_, P>, name: &str) -> Result<(), String> {
+    let check = checks::all::<P>().into_iter().find(|check| check.name == name);
+    let check = check.ok_or_else(|| format!("there is no check '{name}'"))?;
+    (check.run)(stage, &mut Rows { check: check.name })
+}
+
+fn head(options: &Options) -> Value {
+    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
+    let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    json!({
+        "card": null, "driver": null, "compiler": null,
+        "date": date.unwrap_or_default(), "is_quick": options.is_quick,
+        "is_on_processor": options.is_on_processor, "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+impl Findings {
+    /// Takes over what the check that opens the card says of it.
+    fn learn(&mut self, facts: &Value) {
+        for (key, value) in facts.as_object().into_iter().flatten() {
+            self.head[key.as_str()] = value.clone();
+        }
+    }
+
+    fn write(&self, options: &Options) -> Result<(), String> {
+        let lines = [&self.head].into_iter().chain(&self.rows).map(Value::to_string);
+        let lines = lines.collect::<Vec<_>>().join("\n") + "\n";
+        let table = report::markdown(&self.head, &self.rows);
+        for (name, content) in [("results.jsonl", lines), ("results.md", table)] {
+            fs::write(options.out.join(name), content).map_err(|error| at(options, &error))?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&self, options: &Options, took: Duration) -> ExitCode {
+        let rows = &self.rows;
+        let [passed, failed, measured, missing] =
+            [PASSED, FAILED, MEASURED, COULD_NOT_RUN].map(|verdict| report::count(rows, verdict));
+        let late = rows.iter().filter(|row| row["detail"] == NO_TIME);
+        let late: Vec<&str> = late.filter_map(|row| row["check"].as_str()).collect();
+        if !late.is_empty() {
+            println!("no time was left for {}", late.join(", "));
+        }
+        println!(
+            "{passed} passed, {failed} failed, {measured} measured, {missing} could not run, in \
+             {} s; see {}",
+            took.as_secs(),
+            options.out.join("results.md").display()
+        );
+        match (failed, passed + measured) {
+            (0, 0) => ExitCode::from(NOTHING_RAN),
+            (0, _) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Runs a check in a process of its own, for as long as it may take and time is left, and gives its
+/// rows and what went wrong.
+fn run_apart<P: Place>(
+    options: &Options,
+    check: &Check<P>,
+    left: Duration,
+) -> Result<Vec<Value>, String> {
+    let without = |verdict, why: &str| without_figure(check.name, verdict, (check.about, why));
+    if left.is_zero() {
+        return Ok(vec![without(COULD_NOT_RUN, NO_TIME)]);
+    }
+    let failed = |error: io::Error| at(options, &error);
+    let path = |kind: &str| options.out.join(format!("{}.{kind}", check.name));
+    let program = env::current_exe().map_err(failed)?;
+    let mut command = Command::new(program);
+    command.args(["check", check.name]).args(&options.given).stdin(Stdio::null());
+    command.stdout(File::create(path("rows")).map_err(failed)?);
+    command.stderr(File::create(path("talk")).map_err(failed)?);
+    let limit = left.min(Duration::from_secs(check.seconds_max));
+    let ended = wait(&mut command.spawn().map_err(failed)?, limit).map_err(failed)?;
+    let lines = fs::read_to_string(path("rows")).map_err(failed)?;
+    let mut rows: Vec<Value> =
+        lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    match ended {
+        Some(status) if status.success() && !rows.is_empty() => {}
+        Some(status) => {
+            let talk = fs::read_to_string(path("talk")).unwrap_or_default();
+            let talk = talk.trim().trim_start_matches("error: ").replace('\n', " / ");
+            rows.push(without(FAILED, &format!("{talk} ({status})")));
+        }
+        None if limit == left => rows.push(without(COULD_NOT_RUN, "there was no time to end it")),
+        None => rows.push(without(FAILED, &format!("it was ended after {} s", limit.as_secs()))),
+    }
+    Ok(rows)
+}
+
+/// Waits for the check; `None` if it had to be ended. What it started ends with its standard input.
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let begun = Instant::now();
+    while begun.elapsed() < limit {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(POLL);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
+}
+
+fn at(options: &Options, error: &io::Error) -> String {
+    format!("use {}: {error}", options.out.display())
+}
