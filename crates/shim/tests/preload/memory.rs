@@ -112,7 +112,8 @@ fn only_the_slices_own_processes_are_shown() {
 }
 
 /// Sixteen processes that take and give back at random, on a slice that holds a fifth of them. What
-/// they have at once is what the card says of it, asked all the while.
+/// they have at once is what the card says of it, asked all the while; that they raced is read from
+/// the slice's own peak, since a busy machine asks too seldom to meet the card's.
 #[test]
 fn racing_processes_never_pass_the_limit_on_the_card() {
     const UNIT: u64 = 2 * MIB;
@@ -145,8 +146,9 @@ fn racing_processes_never_pass_the_limit_on_the_card() {
         }
     });
     assert!(peak <= GIB, "{peak} of the card at once");
-    assert!(peak > GIB / 2, "the race was no race: {peak}");
-    assert!(slice.word(CardWord::PEAK_BYTES) <= GIB);
+    let charged = slice.word(CardWord::PEAK_BYTES);
+    assert!(charged > GIB / 2, "the race was no race: {charged}");
+    assert!(charged <= GIB, "{charged} charged at once");
     assert!(slice.word(CardWord::REFUSED) > 0);
     assert_eq!((slice.used(), scene.cards.card(0).unwrap().used_bytes), (0, 0));
 }
