@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cotenant_fake_cards::tenant::TenantProcess;
 use cotenant_shim::ffi::time::now_ns;
-use cotenant_types::limits::{CardWord, Neighbours};
-use cotenant_types::{Policy, Share};
+use cotenant_types::Share;
+use cotenant_types::limits::CardWord;
 
 use super::scene::{MS, Scene, Slice, told, until};
 
@@ -117,10 +117,7 @@ fn set_share(slice: &mut Slice, milli: u32) {
 #[test]
 fn a_hold_is_felt_within_ten_milliseconds() {
     let scene = Scene::with("memory=8GiB,sms=100", REAL, &[]);
-    let mut slice = scene.slice(None, 1000);
-    slice.page.cards[0].policy = Policy::Burst;
-    slice.page.cards[0].neighbours = Neighbours { count: 1, ..Neighbours::default() };
-    slice.write();
+    let slice = scene.slice_beside_another();
     let mut tenant = scene.start(&slice);
     let submissions = || slice.usage().card(super::scene::card(0), CardWord::SUBMISSIONS);
     let submissions = || submissions().load(std::sync::atomic::Ordering::SeqCst);

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cotenant_fake_cards::Fault;
-use cotenant_types::Policy;
-use cotenant_types::limits::{CardWord, Neighbours};
+use cotenant_types::limits::CardWord;
 
 use super::scene::{MS, Scene, told};
 
@@ -14,10 +13,7 @@ const REAL: &str = "time=real,context=0B,granularity=512B";
 #[test]
 fn a_program_whose_work_waits_for_its_next_launch_goes_on() {
     let scene = Scene::with("memory=8GiB,sms=100", REAL, &[]);
-    let mut slice = scene.slice(None, 1000);
-    slice.page.cards[0].policy = Policy::Burst;
-    slice.page.cards[0].neighbours = Neighbours { count: 1, ..Neighbours::default() };
-    slice.write();
+    let slice = scene.slice_beside_another();
     let mut tenant = scene.start(&slice);
     told(&mut tenant, "stream s nonblocking", "ok");
     told(&mut tenant, "launch 30000000 stream=s count=4", "ok");

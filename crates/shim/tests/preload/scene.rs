@@ -57,6 +57,15 @@ impl Scene {
         self.slice_of(vec![self.limit(0, memory, compute_milli)])
     }
 
+    /// A slice without a limit of memory that may burst, beside one neighbour.
+    pub(crate) fn slice_beside_another(&self) -> Slice {
+        let mut slice = self.slice(None, 1000);
+        slice.page.cards[0].policy = Policy::Burst;
+        slice.page.cards[0].neighbours = Neighbours { count: 1, ..Neighbours::default() };
+        slice.write();
+        slice
+    }
+
     pub(crate) fn slice_of(&self, cards: Vec<CardLimit>) -> Slice {
         let count = fs::read_dir(self.folder.path()).unwrap().count();
         let folder = self.folder.path().join(format!("slice{count}"));

@@ -3,7 +3,7 @@
 use super::tile::{Side, Tile, tiles};
 use crate::cuda::kernel::Kernel;
 use crate::cuda::launch::{Launch, PlanError};
-use crate::cuda::record::{Address, record};
+use crate::cuda::record::{Address, Record, record};
 
 /// Features of the widest head.
 pub(in crate::cuda) const HEAD_WIDTH_MAX: usize = 128;
@@ -113,13 +113,8 @@ pub(in crate::cuda) fn attention(
     args: AttentionArgs,
     tiles: usize,
 ) -> Result<Option<Launch>, PlanError> {
-    let share = Share::of(args.width as usize)?;
-    let kernel = match share {
-        Share::One => Kernel::Attention32,
-        Share::Two => Kernel::Attention64,
-        Share::Four => Kernel::Attention128,
-    };
-    Launch::new(kernel, (tiles as u64, args.heads.into()), share.shared_bytes(), args)
+    let kernels = [Kernel::Attention32, Kernel::Attention64, Kernel::Attention128];
+    launch(kernels, (args.width, args.heads), tiles, args)
 }
 
 /// The first launch of backward: the gradient by queries, and `softmax`.
@@ -127,13 +122,9 @@ pub(in crate::cuda) fn attention_queries(
     args: AttentionBackwardArgs,
     tiles: usize,
 ) -> Result<Option<Launch>, PlanError> {
-    let share = Share::of(args.width as usize)?;
-    let kernel = match share {
-        Share::One => Kernel::AttentionQueries32,
-        Share::Two => Kernel::AttentionQueries64,
-        Share::Four => Kernel::AttentionQueries128,
-    };
-    Launch::new(kernel, (tiles as u64, args.heads.into()), share.shared_bytes(), args)
+    let kernels =
+        [Kernel::AttentionQueries32, Kernel::AttentionQueries64, Kernel::AttentionQueries128];
+    launch(kernels, (args.width, args.heads), tiles, args)
 }
 
 /// The second launch of backward: the gradients by keys and values.
@@ -141,11 +132,22 @@ pub(in crate::cuda) fn attention_keys(
     args: AttentionBackwardArgs,
     tiles: usize,
 ) -> Result<Option<Launch>, PlanError> {
-    let share = Share::of(args.width as usize)?;
+    let kernels = [Kernel::AttentionKeys32, Kernel::AttentionKeys64, Kernel::AttentionKeys128];
+    launch(kernels, (args.width, args.heads), tiles, args)
+}
+
+/// A launch over all tiles and heads, of the kernel for heads up to 32, 64 or 128 features.
+fn launch<R: Record>(
+    [one, two, four]: [Kernel; 3],
+    (width, heads): (u32, u32),
+    tiles: usize,
+    args: R,
+) -> Result<Option<Launch>, PlanError> {
+    let share = Share::of(width as usize)?;
     let kernel = match share {
-        Share::One => Kernel::AttentionKeys32,
-        Share::Two => Kernel::AttentionKeys64,
-        Share::Four => Kernel::AttentionKeys128,
+        Share::One => one,
+        Share::Two => two,
+        Share::Four => four,
     };
-    Launch::new(kernel, (tiles as u64, args.heads.into()), share.shared_bytes(), args)
+    Launch::new(kernel, (tiles as u64, heads.into()), share.shared_bytes(), args)
 }
