@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use cotenant_transformer::{Adapter, Backend, Encoder, Fault};
+use cotenant_transformer::{Adapter, Backend, Encoder, Fault, SlabState};
 use thiserror::Error;
 
-use crate::checkpoint::{self, CheckpointError};
+use crate::checkpoint::{self, CheckpointError, ReadKept, Saved};
 use crate::event::{Counters, Event, Outcome, Progress, TenantId};
+use crate::kept::Kept;
 use crate::packing::{Candidate, Fairness};
 use crate::prefix::{PrefixCache, PrefixCounters};
-use crate::round::{Engine, RoundCost, Share};
+use crate::round::{Engine, RoundCost, RoundFault, Share};
 use crate::spec::{Limits, LimitsError, SettingsError, TenantSpec};
 use crate::tenant::{Phase, Tenant};
 
@@ -40,9 +41,9 @@ pub struct Trainer<B: Backend> {
     fault: Option<Fault>,
 }
 
-/// A score that nobody waits for.
+/// Why a tenant could not be looked at or judged.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum ScoreError {
+pub enum TenantError {
     /// No such tenant.
     #[error("no {tenant} in this trainer")]
     Unknown {
@@ -57,6 +58,9 @@ pub enum ScoreError {
         /// Its name.
         name: String,
     },
+    /// The device that kept its adapter is lost, and the adapter with it.
+    #[error("{0}")]
+    Lost(Fault),
 }
 
 impl<B: Backend> Trainer<B> {
@@ -83,15 +87,21 @@ impl<B: Backend> Trainer<B> {
         Ok(id)
     }
 
-    /// Takes a tenant out, finished or not, with all that it holds.
+    /// Takes a tenant out, finished or not, with all that it holds; `None` if there is none, or its
+    /// adapter was lost with the device.
     pub fn remove(&mut self, id: TenantId) -> Option<Outcome> {
-        let tenant = self.tenants.remove(&id)?;
+        let values = self.values(id);
+        let mut tenant = self.tenants.remove(&id)?;
         self.fairness.leave(id);
+        self.engine.kept_mut().forget(id);
+        if !tenant.has_values() {
+            tenant.take_values(values.ok()?);
+        }
         Some(tenant.into_outcome(id))
     }
 
-    /// Why the device has given up, once it has: no rounds are run any more. What was trained until
-    /// the last round can be saved, but not gone on with in this trainer.
+    /// Why the device has given up, once it has: no rounds are run any more, and what was trained
+    /// since the last checkpoint is gone.
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
     }
@@ -107,35 +117,68 @@ impl<B: Backend> Trainer<B> {
         let candidates = self.fetch_batches(&mut events);
         let mut chosen = self.fairness.choose(&candidates, self.engine.limits().round_tokens_max);
         chosen.sort_unstable();
-        let mut shares: Vec<Share> = chosen
-            .iter()
-            .map(|id| self.tenants.get_mut(id).expect("chosen among the tenants").take_share())
-            .collect();
+        let shares = chosen.iter().map(|id| self.take_share(*id)).collect::<Result<Vec<_>, _>>();
         self.counters.planning += begun.elapsed();
-        if !shares.is_empty() {
-            match self.engine.run(&mut shares) {
-                Ok(cost) => {
-                    let begun = Instant::now();
-                    events.extend(self.finish_shares(&chosen, shares));
-                    self.counters.optimizer += begun.elapsed();
-                    self.count(cost);
-                }
-                Err(fault) => self.fault = Some(fault),
+        let ran = shares.and_then(|mut shares| {
+            let cost = self.engine.run(&mut shares, &self.fairness.order())?;
+            Ok((shares, cost))
+        });
+        match ran {
+            Ok((shares, cost)) if !shares.is_empty() => {
+                let begun = Instant::now();
+                events.extend(self.finish_shares(&chosen, shares));
+                self.counters.optimizer += begun.elapsed();
+                self.count(cost);
             }
+            Ok(_) => {}
+            Err(failed) => self.fault = Some(self.name_in(failed)),
         }
         self.leave_finished(&events);
         events.extend(self.call_for_scores());
         events
     }
 
+    /// A tenant's share of a round; the device keeps the tenant's state from now on, if it can.
+    fn take_share(&mut self, id: TenantId) -> Result<Share, RoundFault> {
+        let device = self.engine.encoder_shared();
+        let device = device.backend();
+        let tenant = self.tenants.get_mut(&id).expect("chosen among the tenants");
+        let kept = self.engine.kept_mut();
+        if !kept.has(id) && Kept::can_keep(device, tenant.settings.loss) {
+            kept.take(device, id, &tenant.give_slab())
+                .map_err(|fault| RoundFault { fault, tenants: vec![id] })?;
+        }
+        Ok(tenant.take_share(id, kept.has(id)))
+    }
+
+    /// What the device said, with the names of those whom it has no memory for.
+    fn name_in(&self, failed: RoundFault) -> Fault {
+        let RoundFault { fault, tenants } = failed;
+        match fault {
+            Fault::OutOfMemory(words) => {
+                let names = tenants.iter().filter_map(|id| Some(&*self.tenants.get(id)?.name));
+                let names: Vec<&str> = names.collect();
+                Fault::OutOfMemory(format!("{}: {words}", names.join(", ")))
+            }
+            fault @ (Fault::Lost(_) | Fault::Refused(_)) => fault,
+        }
+    }
+
+    /// An adapter's values, from wherever they are.
+    fn values(&self, id: TenantId) -> Result<Vec<f32>, TenantError> {
+        self.adapter(id).map(|adapter| Arc::unwrap_or_clone(adapter).values)
+    }
+
     /// Tells how good a tenant's adapter is; higher is better, and what is not a number is never
     /// better. The tenant then goes on, or is finished.
-    pub fn report_score(&mut self, id: TenantId, score: f64) -> Result<Vec<Event>, ScoreError> {
-        let tenant = self.tenants.get_mut(&id).ok_or(ScoreError::Unknown { tenant: id })?;
+    pub fn report_score(&mut self, id: TenantId, score: f64) -> Result<Vec<Event>, TenantError> {
+        let tenant = self.tenants.get(&id).ok_or(TenantError::Unknown { tenant: id })?;
         if tenant.state.phase != Phase::AwaitingScore {
-            return Err(ScoreError::NotDue { tenant: id, name: tenant.name.clone() });
+            return Err(TenantError::NotDue { tenant: id, name: tenant.name.clone() });
         }
-        let events = tenant.on_score(id, score);
+        let values = tenant.improves(score).then(|| self.values(id)).transpose()?;
+        let tenant = self.tenants.get_mut(&id).expect("it was just looked at");
+        let events = tenant.on_score(id, score, values);
         self.fairness.rejoin(id);
         self.leave_finished(&events);
         Ok(events)
@@ -158,9 +201,20 @@ impl<B: Backend> Trainer<B> {
         self.tenants.keys().copied().collect()
     }
 
-    /// A tenant's adapter as it stands; once the tenant is finished, the final (best) one.
-    pub fn adapter(&self, id: TenantId) -> Option<&Adapter> {
-        self.tenants.get(&id).map(|tenant| &*tenant.state.adapter)
+    /// A tenant's adapter as it stands; once the tenant is finished, the final (best) one. Where the
+    /// device keeps it, it is copied, which waits for the device.
+    pub fn adapter(&self, id: TenantId) -> Result<Arc<Adapter>, TenantError> {
+        let tenant = self.tenants.get(&id).ok_or(TenantError::Unknown { tenant: id })?;
+        let adapter = &tenant.state.adapter;
+        if tenant.has_values() {
+            return Ok(Arc::clone(adapter));
+        }
+        if let Some(fault) = &self.fault {
+            return Err(TenantError::Lost(fault.clone()));
+        }
+        let read = self.engine.kept().read(self.engine.encoder().backend(), id);
+        let values = read.expect("what is not here is kept").map_err(TenantError::Lost)?.values;
+        Ok(Arc::new(Adapter { layout: Arc::clone(&adapter.layout), values }))
     }
 
     /// How far a tenant is.
@@ -179,11 +233,36 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// Writes everything that training needs to go on to one file, in place of the file that may
-    /// be there, which stays as it is if that fails.
+    /// be there, which stays as it is if that fails. Once the device has given up, it does.
     pub fn checkpoint(&self, path: &Path) -> Result<(), CheckpointError> {
-        let tenants = self.tenants.iter().map(|(id, tenant)| (tenant, self.fairness.counter(*id)));
-        let tenants: Vec<_> = tenants.collect();
-        checkpoint::write(path, self.fingerprint, self.counters, &tenants)
+        if let Some(fault) = &self.fault {
+            let (path, fault) = (path.to_path_buf(), fault.clone());
+            return Err(CheckpointError::Device { path, fault });
+        }
+        let readers: Vec<_> =
+            self.tenants.iter().map(|(&id, tenant)| self.reader(id, tenant)).collect();
+        let saved = self.tenants.iter().zip(&readers).map(|((id, tenant), read)| Saved {
+            tenant,
+            counter: self.fairness.counter(*id),
+            kept: self.engine.kept().has(*id).then_some(read as &ReadKept<'_>),
+        });
+        checkpoint::write(path, self.fingerprint, self.counters, &saved.collect::<Vec<_>>())
+    }
+
+    /// Copies what the device keeps of a tenant, as a checkpoint holds it.
+    fn reader<'a>(
+        &'a self,
+        id: TenantId,
+        tenant: &'a Tenant,
+    ) -> impl Fn() -> Result<SlabState, Fault> + 'a {
+        move || {
+            let read = self.engine.kept().read(self.engine.encoder().backend(), id);
+            let mut state = read.expect("only what is kept is read")?;
+            if !tenant.is_within_step() {
+                state.gradient.clear();
+            }
+            Ok(state)
+        }
     }
 
     /// Puts the tenants that were added back to where the checkpoint left those of the same names.
@@ -202,6 +281,7 @@ impl<B: Backend> Trainer<B> {
             }
             let cursor = found.cursor();
             let state = found.into_state(tenant);
+            self.engine.kept_mut().forget(id);
             tenant.restore(state, cursor);
         }
         Ok(())
@@ -279,10 +359,28 @@ impl<B: Backend> Trainer<B> {
     fn leave_finished(&mut self, events: &[Event]) {
         for event in events {
             match event {
-                Event::TenantFinished { tenant, .. } => self.fairness.leave(*tenant),
+                Event::TenantFinished { tenant, .. } => {
+                    self.fairness.leave(*tenant);
+                    self.bring_home(*tenant);
+                }
                 Event::StepFinished { .. } => self.counters.steps += 1,
                 Event::EvaluationDue { .. } | Event::ScoreCompared { .. } => {}
             }
+        }
+    }
+
+    /// Takes back what the device kept of a finished tenant.
+    fn bring_home(&mut self, id: TenantId) {
+        if !self.engine.kept().has(id) {
+            return;
+        }
+        let values = self.values(id);
+        self.engine.kept_mut().forget(id);
+        let tenant = self.tenants.get_mut(&id).expect("it has just finished");
+        match values {
+            Ok(values) => tenant.take_values(values),
+            Err(TenantError::Lost(fault)) => self.fault = Some(fault),
+            Err(TenantError::Unknown { .. } | TenantError::NotDue { .. }) => {}
         }
     }
 

@@ -405,7 +405,7 @@ fn train(model: &str, settings: Settings, steps: usize) -> (Vec<Adapter>, Curve)
                     curve.losses.push(loss);
                     curve.gradient_norms.push(gradient_norm);
                     curve.learning_rates.push(learning_rate);
-                    adapters.push(trainer.adapter(id).unwrap().clone());
+                    adapters.push(Arc::unwrap_or_clone(trainer.adapter(id).unwrap()));
                 }
                 Event::TenantFinished { reason, .. } => {
                     assert_eq!(adapters.len(), STEPS, "{reason}");

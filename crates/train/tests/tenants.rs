@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{TestTexts, alone, encoder, ended, join, limits, round, tenant, trainer};
-use cotenant_train::{Evaluation, Event, Example, FinishReason, Length, Limits, Loss, ScoreError};
+use cotenant_train::{Evaluation, Event, Example, FinishReason, Length, Limits, Loss, TenantError};
 use cotenant_train::{Settings, SettingsError, TenantId, TenantSpec, TextError, Texts};
 use cotenant_transformer::{Adapter, AdapterLayout, LayerChoice};
 use proptest::prelude::{ProptestConfig, any, proptest};
@@ -139,7 +139,7 @@ fn check_evaluation(
     assert_eq!(outcome.progress.best, Some((step, score)));
     assert_eq!(outcome.adapter_step, step);
     let kept = judged.iter().find(|(at, _)| *at == step).map(|(_, adapter)| adapter);
-    assert_eq!(Some(&outcome.adapter), kept);
+    assert_eq!(Some(&outcome.adapter), kept.map(|kept| &**kept));
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn the_best_adapter_is_kept_and_patience_ends_training() {
 fn scores_that_nobody_waits_for_are_refused() {
     let mut trainer = trainer(&encoder(), limits());
     let id = trainer.add(pairs(ten_steps())).unwrap();
-    let not_due = ScoreError::NotDue { tenant: id, name: "pairs".into() };
+    let not_due = TenantError::NotDue { tenant: id, name: "pairs".into() };
     assert_eq!(trainer.report_score(id, 0.5), Err(not_due));
     let unknown = TenantId(9);
-    assert_eq!(trainer.report_score(unknown, 0.5), Err(ScoreError::Unknown { tenant: unknown }));
+    assert_eq!(trainer.report_score(unknown, 0.5), Err(TenantError::Unknown { tenant: unknown }));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_tenant_can_be_removed_at_any_time() {
     let standing = trainer.adapter(id).unwrap().clone();
     let outcome = trainer.remove(id).unwrap();
     assert_eq!((outcome.reason, outcome.adapter_step), (FinishReason::Removed, 3));
-    assert_eq!(outcome.adapter, standing);
+    assert_eq!(outcome.adapter, *standing);
     assert!(trainer.remove(id).is_none() && trainer.is_done());
     let again = trainer.add(pairs(ten_steps())).unwrap();
     assert_ne!(again, id, "an id is never used twice");

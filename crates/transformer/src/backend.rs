@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::adapter::{Adapter, Entry, Module, Site};
 use crate::encoder::Pooling;
+use crate::keeper::Keeper;
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
 use crate::packed::{Packed, Segment};
 
@@ -180,6 +181,14 @@ pub trait Backend: Send + Sync {
     type Tables: Send + Sync;
     /// A thread's own scratch memory for kernels, and what they read of the pass under way.
     type Workspace: Default + Send;
+    /// What keeps adapters on the device from step to step; [`NoKeeper`](crate::NoKeeper) where
+    /// nothing does.
+    type Keeper: Keeper<Self>;
+
+    /// It, where there is one.
+    fn keeper(&self) -> Option<&Self::Keeper> {
+        None
+    }
 
     /// Takes over a linear layer whose outputs are those of `parts`, side by side.
     fn linear_from(&self, parts: &[&Linear]) -> Self::Linear;

@@ -24,6 +24,7 @@ mod cpu;
 )]
 mod cuda;
 mod encoder;
+mod keeper;
 mod model;
 mod packed;
 pub mod random;
@@ -39,7 +40,10 @@ pub use backend::{
 pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
 #[cfg(target_os = "linux")]
 pub use cuda::{CudaDevice, CudaNotes, open as open_cuda};
-pub use encoder::{Encoder, Forward, Pooling, Scratch, Start, Tape, TapeMode, scale_to_unit};
+pub use encoder::{
+    Encoder, Forward, Pooling, Round, Scratch, Start, Tape, TapeMode, scale_to_unit,
+};
+pub use keeper::{AdamStep, Ending, Keeper, Member, NoKeeper, RoundRanking, SlabState, Verdict};
 pub use model::{
     Digest, EncoderConfig, EncoderWeights, LayerWeights, Linear, ModelError, ModelFolder, Norm,
     PlacedToken, TextIds, Tokenizer, export_merged,

@@ -24,8 +24,8 @@ pub(super) struct OnCard {
     pub(super) limits: Limits,
 }
 
-/// Puts a base model on the first card, and says what works less well there than it could. A part
-/// of the memory that is free there is for tapes.
+/// Puts a base model on the first card, and says what works less well there than it could. Half of
+/// the memory that is free there is for tapes, and a quarter for adapters and their optimizers.
 pub(super) fn open(
     base: &BaseModel,
     limits: Limits,
@@ -48,6 +48,7 @@ pub(super) fn open(
         tokens_chunk,
         round_tokens_max: tokens_chunk * ROUND_CHUNKS,
         tape_bytes_max: (found.free_bytes / 2) as usize,
+        kept_bytes_max: (found.free_bytes / 4) as usize,
         ..limits
     };
     let base = Base { encoder: Arc::new(encoder), fingerprint };

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cotenant_train::{Base, Counters, Event, Limits, PrefixLimits, TenantId, TenantSpec, Trainer};
+use cotenant_train::{
+    Base, Counters, Event, Limits, PrefixLimits, TenantError, TenantId, TenantSpec, Trainer,
+};
 use cotenant_transformer::{Adapter, AdapterLayout, Backend};
 
 use super::base::BaseModel;
@@ -276,9 +278,9 @@ impl Training<'_> {
         members: &Members<'_>,
     ) -> Result<(), JobError> {
         for (id, _) in trainer.awaiting_score() {
-            let adapter = trainer.adapter(id).expect("a known tenant");
-            let score = self.score(members[&id], adapter)?;
-            let events = trainer.report_score(id, score).expect("the trainer waits for this score");
+            let adapter = trainer.adapter(id).map_err(lost)?;
+            let score = self.score(members[&id], &adapter)?;
+            let events = trainer.report_score(id, score).map_err(lost)?;
             self.tell(members, &events);
         }
         Ok(())
@@ -345,6 +347,16 @@ impl Training<'_> {
             self.options.observer.on_event(&told);
         }
         steps
+    }
+}
+
+/// Of a tenant that the trainer knows and waits for, only what a lost device had of it is missing.
+fn lost(error: TenantError) -> JobError {
+    match error {
+        TenantError::Lost(source) => JobError::Device { source },
+        TenantError::Unknown { .. } | TenantError::NotDue { .. } => {
+            unreachable!("the trainer named the tenant")
+        }
     }
 }
 

@@ -12,12 +12,13 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 
+use cotenant_transformer::Fault;
 use thiserror::Error;
 
 #[cfg(feature = "fuzzing")]
 pub use assemble::assemble_checkpoint;
 pub(crate) use read::read;
-pub(crate) use write::write;
+pub(crate) use write::{ReadKept, Saved, write};
 
 /// Why a checkpoint could not be written or used.
 #[derive(Debug, Error)]
@@ -34,6 +35,14 @@ pub enum CheckpointError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The device that keeps the adapters answers no more; the file that may be there stays as it is.
+    #[error("failed to write checkpoint {path}: {fault}")]
+    Device {
+        /// The file.
+        path: PathBuf,
+        /// What the device said.
+        fault: Fault,
     },
     /// The file is not whole.
     #[error(

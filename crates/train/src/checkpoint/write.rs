@@ -4,39 +4,73 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use cotenant_transformer::{Fault, SlabState};
+
 use super::CheckpointError;
 use super::format::{BestMeta, Meta, SectionWriter, TenantMeta, pairs};
 use crate::event::Counters;
 use crate::tenant::{Best, State, Tenant};
 
-/// Writes a checkpoint of these tenants, each with its counter of fairness. The file that may be
-/// at `path` is replaced in one step, or left as it is.
+/// A tenant as it is written.
+pub(crate) struct Saved<'a> {
+    pub(crate) tenant: &'a Tenant,
+    /// Its counter of fairness.
+    pub(crate) counter: Option<u64>,
+    /// Copies what the device keeps of it, if it does.
+    pub(crate) kept: Option<&'a ReadKept<'a>>,
+}
+
+/// Copies what a device keeps of a tenant.
+pub(crate) type ReadKept<'a> = dyn Fn() -> Result<SlabState, Fault> + 'a;
+
+/// Writes a checkpoint of these tenants. The file that may be at `path` is replaced in one step, or
+/// left as it is. What a device keeps is copied tenant by tenant.
 pub(crate) fn write(
     path: &Path,
     fingerprint: u64,
     counters: Counters,
-    tenants: &[(&Tenant, Option<u64>)],
+    tenants: &[Saved<'_>],
 ) -> Result<(), CheckpointError> {
-    let tenant_metas = tenants.iter().map(|(tenant, counter)| describe(tenant, *counter)).collect();
+    let tenant_metas = tenants.iter().map(|saved| describe(saved.tenant, saved.counter)).collect();
     let meta = Meta { fingerprint, counters, tenants: tenant_metas };
+    let mut lost = None;
     let fill = |to: &mut dyn Write| {
         let mut sections = SectionWriter::begin(to)?;
         sections.bytes(&serde_json::to_vec(&meta)?)?;
-        for (tenant, _) in tenants {
-            let State { adapter, optimizer, best, gradient, losses, .. } = &tenant.state;
-            let best = best.as_ref().map_or(&[][..], |best| &best.values);
-            for values in
-                [&adapter.values, &optimizer.mean, &optimizer.square, best, gradient, losses]
-            {
-                sections.floats(values)?;
-            }
+        for saved in tenants {
+            let kept = saved.kept.map(|read| read()).transpose().map_err(|fault| {
+                lost = Some(fault);
+                io::Error::other("the device is lost")
+            })?;
+            write_state(&mut sections, &saved.tenant.state, kept.as_ref())?;
         }
         Ok(())
     };
-    replace(path, fill).map_err(|source| {
+    let written = replace(path, fill);
+    written.map_err(|source| {
         let path = path.to_path_buf();
-        CheckpointError::Io { action: "write", path, source }
+        match lost {
+            Some(fault) => CheckpointError::Device { path, fault },
+            None => CheckpointError::Io { action: "write", path, source },
+        }
     })
+}
+
+fn write_state(
+    sections: &mut SectionWriter<'_>,
+    state: &State,
+    kept: Option<&SlabState>,
+) -> io::Result<()> {
+    let State { adapter, optimizer, best, gradient, losses, .. } = state;
+    let best = best.as_ref().map_or(&[][..], |best| &best.values);
+    let [values, mean, square, gradient] = match kept {
+        Some(SlabState { values, mean, square, gradient }) => [values, mean, square, gradient],
+        None => [&adapter.values, &optimizer.mean, &optimizer.square, gradient],
+    };
+    for values in [values, mean, square, best, gradient, losses] {
+        sections.floats(values)?;
+    }
+    Ok(())
 }
 
 fn describe(tenant: &Tenant, counter: Option<u64>) -> TenantMeta {

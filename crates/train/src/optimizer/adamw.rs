@@ -1,5 +1,9 @@
 //! AdamW and clipping, with PyTorch's arithmetic.
 
+use cotenant_transformer::AdamStep;
+
+use crate::spec::Settings;
+
 /// Decay of the running mean of gradients.
 const BETA1: f64 = 0.9;
 /// Decay of the running mean of squared gradients.
@@ -14,7 +18,7 @@ pub struct AdamW {
     pub mean: Vec<f32>,
     /// Running mean of squared gradients.
     pub square: Vec<f32>,
-    /// Steps taken.
+    /// Steps taken, wherever the means are.
     pub steps: u64,
 }
 
@@ -22,6 +26,19 @@ impl AdamW {
     /// The state before the first step on so many values.
     pub fn new(values: usize) -> Self {
         Self { mean: vec![0.0; values], square: vec![0.0; values], steps: 0 }
+    }
+
+    /// What a device that keeps the means is told of the next step.
+    pub(crate) fn next_step(&self, settings: &Settings, learning_rate: f32) -> AdamStep {
+        AdamStep {
+            beta1: BETA1,
+            beta2: BETA2,
+            epsilon: EPSILON,
+            learning_rate,
+            weight_decay: settings.weight_decay,
+            norm_max: settings.clip_norm,
+            steps: self.steps + 1,
+        }
     }
 
     /// One step on `values` (all three slices have the state's length): decoupled weight decay,

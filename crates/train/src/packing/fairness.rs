@@ -67,6 +67,14 @@ impl Fairness {
         self.counters.insert(tenant, counter);
     }
 
+    /// Everybody who has something to train, whoever is next first.
+    pub(crate) fn order(&self) -> Vec<TenantId> {
+        let mut order: Vec<(u64, TenantId)> =
+            self.counters.iter().map(|(id, counter)| (*counter, *id)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// Chooses who is in the next round and counts their tokens. Goes through the candidates from
     /// the smallest counter on, equal ones by id, and takes each that still fits; the first one is
     /// always taken, and one that is larger than the whole round only goes as the first, alone.

@@ -62,7 +62,7 @@ pub(super) fn start<'a, B: Backend>(
 
 impl<B: Backend> Chunk<B> {
     /// Lays the chunk's texts end to end, a segment a part.
-    fn fill(&mut self, scene: &Scene<B>) {
+    pub(super) fn fill(&mut self, scene: &Scene<B>) {
         self.packed.clear();
         for &Part { plan, piece } in &self.shape.parts {
             let share = &scene.shares[plan];
@@ -74,7 +74,7 @@ impl<B: Backend> Chunk<B> {
     }
 
     /// Fetches rows below the first adapted layer from the cache, or computes what is missing.
-    fn fetch_prefix(&mut self, scene: &Scene<B>, worker: &mut Worker<B>) {
+    pub(super) fn fetch_prefix(&mut self, scene: &Scene<B>, worker: &mut Worker<B>) {
         let layer = self.shape.first_layer;
         let Some(cache) = scene.prefix.filter(|_| layer > 0) else { return };
         let hidden = scene.encoder.config().hidden;

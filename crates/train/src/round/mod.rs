@@ -10,6 +10,7 @@
 mod backward;
 mod crew;
 mod forward;
+mod kept;
 mod reduce;
 mod tapes;
 
@@ -19,11 +20,14 @@ use std::time::{Duration, Instant};
 
 use cotenant_transformer::{Adapter, Backend, Encoder, Fault, Packed, Scratch, TapeMode};
 
+use crate::event::TenantId;
+use crate::kept::Kept;
 use crate::loss::{self, Embedded, Judged, LossBuffers, Slopes};
 use crate::packing::{ChunkShape, PlanShape, pack};
 use crate::plan::Plan;
 use crate::prefix::PrefixCache;
 use crate::spec::{Limits, Loss, Tokens};
+pub(crate) use kept::KeptShare;
 use tapes::{PooledTape, TapePool};
 pub(crate) use tapes::{TapeCost, TapePlan, choose as choose_tapes};
 
@@ -36,8 +40,12 @@ pub(crate) const CHUNKS_AHEAD: usize = 4;
 /// One tenant's part in a round. It owns everything that the round needs of the tenant.
 #[derive(Debug)]
 pub(crate) struct Share {
-    /// The adapter as it stands before the step.
+    /// Whose it is.
+    pub(crate) tenant: TenantId,
+    /// The adapter as it stands before the step; without values where the device keeps it.
     pub(crate) adapter: Arc<Adapter>,
+    /// What the device is told, where it keeps the tenant's state.
+    pub(crate) kept: Option<KeptShare>,
     /// What the tenant's batch is.
     pub(crate) plan: Plan,
     /// The plan's texts.
@@ -48,7 +56,8 @@ pub(crate) struct Share {
     pub(crate) loss: Loss,
     /// The batch's part in its optimizer step: the gradient is multiplied with it.
     pub(crate) part: f32,
-    /// The batch's gradient is added to it: `[adapter.layout.len()]`.
+    /// The batch's gradient is added to it: `[adapter.layout.len()]`, or nothing where the device
+    /// keeps it.
     pub(crate) gradient: Vec<f32>,
     /// The batch's loss, once the round has run.
     pub(crate) loss_value: f32,
@@ -116,6 +125,25 @@ pub(crate) struct RoundCost {
     pub(crate) backward: Duration,
 }
 
+impl RoundCost {
+    fn add(&mut self, more: Self) {
+        self.chunks += more.chunks;
+        self.chunks_recomputed += more.chunks_recomputed;
+        self.forward += more.forward;
+        self.loss += more.loss;
+        self.backward += more.backward;
+    }
+}
+
+/// Why a round could not be run.
+#[derive(Clone, Debug)]
+pub(crate) struct RoundFault {
+    /// What the device said.
+    pub(crate) fault: Fault,
+    /// Whom it was asked to run.
+    pub(crate) tenants: Vec<TenantId>,
+}
+
 /// Runs rounds, reusing its memory.
 pub(crate) struct Engine<B: Backend> {
     encoder: Arc<Encoder<B>>,
@@ -125,6 +153,7 @@ pub(crate) struct Engine<B: Backend> {
     tapes: TapePool<B>,
     spare_chunks: Vec<Chunk<B>>,
     spare_rows: Vec<Rows>,
+    kept: Kept<B>,
 }
 
 impl<B: Backend> Engine<B> {
@@ -136,11 +165,16 @@ impl<B: Backend> Engine<B> {
         let workers = (0..limits.threads).map(|_| Worker::default()).collect();
         let tapes = TapePool::new(limits.tape_bytes_max);
         let (spare_chunks, spare_rows) = (Vec::new(), Vec::new());
-        Self { encoder, limits, prefix, workers, tapes, spare_chunks, spare_rows }
+        let kept = Kept::new(limits.kept_bytes_max);
+        Self { encoder, limits, prefix, workers, tapes, spare_chunks, spare_rows, kept }
     }
 
     pub(crate) fn encoder(&self) -> &Encoder<B> {
         &self.encoder
+    }
+
+    pub(crate) fn encoder_shared(&self) -> Arc<Encoder<B>> {
+        Arc::clone(&self.encoder)
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -156,13 +190,41 @@ impl<B: Backend> Engine<B> {
         crew::run(&mut self.workers, items, |_, item| task(item));
     }
 
-    /// Fills in each share's loss and adds to its gradient. Where a device's memory does not
-    /// suffice, it is tried again with fewer tokens at a time, which changes no result.
+    /// The tenants whose states the device keeps.
+    pub(crate) fn kept(&self) -> &Kept<B> {
+        &self.kept
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn kept_mut(&mut self) -> &mut Kept<B> {
+        &mut self.kept
+    }
+
+    /// Fills in each share's loss and adds to its gradient; those whose tenants the device keeps are
+    /// stepped as well, if their step ends. Where a device's memory does not suffice, it is tried
+    /// again with fewer tokens at a time, which changes no result. `next` are the tenants that are
+    /// wanted in later rounds, the soonest first.
     ///
     /// # Errors
-    /// If the device failed otherwise, or with few tokens too: the shares are then as they were.
-    pub(crate) fn run(&mut self, shares: &mut [Share]) -> Result<RoundCost, Fault> {
-        loop {
+    /// If the device failed otherwise, or with few tokens too: nothing that it keeps can be gone on
+    /// with then.
+    pub(crate) fn run(
+        &mut self,
+        shares: &mut [Share],
+        next: &[TenantId],
+    ) -> Result<RoundCost, RoundFault> {
+        shares.sort_by_key(|share| (share.kept.is_some(), share.tenant));
+        let at = shares.partition_point(|share| share.kept.is_none());
+        let (home, kept) = shares.split_at_mut(at);
+        let mut cost = self.run_home(home)?;
+        cost.add(self.run_kept(kept, next)?);
+        shares.sort_by_key(|share| share.tenant);
+        Ok(cost)
+    }
+
+    /// Runs shares whose states are the host's.
+    fn run_home(&mut self, shares: &mut [Share]) -> Result<RoundCost, RoundFault> {
+        while !shares.is_empty() {
             let before: Vec<Vec<f32>> = match B::CAN_FAIL {
                 true => shares.iter().map(|share| share.gradient.clone()).collect(),
                 false => Vec::new(),
@@ -172,23 +234,30 @@ impl<B: Backend> Engine<B> {
             for (share, gradient) in shares.iter_mut().zip(before) {
                 share.gradient = gradient;
             }
-            self.make_do(fault)?;
+            self.make_do(fault, shares)?;
         }
+        Ok(RoundCost::default())
     }
 
-    /// Asks less of the device from now on, if that may help.
-    fn make_do(&mut self, fault: Fault) -> Result<(), Fault> {
+    /// Asks less of the device from now on, if that may help with these shares.
+    fn make_do(&mut self, fault: Fault, shares: &[Share]) -> Result<(), RoundFault> {
         let tokens = self.limits.tokens_chunk / 2;
-        match fault {
-            Fault::OutOfMemory(_) if tokens >= TOKENS_CHUNK_MIN => {
-                self.limits.tokens_chunk = tokens;
-                self.limits.tape_bytes_max /= 2;
-                self.tapes = TapePool::new(self.limits.tape_bytes_max);
-                self.workers.iter_mut().for_each(|worker| *worker = Worker::default());
-                Ok(())
-            }
-            fault => Err(fault),
+        let is_short = matches!(fault, Fault::OutOfMemory(_));
+        if is_short && tokens >= TOKENS_CHUNK_MIN {
+            self.limits.tokens_chunk = tokens;
+            self.limits.tape_bytes_max /= 2;
+            self.tapes = TapePool::new(self.limits.tape_bytes_max);
+            self.workers.iter_mut().for_each(|worker| *worker = Worker::default());
+            self.kept.limit(self.encoder.backend(), self.kept.bytes_max() / 2);
+            return Ok(());
         }
+        // Whoever does not fit alone is named.
+        if is_short && self.kept.bytes_max() > 0 && shares.iter().all(|it| it.kept.is_some()) {
+            self.kept.limit(self.encoder.backend(), 0);
+            return Ok(());
+        }
+        let tenants = shares.iter().map(|share| share.tenant).collect();
+        Err(RoundFault { fault, tenants })
     }
 
     fn attempt(&mut self, shares: &mut [Share]) -> RoundCost {

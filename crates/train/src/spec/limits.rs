@@ -15,6 +15,9 @@ pub struct Limits {
     pub round_tokens_max: usize,
     /// Bytes of tapes kept between forward and backward; what does not fit is computed twice.
     pub tape_bytes_max: usize,
+    /// Bytes of adapters and their optimizers' states that are on a device at a time, where it keeps
+    /// them; the others are aside, in memory of the host.
+    pub kept_bytes_max: usize,
     /// The cache of what lies below the lowest adapted layer.
     pub prefix: PrefixLimits,
 }
@@ -26,6 +29,7 @@ impl Default for Limits {
             tokens_chunk: 256,
             round_tokens_max: 4096,
             tape_bytes_max: 320 << 20,
+            kept_bytes_max: 1 << 30,
             prefix: PrefixLimits::default(),
         }
     }

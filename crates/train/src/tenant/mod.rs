@@ -14,15 +14,16 @@ mod check;
 mod state;
 mod supply;
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cotenant_transformer::{Adapter, AdapterLayout, EncoderConfig, random};
+use cotenant_transformer::{Adapter, AdapterLayout, EncoderConfig, Ending, SlabState, random};
 
 use crate::event::{Event, FinishReason, Outcome, Progress, TenantId};
 use crate::optimizer::{AdamW, Schedule, clip};
 use crate::plan::{Cursor, steps_total};
-use crate::round::Share;
+use crate::round::{KeptShare, Share};
 use crate::spec::{Settings, SettingsError, TenantSpec};
 use check::{check_adapter, hash_data, layout_for};
 pub(crate) use state::{Best, Phase, State};
@@ -76,7 +77,7 @@ impl Tenant {
 
     /// Whether a state from a checkpoint can be this tenant's.
     pub(crate) fn accepts(&self, state: &State, cursor: Cursor) -> bool {
-        let values = self.state.adapter.values.len();
+        let values = self.state.adapter.layout.len();
         let is_finished = matches!(state.phase, Phase::Finished(_));
         let Some(begun) = self.supply.batch_of_step_at(cursor) else {
             return false;
@@ -118,17 +119,20 @@ impl Tenant {
     }
 
     /// Hands the batch that was fetched to a round.
-    pub(crate) fn take_share(&mut self) -> Share {
+    pub(crate) fn take_share(&mut self, id: TenantId, is_kept: bool) -> Share {
         let Ready { plan, tokens } = self.supply.take().expect("only a ready tenant is chosen");
+        let kept = is_kept.then(|| self.kept_share());
         let course = self.supply.course();
         let state = &mut self.state;
-        let mut gradient = std::mem::take(&mut state.gradient);
+        let mut gradient = mem::take(&mut state.gradient);
         gradient.resize(state.adapter.values.len(), 0.0);
         let rate = self.settings.dropout_per_mille;
         let batch = course.batch_of_step() as u64;
         let key = random::mix(&[self.settings.seed, DROPOUT, state.step, batch]);
         Share {
+            tenant: id,
             adapter: Arc::clone(&state.adapter),
+            kept,
             plan,
             tokens,
             dropout: (rate > 0).then_some((key, rate)),
@@ -139,9 +143,49 @@ impl Tenant {
         }
     }
 
+    /// What a device that keeps the tenant's state is told of the next batch.
+    fn kept_share(&self) -> KeptShare {
+        let course = self.supply.course();
+        let ending = match course.is_last_of_step() {
+            true => {
+                let rate = self.schedule.rate(self.state.step);
+                Ending::Step(self.state.optimizer.next_step(&self.settings, rate))
+            }
+            false => Ending::Keep,
+        };
+        KeptShare { goes_on: course.batch_of_step() > 0, ending, gradient_norm: 0.0 }
+    }
+
+    /// Gives what training changes to a device that is to keep it.
+    pub(crate) fn give_slab(&mut self) -> SlabState {
+        let state = &mut self.state;
+        let AdamW { mean, square, .. } = &mut state.optimizer;
+        SlabState {
+            values: mem::take(&mut Arc::make_mut(&mut state.adapter).values),
+            mean: mem::take(mean),
+            square: mem::take(square),
+            gradient: mem::take(&mut state.gradient),
+        }
+    }
+
+    /// Takes the values back that a device kept, once nothing else is needed.
+    pub(crate) fn take_values(&mut self, values: Vec<f32>) {
+        Arc::make_mut(&mut self.state.adapter).values = values;
+    }
+
+    /// Whether its adapter's values are here.
+    pub(crate) fn has_values(&self) -> bool {
+        self.state.adapter.values.len() == self.state.adapter.layout.len()
+    }
+
+    /// Whether the batches of a step have begun.
+    pub(crate) fn is_within_step(&self) -> bool {
+        self.supply.course().batch_of_step() > 0
+    }
+
     /// Takes the share back after its round; steps the optimizer once the step's batches are in.
     pub(crate) fn on_round_finished(&mut self, id: TenantId, share: Share) -> Vec<Event> {
-        let Share { adapter, plan, part, gradient, loss_value, .. } = share;
+        let Share { adapter, plan, part, gradient, loss_value, kept, .. } = share;
         drop(adapter);
         let state = &mut self.state;
         state.gradient = gradient;
@@ -156,26 +200,36 @@ impl Tenant {
             self.supply.advance();
             return Vec::new();
         }
-        let gradient_norm = clip(&mut self.state.gradient, self.settings.clip_norm);
+        let gradient_norm = match kept {
+            Some(kept) => kept.gradient_norm,
+            None => clip(&mut self.state.gradient, self.settings.clip_norm),
+        };
         if !gradient_norm.is_finite() {
             return vec![self.stop_not_finite(id, "gradient")];
         }
-        let mut events = vec![self.step(id, gradient_norm)];
+        let mut events = vec![self.step(id, gradient_norm, kept.is_some())];
         self.supply.advance();
         events.extend(self.after_step(id));
         events
     }
 
-    /// Compares a score with the best so far and goes on, or stops.
-    pub(crate) fn on_score(&mut self, id: TenantId, score: f64) -> Vec<Event> {
+    /// Whether a score is better than all before.
+    pub(crate) fn improves(&self, score: f64) -> bool {
+        self.state.best.as_ref().is_none_or(|best| score > best.score)
+    }
+
+    /// Compares a score with the best so far and goes on, or stops. `values` are the adapter's, if
+    /// it improves.
+    pub(crate) fn on_score(
+        &mut self,
+        id: TenantId,
+        score: f64,
+        values: Option<Vec<f32>>,
+    ) -> Vec<Event> {
         let state = &mut self.state;
         state.scores.push((state.step, score));
-        let improved = match &state.best {
-            Some(best) => score > best.score,
-            None => true,
-        };
-        if improved {
-            let values = state.adapter.values.clone();
+        let improved = values.is_some();
+        if let Some(values) = values {
             state.best = Some(Best { step: state.step, score, values });
             state.evaluations_in_vain = 0;
         } else {
@@ -242,18 +296,24 @@ impl Tenant {
         Outcome { adapter, adapter_step, progress, reason }
     }
 
-    fn step(&mut self, id: TenantId, gradient_norm: f32) -> Event {
+    fn step(&mut self, id: TenantId, gradient_norm: f32, is_kept: bool) -> Event {
         let state = &mut self.state;
         let learning_rate = self.schedule.rate(state.step);
-        let values = &mut Arc::make_mut(&mut state.adapter).values;
-        state.optimizer.step(values, &state.gradient, learning_rate, self.settings.weight_decay);
-        state.gradient.clear();
+        if is_kept {
+            // The device stepped.
+            state.optimizer.steps += 1;
+        } else {
+            let (values, decay) =
+                (&mut Arc::make_mut(&mut state.adapter).values, self.settings.weight_decay);
+            state.optimizer.step(values, &state.gradient, learning_rate, decay);
+            state.gradient.clear();
+        }
         state.step += 1;
         state.adapter_step = state.step;
-        let loss = std::mem::take(&mut state.loss) as f32;
+        let loss = mem::take(&mut state.loss) as f32;
         state.losses.push(loss);
-        let tokens = std::mem::take(&mut state.step_tokens);
-        let pairs = std::mem::take(&mut state.step_pairs);
+        let tokens = mem::take(&mut state.step_tokens);
+        let pairs = mem::take(&mut state.step_pairs);
         state.tokens += tokens;
         state.pairs += pairs;
         let (tenant, step) = (id, state.step);

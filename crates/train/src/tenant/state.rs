@@ -31,7 +31,8 @@ pub(crate) struct Best {
     pub(crate) values: Vec<f32>,
 }
 
-/// What a checkpoint holds of a tenant, besides its place among its batches.
+/// What a checkpoint holds of a tenant, besides its place among its batches. Where a device keeps the
+/// adapter's values, the means and the gradient, they are empty here.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     /// Where it stands.

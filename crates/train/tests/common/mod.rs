@@ -1,6 +1,8 @@
 //! A small random encoder, and tenants of every kind for it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod frail;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -216,7 +218,7 @@ pub fn score(adapter: &Adapter) -> f64 {
 pub fn round<B: Backend>(trainer: &mut Trainer<B>) -> Vec<Event> {
     let mut events = trainer.run_round();
     for (id, _) in trainer.awaiting_score() {
-        let score = score(trainer.adapter(id).unwrap());
+        let score = score(&trainer.adapter(id).unwrap());
         events.extend(trainer.report_score(id, score).unwrap());
     }
     events

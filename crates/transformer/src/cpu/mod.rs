@@ -31,6 +31,7 @@ use crate::adapter::Adapter;
 use crate::backend::{
     AdaptSlopes, Attention, Backend, Course, NormTape, Pairs, Pools, Precision, Target,
 };
+use crate::keeper::NoKeeper;
 use crate::model::{EncoderConfig, EncoderWeights, Linear, Norm};
 use crate::packed::Packed;
 
@@ -159,6 +160,7 @@ impl Backend for Cpu {
     type Norm = (Norm, f32);
     type Tables = Tables;
     type Workspace = CpuWorkspace;
+    type Keeper = NoKeeper;
 
     fn linear_from(&self, parts: &[&Linear]) -> CpuLinear {
         let inputs = parts[0].inputs;

@@ -107,8 +107,6 @@ kernels! {
         Widen = "widen",
         /// Reals from f32.
         Narrow = "narrow",
-        /// `to += from`.
-        Add = "add",
         /// Sums of rows in a given order.
         SumRows = "sum_rows",
     }
@@ -123,6 +121,8 @@ kernels! {
         RankingValue = "ranking_value",
     }
     "optimizer", 256 {
+        /// Sums of gradients in a given order.
+        SumGradients = "sum_gradients",
         /// The norms of gradients.
         GradientNorm = "gradient_norm",
         /// Clip and step.

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_grid_is_as_large_as_it_must_be_and_no_larger_than_it_can_be() {
-        let each = |values| Launch::each(Kernel::Add, values, MIXED);
+        let each = |values| Launch::each(Kernel::Widen, values, MIXED);
         assert_eq!(each(0), Ok(None));
         assert_eq!(each(256).unwrap().unwrap().grid, [1, 1, 1]);
         assert_eq!(each(257).unwrap().unwrap().grid, [2, 1, 1]);

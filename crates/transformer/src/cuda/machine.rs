@@ -38,6 +38,10 @@ pub struct Layer<'a, B> {
 pub trait Machine: Send + Sync {
     /// Memory of the machine.
     type Buffer: Send + Sync;
+    /// Memory of the host from which and to which copies run beside the computation.
+    type Page: Send + Sync;
+    /// A copy of a page that runs.
+    type Arriving: Send + Sync;
 
     /// Memory of so many bytes, which hold anything.
     fn buffer(&self, bytes: usize) -> Result<Self::Buffer, Fault>;
@@ -49,6 +53,17 @@ pub trait Machine: Send + Sync {
     fn download(&self, from: &Self::Buffer, to: &mut [u8]) -> Result<(), Fault>;
     /// Copies one buffer to another of its length.
     fn copy(&self, from: &Self::Buffer, to: &mut Self::Buffer) -> Result<(), Fault>;
+    /// New memory of the host with a copy of these bytes.
+    fn page(&self, from: &[u8]) -> Result<Self::Page, Fault>;
+    /// Begins to copy a page to new memory of the machine, ahead of what was asked for before.
+    fn bring(&self, page: &mut Self::Page) -> Result<Self::Arriving, Fault>;
+    /// The memory, for what is asked for from now on, which comes after the copy.
+    fn arrive(&self, arriving: Self::Arriving) -> Result<Self::Buffer, Fault>;
+    /// Begins to copy to a page of its length what a buffer holds after all that was asked for. Its
+    /// memory is free for what is brought later.
+    fn put_aside(&self, from: Self::Buffer, to: &mut Self::Page) -> Result<(), Fault>;
+    /// Copies what a page holds after all copies to it.
+    fn read_page(&self, from: &Self::Page, to: &mut [u8]) -> Result<(), Fault>;
     /// Sets all bytes to 0.
     fn clear(&self, buffer: &mut Self::Buffer) -> Result<(), Fault>;
     /// Runs a kernel.

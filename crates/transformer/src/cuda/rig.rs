@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::backend::Cuda;
 use super::driver::{
-    Cache, Card, Compiler, CudaError, Factors, Function, Number, Product, Products, Program, Shape,
-    Source, Weights,
+    Arriving, Cache, Card, Compiler, CudaError, Factors, Function, Number, Page, Product, Products,
+    Program, Shape, Source, Weights,
 };
 use super::kernel::Kernel;
 use super::launch::{Launch, SHARED_BYTES_MAX};
@@ -121,6 +121,8 @@ impl From<CudaError> for Fault {
 
 impl Machine for Rig {
     type Buffer = super::driver::Buffer;
+    type Page = Page;
+    type Arriving = Arriving;
 
     fn buffer(&self, bytes: usize) -> Result<Self::Buffer, Fault> {
         Ok(self.card.buffer(bytes)?)
@@ -142,6 +144,27 @@ impl Machine for Rig {
 
     fn copy(&self, from: &Self::Buffer, to: &mut Self::Buffer) -> Result<(), Fault> {
         Ok(self.card.copy(from, to)?)
+    }
+
+    fn page(&self, from: &[u8]) -> Result<Page, Fault> {
+        Ok(Page::new(&self.card, from)?)
+    }
+
+    fn bring(&self, page: &mut Page) -> Result<Arriving, Fault> {
+        Ok(self.card.bring(page)?)
+    }
+
+    fn arrive(&self, arriving: Arriving) -> Result<Self::Buffer, Fault> {
+        Ok(arriving.ready()?)
+    }
+
+    fn put_aside(&self, from: Self::Buffer, to: &mut Page) -> Result<(), Fault> {
+        Ok(self.card.put_aside(from, to)?)
+    }
+
+    fn read_page(&self, from: &Page, to: &mut [u8]) -> Result<(), Fault> {
+        to.copy_from_slice(&from.wait()?[..to.len()]);
+        Ok(())
     }
 
     fn clear(&self, buffer: &mut Self::Buffer) -> Result<(), Fault> {

@@ -37,11 +37,22 @@ impl<B: Backend> Encoder<B> {
         let scene = (batch, forward.adapters);
         self.backend.begin(&mut scratch.workspace, scene, Course::Backward);
         self.unpool(forward, scratch, tape, d_out);
+        self.layers_backward(forward, scratch, tape, gradients);
+        self.backend.collect(&mut scratch.workspace, gradients);
+    }
+
+    /// From `scratch.d_y`, the gradient of the last layer's output, to the lowest adapted layer.
+    pub(super) fn layers_backward(
+        &self,
+        forward: &Forward<'_>,
+        scratch: &mut Scratch<B>,
+        tape: &mut Tape<B>,
+        gradients: &mut [Vec<f32>],
+    ) {
         for at in (tape.first..self.layers.len()).rev() {
             self.feed_forward_backward(forward, at, scratch, tape, gradients);
             self.attention_backward(forward, at, scratch, tape, gradients);
         }
-        self.backend.collect(&mut scratch.workspace, gradients);
     }
 
     /// `scratch.d_y`, the gradient of the last layer's output.

@@ -15,8 +15,7 @@ impl<B: Backend> Encoder<B> {
         if forward.batch.texts() == 0 {
             return;
         }
-        self.begin(forward, scratch);
-        self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
+        self.all_untaped(forward, scratch);
         let Scratch { workspace, x, .. } = scratch;
         self.backend.pool(workspace, self.pools(forward), x, out);
         self.scale(forward, out, |_| ());
@@ -30,6 +29,27 @@ impl<B: Backend> Encoder<B> {
         scratch: &mut Scratch<B>,
         tape: &mut Tape<B>,
         out: &mut [f32],
+    ) {
+        self.taped(forward, mode, scratch, tape);
+        if forward.batch.texts() == 0 {
+            return;
+        }
+        let Scratch { workspace, x, .. } = scratch;
+        self.backend.pool(workspace, self.pools(forward), x, out);
+        tape.lengths.clear();
+        self.scale(forward, out, |length| tape.lengths.push(length));
+        tape.embeddings.clear();
+        tape.embeddings.extend_from_slice(out);
+    }
+
+    /// Runs all layers from the start of the pass to `scratch.x`, with a tape from the lowest adapted
+    /// one on.
+    pub(super) fn taped(
+        &self,
+        forward: &Forward<'_>,
+        mode: TapeMode,
+        scratch: &mut Scratch<B>,
+        tape: &mut Tape<B>,
     ) {
         tape.mode = mode;
         tape.first = forward.first_adapted(self.layers.len());
@@ -55,12 +75,6 @@ impl<B: Backend> Encoder<B> {
             self.layer(forward, layer, scratch, kept);
         }
         scratch.spare = spare;
-        let Scratch { workspace, x, .. } = scratch;
-        self.backend.pool(workspace, self.pools(forward), x, out);
-        tape.lengths.clear();
-        self.scale(forward, out, |length| tape.lengths.push(length));
-        tape.embeddings.clear();
-        tape.embeddings.extend_from_slice(out);
     }
 
     /// Writes the input of an encoder layer to `rows: [tokens, hidden]`, computed by the bare base
@@ -129,6 +143,12 @@ impl<B: Backend> Encoder<B> {
             }
             Start::Hidden { rows, .. } => self.backend.upload(rows, x),
         }
+    }
+
+    /// Runs all layers from the start of the pass to `scratch.x` and keeps nothing.
+    pub(super) fn all_untaped(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>) {
+        self.begin(forward, scratch);
+        self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
     }
 
     /// Runs layers from `scratch.x` to `scratch.x` and keeps nothing.

@@ -14,6 +14,7 @@ mod backward;
 mod forward;
 #[cfg(test)]
 mod golden;
+mod round;
 mod tape;
 
 use crate::adapter::Adapter;
@@ -22,6 +23,7 @@ use crate::model::{EncoderConfig, EncoderWeights};
 use crate::packed::Packed;
 
 pub use self::forward::scale_to_unit;
+pub use self::round::Round;
 pub use self::tape::{Scratch, Tape, TapeMode};
 
 /// How a text's token rows become one vector.

@@ -1,13 +1,16 @@
 //! The trainer's backend on a machine that runs kernels.
 //!
-//! Nothing here waits for the machine but what brings rows to the host: pooled rows after a forward
-//! pass, gradients after a backward one. An operation cannot say that it failed; the first failure
+//! Nothing here waits for the machine but what brings numbers to the host: pooled rows after a forward
+//! pass and gradients after a backward one, and of adapters that the machine keeps, see `keeper`, what
+//! a round came to and their states. An operation cannot say that it failed; the first failure
 //! is kept, all later operations do nothing, and who drives the encoder asks [`Backend::take_fault`]
 //! before it believes what it got.
 
 mod floats;
+mod keeper;
 mod operations;
 mod pass;
+mod rankings;
 mod tables;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -64,11 +67,13 @@ pub struct CudaTables<M: Machine> {
 pub struct CudaWorkspace<M: Machine> {
     pass: Option<Pass<M>>,
     softmax: Floats<M>,
+    /// Where the values of adapters lie that the machine keeps, while a round is under way.
+    kept: Option<Vec<Address>>,
 }
 
 impl<M: Machine> Default for CudaWorkspace<M> {
     fn default() -> Self {
-        Self { pass: None, softmax: Floats::default() }
+        Self { pass: None, softmax: Floats::default(), kept: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the encoder asks for, as launches.
 
 use super::floats::Floats;
-use super::pass::{Pass, Step};
+use super::pass::{Pass, Slots, Step};
 use super::{Cuda, CudaLinear, CudaNorm, CudaTables, CudaWorkspace, run, short};
 use crate::adapter::Adapter;
 use crate::backend::{
@@ -33,6 +33,11 @@ impl<M: Machine> Backend for Cuda<M> {
     type Norm = CudaNorm<M>;
     type Tables = CudaTables<M>;
     type Workspace = CudaWorkspace<M>;
+    type Keeper = Self;
+
+    fn keeper(&self) -> Option<&Self> {
+        Some(self)
+    }
 
     fn linear_from(&self, parts: &[&Linear]) -> CudaLinear<M> {
         let weight: Vec<f32> = parts.iter().flat_map(|part| part.weight.iter().copied()).collect();
@@ -132,6 +137,7 @@ impl<M: Machine> Backend for Cuda<M> {
         // What the pass before held is free for this one.
         workspace.pass = None;
         let is_backward = course == Course::Backward;
+        let adapters = Slots { adapters, kept: workspace.kept.as_deref() };
         workspace.pass = self.attempt(|machine| Pass::begin(machine, batch, adapters, is_backward));
     }
 

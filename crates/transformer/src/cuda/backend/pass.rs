@@ -34,11 +34,19 @@ pub(super) struct Pass<M: Machine> {
     scratch: Option<[M::Buffer; 3]>,
 }
 
-/// The values of all adapters of a batch, end to end.
+/// Where the values of all adapters of a batch lie.
 struct AdapterValues<M: Machine> {
-    /// Held for as long as kernels read it.
-    _memory: Placed<M>,
+    /// Where they were brought along: held for as long as kernels read it.
+    _memory: Option<Placed<M>>,
     places: Vec<Address>,
+}
+
+/// The adapters that segments index.
+#[derive(Clone, Copy)]
+pub(super) struct Slots<'a> {
+    pub(super) adapters: &'a [&'a Adapter],
+    /// Where their values lie if the machine keeps them; they are brought along else.
+    pub(super) kept: Option<&'a [Address]>,
 }
 
 /// Gradients of all segments, end to end.
@@ -85,7 +93,7 @@ impl<M: Machine> Pass<M> {
     pub(super) fn begin(
         machine: &M,
         batch: &Packed,
-        adapters: &[&Adapter],
+        slots: Slots<'_>,
         is_backward: bool,
     ) -> Result<Self, Fault> {
         let of_batch = BatchTables::new(batch)?;
@@ -111,22 +119,26 @@ impl<M: Machine> Pass<M> {
             scratch: None,
         };
         if batch.segments().iter().any(|segment| segment.adapter.is_some()) {
-            pass.bring_adapters(machine, adapters)?;
+            pass.bring_adapters(machine, slots)?;
             if is_backward {
-                pass.make_room(machine, batch, adapters)?;
+                pass.make_room(machine, batch, slots.adapters)?;
             }
-            pass.plan_pairs(machine, batch, adapters)?;
+            pass.plan_pairs(machine, batch, slots.adapters)?;
         }
         Ok(pass)
     }
 
-    fn bring_adapters(&mut self, machine: &M, adapters: &[&Adapter]) -> Result<(), Fault> {
+    fn bring_adapters(&mut self, machine: &M, slots: Slots<'_>) -> Result<(), Fault> {
+        if let Some(kept) = slots.kept {
+            self.adapters = Some(AdapterValues { _memory: None, places: kept.to_vec() });
+            return Ok(());
+        }
         let mut tables = Tables::default();
         let places: Vec<Place> =
-            adapters.iter().map(|adapter| tables.floats(&adapter.values)).collect();
+            slots.adapters.iter().map(|adapter| tables.floats(&adapter.values)).collect();
         let memory = tables.upload(machine)?;
         let places = places.into_iter().map(|place| memory.at(machine, place)).collect();
-        self.adapters = Some(AdapterValues { _memory: memory, places });
+        self.adapters = Some(AdapterValues { _memory: Some(memory), places });
         Ok(())
     }
 
@@ -167,11 +179,7 @@ impl<M: Machine> Pass<M> {
         let low = machine.buffer(4 * most.low_values)?;
         let d_low = machine.buffer(4 * most.low_values)?;
         let row_keys = machine.buffer(8 * most.row_keys)?;
-        let gradients = self.gradients.as_ref().map_or_else(Vec::new, |gradients| {
-            let first = machine.address(&gradients.memory);
-            let segments = gradients.starts.split_last().map_or(&[][..], |(_, starts)| starts);
-            segments.iter().map(|&start| first.plus_floats(start)).collect()
-        });
+        let gradients = self.gradients(machine);
         let places = LoraPlaces {
             adapters: self.adapters.as_ref().map_or(&[], |adapters| &adapters.places),
             gradients: &gradients,
@@ -232,6 +240,11 @@ impl<M: Machine> Pass<M> {
         Ok((placed.at(machine, *place), *count))
     }
 
+    /// Where each segment's gradients lie; none in a forward pass.
+    pub(super) fn gradients(&self, machine: &M) -> Vec<Address> {
+        self.gradients.as_ref().map_or_else(Vec::new, |gradients| gradients.places(machine))
+    }
+
     /// Copies the gradients of all segments to the host.
     pub(super) fn collect(&self, machine: &M, to: &mut [Vec<f32>]) -> Result<(), Fault> {
         let Some(Gradients { memory, starts }) = &self.gradients else { return Ok(()) };
@@ -243,6 +256,14 @@ impl<M: Machine> Pass<M> {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from_ne_bytes(*from));
         }
         Ok(())
+    }
+}
+
+impl<M: Machine> Gradients<M> {
+    fn places(&self, machine: &M) -> Vec<Address> {
+        let first = machine.address(&self.memory);
+        let segments = self.starts.split_last().map_or(&[][..], |(_, starts)| starts);
+        segments.iter().map(|&start| first.plus_floats(start)).collect()
     }
 }
 

@@ -72,6 +72,14 @@ impl Store {
         self.leaving.push((event, class, block));
     }
 
+    /// Keeps an event that the compute stream waits for, and memory from which the copy before it runs.
+    pub(super) fn give_arrived(&mut self, event: CudaEvent, pinned: Option<Pinned>) {
+        match pinned {
+            Some(pinned) => self.give_leaving(event, pinned),
+            None => self.give_event(event),
+        }
+    }
+
     /// Moves to the free ones what copies have left.
     fn collect_left(&mut self) {
         let left = self.leaving.extract_if(.., |(event, ..)| event.is_complete());
@@ -126,6 +134,14 @@ impl Buffer {
     /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Gives it to uploads, which come after this event and whatever copies it now.
+    pub(super) fn give_to_uploads(self, computed: CudaEvent) {
+        let kept = std::mem::ManuallyDrop::new(self);
+        kept.card.store().landings.give(size_class(kept.len), (kept.address, computed));
+        // SAFETY: the card's count of users is given back once; what held it is never dropped.
+        drop(unsafe { std::ptr::read(&kept.card) });
     }
 
     /// An event after all that the compute stream does with it now, where uploads may take it next.

@@ -55,4 +55,4 @@ pub(crate) use program::{Function, Program, Shape};
 pub(crate) use target::Target;
 pub(crate) use target::Version;
 pub(crate) use timing::Mark;
-pub(crate) use transfer::Arriving;
+pub(crate) use transfer::{Arriving, Page};

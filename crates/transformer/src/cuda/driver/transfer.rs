@@ -12,9 +12,10 @@ use super::raw;
 /// An upload that runs. The buffer can be had once the computation waits for it.
 #[derive(Debug)]
 #[must_use = "what is uploaded is reached by `ready`"]
-pub(crate) struct Arriving {
+pub struct Arriving {
     card: Card,
-    parts: Option<(Buffer, Pinned, CudaEvent)>,
+    /// The bytes that are copied, unless a page keeps them.
+    parts: Option<(Buffer, Option<Pinned>, CudaEvent)>,
 }
 
 /// A download that runs. The buffer stays as it is until then.
@@ -38,7 +39,40 @@ impl Card {
             self.check(DOING, unsafe { raw::upload(self.copies(), &from, to.address()) })?;
         }
         let (from, arrived) = self.note_end(DOING, from, arrived)?;
-        Ok(Arriving { card: self.clone(), parts: Some((to, from, arrived)) })
+        Ok(Arriving { card: self.clone(), parts: Some((to, Some(from), arrived)) })
+    }
+
+    /// [`Card::upload`] of what a page holds, which it goes on to hold.
+    pub(crate) fn bring(&self, page: &mut Page) -> Result<Arriving, CudaError> {
+        const DOING: &str = "bringing a page";
+        self.refuse_in_capture(DOING)?;
+        let (to, arrived) = (self.landing(page.len())?, self.event()?);
+        // SAFETY: the memory is as long. Copies of one page are in the order of their stream, and its
+        // bytes are neither changed nor given back before the last of them has ended.
+        self.check(DOING, unsafe { raw::upload(self.copies(), page.pinned(), to.address()) })?;
+        self.check(DOING, arrived.record(self.copies()))?;
+        page.note_end(DOING)?;
+        Ok(Arriving { card: self.clone(), parts: Some((to, None, arrived)) })
+    }
+
+    /// Copies what a buffer holds after all that was submitted to a page of its length, while more is
+    /// computed. What is brought next may take the buffer's memory.
+    pub(crate) fn put_aside(&self, from: Buffer, page: &mut Page) -> Result<(), CudaError> {
+        const DOING: &str = "putting a page aside";
+        self.refuse_in_capture(DOING)?;
+        let (found, expected) = (from.len(), page.len());
+        if found != expected {
+            return Err(CudaError::Length { what: "a page", found, expected });
+        }
+        let computed = self.event()?;
+        self.check(DOING, computed.record(self.compute()))?;
+        self.check(DOING, self.copies().wait(&computed))?;
+        // SAFETY: the memory is as long, and as above.
+        let copied = unsafe { raw::download(self.copies(), from.address(), page.pinned_mut()) };
+        self.check(DOING, copied)?;
+        page.note_end(DOING)?;
+        from.give_to_uploads(computed);
+        Ok(())
     }
 
     /// [`Card::upload`] of values that lie anywhere. They pass through pinned memory, which is kept
@@ -111,13 +145,79 @@ impl Card {
     }
 }
 
+/// Pinned bytes that stay while copies to a card and back come and go.
+#[derive(Debug)]
+pub struct Page {
+    card: Card,
+    /// There until it is dropped.
+    pinned: Option<Pinned>,
+    /// Where the last copy ends.
+    end: Option<CudaEvent>,
+}
+
+impl Page {
+    /// New pinned memory with a copy of these bytes.
+    pub(crate) fn new(card: &Card, from: &[u8]) -> Result<Self, CudaError> {
+        let mut pinned = card.pinned(from.len())?;
+        pinned.copy_from_slice(from);
+        Ok(Self { card: card.clone(), pinned: Some(pinned), end: None })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pinned().len()
+    }
+
+    /// The bytes, once the last copy has ended.
+    pub(crate) fn wait(&self) -> Result<&[u8], CudaError> {
+        if let Some(end) = &self.end {
+            self.card.check("waiting for a page", end.synchronize())?;
+        }
+        Ok(self.pinned())
+    }
+
+    fn pinned(&self) -> &Pinned {
+        self.pinned.as_ref().expect("it is there until the page is dropped")
+    }
+
+    fn pinned_mut(&mut self) -> &mut Pinned {
+        self.pinned.as_mut().expect("it is there until the page is dropped")
+    }
+
+    /// Records where a copy ends. Where that cannot be known, the memory is never used again.
+    fn note_end(&mut self, doing: &'static str) -> Result<(), CudaError> {
+        let recorded = match self.end.take() {
+            Some(end) => Ok(end),
+            None => self.card.event(),
+        }
+        .and_then(|end| self.card.check(doing, end.record(self.card.copies())).map(|()| end));
+        match recorded {
+            Ok(end) => {
+                self.end = Some(end);
+                Ok(())
+            }
+            Err(error) => {
+                std::mem::forget(self.pinned.take());
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if let (Some(pinned), Some(end)) = (self.pinned.take(), self.end.take()) {
+            self.card.store().give_leaving(end, pinned);
+        }
+    }
+}
+
 impl Arriving {
     /// The buffer, for work that is submitted from now on, which waits on the card for the copy.
     pub(crate) fn ready(mut self) -> Result<Buffer, CudaError> {
         self.card.refuse_in_capture("waiting for an upload")?;
         let (buffer, pinned, arrived) = self.parts.take().expect("only this and drop take them");
         let ordered = self.card.compute().wait(&arrived);
-        self.card.store().give_leaving(arrived, pinned);
+        self.card.store().give_arrived(arrived, pinned);
         self.card.check("ordering work after an upload", ordered)?;
         Ok(buffer)
     }
@@ -129,7 +229,7 @@ impl Drop for Arriving {
             // Nobody wants it, and before its memory is given back the copy must have ended, or the
             // card be gone.
             let _ = arrived.synchronize();
-            self.card.store().give_leaving(arrived, pinned);
+            self.card.store().give_arrived(arrived, pinned);
             drop(buffer);
         }
     }

@@ -24,6 +24,7 @@ struct Ranking {
     u32 column_count;
     u32 is_symmetric;
     float scale; // of the cosine
+    float part;  // what gradients are multiplied with, and the loss is not
 };
 
 struct LossArgs {
@@ -118,7 +119,7 @@ DEVICE float score_slope(const Ranking &ranking, u32 anchor, u32 column, float p
         slope = slope + part * weight / ranking.divisors[choice];
         if (anchor == column) slope = slope - part;
     }
-    return slope * ranking.scale;
+    return slope * ranking.scale * ranking.part;
 }
 
 // Gradients by anchors (`kind` 0) or columns (`kind` 1).  Tile: `subject` a ranking, `row` an anchor

@@ -1,6 +1,20 @@
-// Clipping and AdamW over the adapters of many tenants.
-// CPU twin: optimizer/adamw.rs of the trainer: the same arithmetic value by value. The gradient's
-// norm is summed in f64 in an order that the adapter's length alone decides.
+// Sums of gradients, clipping and AdamW over the adapters of many tenants.
+// CPU twin: round/reduce.rs and optimizer/adamw.rs of the trainer: the same arithmetic value by
+// value. The gradient's norm is summed in f64 in an order that the adapter's length alone decides.
+
+struct Sum {
+    float *to; // [count]
+    u32 count;
+    u32 first_term; // of those in `terms`
+    u32 term_count;
+    u32 is_added; // to what is there, else it is overwritten
+};
+
+struct SumArgs {
+    const Sum *sums;
+    const u64 *terms;  // addresses of as many floats as their sums have, in the order of adding
+    const Tile *tiles; // one a block: `subject` a sum, `row` its first value
+};
 
 struct Step {
     float *values;         // [count]
@@ -8,6 +22,7 @@ struct Step {
     float *mean;           // [count]
     float *square;         // [count]
     float *norm;           // [1], of the gradient
+    const float *loss;     // [1], what the gradient is of
     u32 count;
     float norm_max;    // infinity for no limit
     float size;        // the learning rate over the mean's correction
@@ -23,6 +38,21 @@ struct StepArgs {
     const Step *steps; // one a tenant
     const Tile *tiles; // one a block of adamw_step: `subject` a step, `row` its first value
 };
+
+// Gradients of one adapter from several batches, or of several of its segments in one; one thread a
+// value.
+KERNEL(sum_gradients, SumArgs, THREADS) {
+    Tile tile = a.tiles[blockIdx.x];
+    Sum sum = a.sums[tile.subject];
+    u32 i = tile.row + threadIdx.x;
+    if (i >= sum.count) return;
+    float value = sum.is_added ? sum.to[i] : 0.0f;
+    const u64 *terms = a.terms + sum.first_term;
+    for (u32 term = 0; term < sum.term_count; term++) {
+        value = value + reinterpret_cast<const float *>(terms[term])[i];
+    }
+    sum.to[i] = value;
+}
 
 struct NormTree {
     double sums[THREADS];
@@ -47,17 +77,20 @@ KERNEL(gradient_norm, StepArgs, THREADS) {
     if (threadIdx.x == 0) *step.norm = (float)sqrt(tree.sums[0]);
 }
 
-// Clips by the norm, and steps; one thread a value.
+DEVICE bool is_finite(float x) { return fabsf(x) < __uint_as_float(0x7f800000u); }
+
+// Clips by the norm, and steps; one thread a value. With a loss or norm that is not finite the
+// adapter stays as it is.
 KERNEL(adamw_step, StepArgs, THREADS) {
     Tile tile = a.tiles[blockIdx.x];
     Step step = a.steps[tile.subject];
     u32 i = tile.row + threadIdx.x;
     if (i >= step.count) return;
     float norm = *step.norm;
+    if (!is_finite(norm) || !is_finite(*step.loss)) return;
     float factor = step.norm_max / (norm + 1e-6f);
-    bool is_finite = fabsf(norm) < __uint_as_float(0x7f800000u);
     float slope = step.gradient[i];
-    if (is_finite && factor < 1.0f) slope = slope * factor;
+    if (factor < 1.0f) slope = slope * factor;
     float mean = step.mean[i], square = step.square[i], value = step.values[i];
     mean = mean + step.mean_part * (slope - mean);
     square = square * step.square_kept + step.square_part * slope * slope;

@@ -12,12 +12,6 @@ struct NarrowArgs {
     u32 count;
 };
 
-struct AddArgs {
-    const float *from; // [count]
-    float *to;         // [count], added to
-    u32 count;
-};
-
 struct SumRowsArgs {
     const float *from;  // rows of `width`
     const u32 *starts;  // [rows + 1], where each sum's terms begin in `sources`
@@ -35,12 +29,6 @@ KERNEL(widen, WidenArgs, THREADS) {
 KERNEL(narrow, NarrowArgs, THREADS) {
     u64 at = thread_of_launch();
     if (at < a.count) store(a.to + at, a.from[at]);
-}
-
-// Gradients of one adapter from several batches: added batch after batch, their order is kept.
-KERNEL(add, AddArgs, THREADS) {
-    u64 at = thread_of_launch();
-    if (at < a.count) a.to[at] = a.to[at] + a.from[at];
 }
 
 // The gradient of a text that a loss reads in several places.

@@ -24,6 +24,7 @@ record! {
         column_count: u32,
         is_symmetric: u32,
         scale: f32,
+        part: f32,
     }
 }
 

@@ -1,14 +1,35 @@
-//! Clipping and AdamW, over the adapters of many tenants.
+//! Sums of gradients, clipping and AdamW, over the adapters of many tenants.
 
 use super::tile::{Side, Tile, tiles};
 use crate::cuda::kernel::Kernel;
 use crate::cuda::launch::{Launch, PlanError};
 use crate::cuda::record::{Address, record};
+use crate::keeper::AdamStep;
 
 /// Values of a tile.
 const CHUNK: usize = 256;
 /// Bytes of the tree in which a gradient's squares are summed.
 const TREE_BYTES: usize = 8 * 256;
+
+record! {
+    /// One adapter's gradients, added up in their order.
+    Sum {
+        to: Address,
+        count: u32,
+        first_term: u32,
+        term_count: u32,
+        is_added: u32,
+    }
+}
+
+record! {
+    /// Of [`sum_gradients`].
+    SumArgs {
+        sums: Address,
+        terms: Address,
+        tiles: Address,
+    }
+}
 
 record! {
     /// One tenant's step.
@@ -18,6 +39,7 @@ record! {
         mean: Address,
         square: Address,
         norm: Address,
+        loss: Address,
         count: u32,
         norm_max: f32,
         size: f32,
@@ -47,37 +69,26 @@ pub(in crate::cuda) struct Slab {
     pub square: Address,
     /// `[1]`, where the gradient's norm goes.
     pub norm: Address,
+    /// `[1]`, what the gradient is of.
+    pub loss: Address,
     /// Values of the adapter.
     pub count: u32,
 }
 
-/// AdamW's settings at a step, in the precision that the trainer has them.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cuda) struct AdamSettings {
-    pub beta1: f64,
-    pub beta2: f64,
-    pub epsilon: f32,
-    pub learning_rate: f32,
-    pub weight_decay: f32,
-    /// The limit of the gradient's norm.
-    pub norm_max: Option<f32>,
-    /// Steps taken with this one, from 1.
-    pub steps: u64,
-}
-
 impl Step {
     /// What the kernels read of a step; the factors are those of the trainer's own AdamW.
-    pub(in crate::cuda) fn new(slab: Slab, settings: AdamSettings) -> Self {
-        let AdamSettings { beta1, beta2, epsilon, norm_max, steps, .. } = settings;
+    pub(in crate::cuda) fn new(slab: Slab, settings: AdamStep) -> Self {
+        let AdamStep { beta1, beta2, epsilon, norm_max, steps, .. } = settings;
         let power = |beta: f64| 1.0 - beta.powi(steps.min(i32::MAX as u64) as i32);
         let rate = f64::from(settings.learning_rate);
-        let Slab { values, gradient, mean, square, norm, count } = slab;
+        let Slab { values, gradient, mean, square, norm, loss, count } = slab;
         Self {
             values,
             gradient,
             mean,
             square,
             norm,
+            loss,
             count,
             norm_max: norm_max.unwrap_or(f32::INFINITY),
             size: (rate / power(beta1)) as f32,
@@ -96,6 +107,14 @@ pub(in crate::cuda) fn step_tiles(counts: &[u32]) -> Vec<Tile> {
     let one = Side { len: 1, step: 1 };
     let of = |(subject, &count)| tiles(subject, 0, Side { len: count as usize, step: CHUNK }, one);
     (0..).zip(counts).flat_map(of).collect()
+}
+
+/// The sums of so many tiles.
+pub(in crate::cuda) fn sum_gradients(
+    args: SumArgs,
+    tiles: usize,
+) -> Result<Option<Launch>, PlanError> {
+    Launch::new(Kernel::SumGradients, (tiles as u64, 1), 0, args)
 }
 
 /// First: the norms of so many tenants' gradients.

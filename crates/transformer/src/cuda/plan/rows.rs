@@ -24,15 +24,6 @@ record! {
 }
 
 record! {
-    /// Of [`add`].
-    AddArgs {
-        from: Address,
-        to: Address,
-        count: u32,
-    }
-}
-
-record! {
     /// Of [`sum_rows`].
     SumRowsArgs {
         from: Address,
@@ -52,11 +43,6 @@ pub(in crate::cuda) fn widen(args: WidenArgs) -> Result<Option<Launch>, PlanErro
 /// Reals from f32.
 pub(in crate::cuda) fn narrow(args: NarrowArgs) -> Result<Option<Launch>, PlanError> {
     Launch::each(Kernel::Narrow, args.count.into(), args)
-}
-
-/// `to += from`, of f32.
-pub(in crate::cuda) fn add(args: AddArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::Add, args.count.into(), args)
 }
 
 /// Each row the sum of others in the order of a [`Gather`].

@@ -11,9 +11,9 @@ use crate::cuda::plan::linear::{LINEAR_TILE, LinearArgs, linear_forward};
 use crate::cuda::plan::lora::{LoraArgs, LoraPair};
 use crate::cuda::plan::loss::{LOSS_TILE, LossArgs, LossTiles, Ranking, RankingShape};
 use crate::cuda::plan::norm::{AddNormArgs, EmbedArgs, NormAgainArgs, NormBackwardArgs};
-use crate::cuda::plan::optimizer::{Step, StepArgs, step_tiles};
+use crate::cuda::plan::optimizer::{Step, StepArgs, Sum, SumArgs, step_tiles};
 use crate::cuda::plan::pool::{PoolArgs, PoolBackwardArgs, UnitArgs, UnitBackwardArgs};
-use crate::cuda::plan::rows::{AddArgs, NarrowArgs, SumRowsArgs, WidenArgs};
+use crate::cuda::plan::rows::{NarrowArgs, SumRowsArgs, WidenArgs};
 use crate::cuda::plan::tile::Tile;
 use crate::cuda::record::{Address, Record};
 use crate::cuda::source::{FILES, HEADERS};
@@ -131,7 +131,6 @@ fn assert_laid_out<R: Record>() {
 /// `Record::write` follows; that sizes agree is seen by the host with every launch.
 #[test]
 fn records_have_the_fields_of_the_kernels_structs() {
-    assert_laid_out::<AddArgs>();
     assert_laid_out::<AddNormArgs>();
     assert_laid_out::<AttentionArgs>();
     assert_laid_out::<AttentionBackwardArgs>();
@@ -150,6 +149,8 @@ fn records_have_the_fields_of_the_kernels_structs() {
     assert_laid_out::<Ranking>();
     assert_laid_out::<Step>();
     assert_laid_out::<StepArgs>();
+    assert_laid_out::<Sum>();
+    assert_laid_out::<SumArgs>();
     assert_laid_out::<SumRowsArgs>();
     assert_laid_out::<Tile>();
     assert_laid_out::<UnitArgs>();

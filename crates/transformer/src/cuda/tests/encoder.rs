@@ -31,16 +31,16 @@ fn on<B: Backend>(backend: B, model: &str) -> Encoder<B> {
     Encoder::new(backend, folder.config().clone(), weights, Pooling::Mean, true)
 }
 
-fn on_kernels(host: &'static Host, model: &str) -> Encoder<Cuda<HostMachine>> {
+pub(super) fn on_kernels(host: &'static Host, model: &str) -> Encoder<Cuda<HostMachine>> {
     on(Cuda::new(HostMachine::new(host), host.real), model)
 }
 
-fn on_cpu(model: &str) -> Encoder<Cpu> {
+pub(super) fn on_cpu(model: &str) -> Encoder<Cpu> {
     on(Cpu::new(Precision::F32).unwrap(), model)
 }
 
 /// An adapter whose pairs all do something.
-fn adapter(config: &EncoderConfig, rank: usize, seed: u64) -> Adapter {
+pub(super) fn adapter(config: &EncoderConfig, rank: usize, seed: u64) -> Adapter {
     let spec = LoraSpec {
         rank,
         alpha: 2.0 * rank as f32,
@@ -54,7 +54,7 @@ fn adapter(config: &EncoderConfig, rank: usize, seed: u64) -> Adapter {
 }
 
 /// Texts of tenants with adapters of several ranks, one with dropout, and of the bare model.
-fn batch(config: &EncoderConfig, order: &[usize]) -> Packed {
+pub(super) fn batch(config: &EncoderConfig, order: &[usize]) -> Packed {
     let texts: Vec<Vec<u32>> = [3, 17, 1, 8, 12, 5]
         .iter()
         .zip(0..)
@@ -102,7 +102,7 @@ fn run<B: Backend>(
 }
 
 #[track_caller]
-fn check(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+pub(super) fn check(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(1e-6_f32, |most, value| most.max(value.abs()));
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
@@ -112,7 +112,7 @@ fn check(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
 }
 
 /// The host for a format, or the reason that there is none, aloud.
-fn host(real: Real) -> Option<&'static Host> {
+pub(super) fn host(real: Real) -> Option<&'static Host> {
     Host::open(real).inspect_err(|reason| eprintln!("skipped: {reason}")).ok()
 }
 

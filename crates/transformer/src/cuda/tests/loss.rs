@@ -23,6 +23,7 @@ struct Tenant {
     excluded: Vec<(u32, u32)>,
     scale: f32,
     is_symmetric: bool,
+    part: f32,
 }
 
 fn unit_rows(count: u32) -> Vec<f32> {
@@ -42,6 +43,7 @@ fn tenants() -> Vec<Tenant> {
         excluded: Vec::new(),
         scale,
         is_symmetric,
+        part: if is_symmetric { 0.25 } else { 1.0 },
     };
     // A text that is an anchor and a column as well, and columns that are left out.
     let mut shared = pairs(5, 30, 10.0, true);
@@ -98,7 +100,7 @@ impl Tenant {
             for (from, to) in [(a, c), (c, a)] {
                 let into = gradient[to as usize * HIDDEN..][..HIDDEN].iter_mut();
                 for (into, value) in into.zip(row(from)) {
-                    *into += f64::from(self.scale) * slopes[i][j] * value;
+                    *into += f64::from(self.scale * self.part) * slopes[i][j] * value;
                 }
             }
         }
@@ -134,6 +136,7 @@ fn run(memory: &Memory, tenants: &[Tenant], order: &[usize]) -> Vec<(f32, Vec<f3
             column_count: shape.columns as u32,
             is_symmetric: u32::from(shape.is_symmetric),
             scale: tenant.scale,
+            part: tenant.part,
         });
         results.push((slopes, loss));
         first += tenant.texts as u32;

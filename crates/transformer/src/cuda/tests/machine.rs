@@ -58,6 +58,8 @@ impl HostBuffer {
 
 impl Machine for HostMachine {
     type Buffer = HostBuffer;
+    type Page = Vec<u8>;
+    type Arriving = HostBuffer;
 
     fn buffer(&self, bytes: usize) -> Result<HostBuffer, Fault> {
         let left = self.buffers_left.load(Ordering::Relaxed);
@@ -93,6 +95,27 @@ impl Machine for HostMachine {
         to.words.iter().zip(from.words()).for_each(|(to, word)| {
             to.store(u64::from_ne_bytes(word), Ordering::Relaxed);
         });
+        Ok(())
+    }
+
+    fn page(&self, from: &[u8]) -> Result<Vec<u8>, Fault> {
+        Ok(from.to_vec())
+    }
+
+    fn bring(&self, page: &mut Vec<u8>) -> Result<HostBuffer, Fault> {
+        self.upload(page)
+    }
+
+    fn arrive(&self, arriving: HostBuffer) -> Result<HostBuffer, Fault> {
+        Ok(arriving)
+    }
+
+    fn put_aside(&self, from: HostBuffer, to: &mut Vec<u8>) -> Result<(), Fault> {
+        self.download(&from, to)
+    }
+
+    fn read_page(&self, from: &Vec<u8>, to: &mut [u8]) -> Result<(), Fault> {
+        to.copy_from_slice(&from[..to.len()]);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod coverage;
 mod encoder;
 mod gelu;
 mod host;
+mod keeper;
 mod linear;
 mod lora;
 mod loss;

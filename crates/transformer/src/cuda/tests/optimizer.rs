@@ -3,15 +3,16 @@
 use super::memory::Buffer;
 use super::{Memory, assert_alone_is_together, assert_within, on_host, random};
 use crate::cuda::plan::optimizer::{
-    AdamSettings, Slab, Step, StepArgs, adamw_step, gradient_norm, step_tiles,
+    Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, step_tiles, sum_gradients,
 };
+use crate::keeper::AdamStep;
 use crate::random::mix;
 
 const COUNTS: [usize; 4] = [1, 255, 513, 1000];
 const STEPS: u64 = 3;
 
-fn settings(tenant: usize, steps: u64) -> AdamSettings {
-    AdamSettings {
+fn settings(tenant: usize, steps: u64) -> AdamStep {
+    AdamStep {
         beta1: 0.9,
         beta2: 0.999,
         epsilon: 1e-8,
@@ -50,6 +51,7 @@ fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
                 mean: mean.address(),
                 square: square.address(),
                 norm: norms.at(place),
+                loss: memory.floats(&[1.0]).address(),
                 count: counts[place],
             };
             Step::new(slab, settings(at, number))
@@ -70,7 +72,7 @@ fn paper(tenant: usize) -> (Vec<f32>, Vec<f32>) {
     let (mut means, mut squares) = (vec![0.0; values.len()], vec![0.0; values.len()]);
     let mut norms = Vec::new();
     for number in 1..=STEPS {
-        let AdamSettings { learning_rate, weight_decay, norm_max, .. } = settings(tenant, number);
+        let AdamStep { learning_rate, weight_decay, norm_max, .. } = settings(tenant, number);
         let (rate, decay) = (f64::from(learning_rate), f64::from(weight_decay));
         let slopes = gradient(tenant, number);
         let norm = slopes.iter().map(|&slope| f64::from(slope).powi(2)).sum::<f64>().sqrt();
@@ -94,7 +96,7 @@ fn trainer(tenant: usize, norms: &[f32]) -> Vec<f32> {
     let mut values = start(tenant);
     let (mut means, mut squares) = (vec![0.0_f32; values.len()], vec![0.0_f32; values.len()]);
     for (number, norm) in (1..=STEPS).zip(norms) {
-        let AdamSettings { learning_rate, weight_decay, norm_max, .. } = settings(tenant, number);
+        let AdamStep { learning_rate, weight_decay, norm_max, .. } = settings(tenant, number);
         let power = |beta: f64| 1.0 - beta.powi(number as i32);
         let rate = f64::from(learning_rate);
         let (size, root) = ((rate / power(0.9)) as f32, power(0.999).sqrt() as f32);
@@ -136,26 +138,66 @@ fn a_tenant_has_the_same_bits_alone_and_among_others() {
     });
 }
 
+/// A step with one value of a loss and one of a gradient; whether anything came of it.
+fn moves(memory: &Memory, loss: f32, slope: f32) -> bool {
+    let [values, mean, square] = [(); 3].map(|()| memory.floats(&[0.5; 2]));
+    let norm = memory.blank_floats(1);
+    let slab = Slab {
+        values: values.address(),
+        gradient: memory.floats(&[slope, 1.0]).address(),
+        mean: mean.address(),
+        square: square.address(),
+        norm: norm.address(),
+        loss: memory.floats(&[loss]).address(),
+        count: 2,
+    };
+    let step = Step::new(slab, settings(1, 1));
+    let tiles = memory.table(&step_tiles(&[2]));
+    let args = StepArgs { steps: memory.table(&[step]).address(), tiles: tiles.address() };
+    memory.run(gradient_norm(args, 1));
+    memory.run(adamw_step(args, 1));
+    assert_eq!(norm.values()[0].is_finite(), slope.is_finite(), "the norm says so");
+    [values, mean, square].iter().any(|state| state.values() != [0.5; 2])
+}
+
 #[test]
-fn a_gradient_that_is_not_finite_is_not_clipped() {
+fn with_a_loss_or_gradient_that_is_not_finite_an_adapter_stays_as_it_is() {
     on_host(|memory| {
-        let slopes = memory.floats(&[f32::INFINITY, 1.0]);
-        let [values, mean, square] = [(); 3].map(|()| memory.floats(&[0.0; 2]));
-        let norm = memory.blank_floats(1);
-        let slab = Slab {
-            values: values.address(),
-            gradient: slopes.address(),
-            mean: mean.address(),
-            square: square.address(),
-            norm: norm.address(),
-            count: 2,
+        assert!(moves(memory, 2.0, 1.0));
+        for wild in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            assert!(!moves(memory, wild, 1.0), "a loss of {wild}");
+            assert!(!moves(memory, 2.0, wild), "a slope of {wild}");
+        }
+    });
+}
+
+#[test]
+fn gradients_are_added_in_their_order_each_to_its_sum() {
+    on_host(|memory| {
+        let counts = [1_usize, 700, 300];
+        let terms: [&[u64]; 3] = [&[1, 2, 3], &[], &[4, 5]];
+        let (mut sums, mut places, mut to) = (Vec::new(), Vec::new(), Vec::new());
+        for ((count, terms), is_added) in counts.into_iter().zip(terms).zip([1, 1, 0]) {
+            let first_term = places.len() as u32;
+            places
+                .extend(terms.iter().map(|&seed| memory.floats(&random(count, seed)).address().0));
+            to.push(memory.floats(&vec![0.25; count]));
+            let (term_count, to) = (terms.len() as u32, to[to.len() - 1].address());
+            sums.push(Sum { to, count: count as u32, first_term, term_count, is_added });
+        }
+        let tiles = step_tiles(&sums.iter().map(|sum| sum.count).collect::<Vec<_>>());
+        let args = SumArgs {
+            sums: memory.table(&sums).address(),
+            terms: memory.keys(&places).address(),
+            tiles: memory.table(&tiles).address(),
         };
-        let step = Step::new(slab, settings(1, 1));
-        let tiles = memory.table(&step_tiles(&[2]));
-        let args = StepArgs { steps: memory.table(&[step]).address(), tiles: tiles.address() };
-        memory.run(gradient_norm(args, 1));
-        memory.run(adamw_step(args, 1));
-        assert!(!norm.values()[0].is_finite());
-        assert_eq!(mean.values()[1], 0.1, "the other slope as it was");
+        memory.run(sum_gradients(args, tiles.len()));
+        for ((to, terms), (count, sum)) in to.iter().zip(terms).zip(counts.into_iter().zip(&sums)) {
+            let mut expected = vec![if sum.is_added == 1 { 0.25 } else { 0.0 }; count];
+            for &seed in terms {
+                expected.iter_mut().zip(random(count, seed)).for_each(|(sum, term)| *sum += term);
+            }
+            assert_eq!(to.values(), expected);
+        }
     });
 }

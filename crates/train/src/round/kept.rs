@@ -1,0 +1,200 @@
+//! Rounds of tenants whose states the device keeps: all phases on the device, in the order of one
+//! thread, and nothing waited for but what came of them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cotenant_transformer::{
+    Adapter, Backend, Ending, Forward, Member, Round, RoundRanking, TapeMode,
+};
+
+use super::forward::start;
+use super::{Chunk, Engine, RoundCost, RoundFault, Scene, Share, Worker, plan_shape, plan_tapes};
+use crate::event::TenantId;
+use crate::kept::Slab;
+use crate::loss::{Ranking, Task};
+use crate::packing::{Part, pack};
+use crate::spec::Loss;
+
+/// What the device is told of a share's tenant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptShare {
+    /// Whether the batch adds to the gradient of earlier ones, or begins a step.
+    pub(crate) goes_on: bool,
+    /// What becomes of the gradient.
+    pub(crate) ending: Ending,
+    /// Its norm, once the round has run and has stepped.
+    pub(crate) gradient_norm: f32,
+}
+
+/// A share's texts as rows of a round, and what its loss compares.
+struct Numbered {
+    anchors: Vec<u32>,
+    columns: Vec<u32>,
+}
+
+impl<B: Backend> Engine<B> {
+    /// Runs shares that the device keeps, as many at a time as it has room for; each is finished
+    /// once it has run. `next` are those that are wanted after them, the soonest first.
+    pub(super) fn run_kept(
+        &mut self,
+        shares: &mut [Share],
+        next: &[TenantId],
+    ) -> Result<RoundCost, RoundFault> {
+        let mut cost = RoundCost::default();
+        let mut done = 0;
+        while done < shares.len() {
+            let rest = &mut shares[done..];
+            let count = self.kept.together(rest.iter().map(|share| share.tenant));
+            let (these, later) = rest.split_at_mut(count);
+            let soon = later.iter().map(|share| share.tenant).chain(next.iter().copied());
+            let run = self.attempt_kept(these, &soon.collect::<Vec<_>>());
+            match self.encoder.backend().take_fault() {
+                Some(fault) => self.make_do(fault, these)?,
+                None => {
+                    cost.add(run);
+                    done += count;
+                }
+            }
+        }
+        Ok(cost)
+    }
+
+    fn attempt_kept(&mut self, shares: &mut [Share], next: &[TenantId]) -> RoundCost {
+        let encoder = Arc::clone(&self.encoder);
+        let Some(keeper) = encoder.backend().keeper() else { return RoundCost::default() };
+        let tenants: Vec<TenantId> = shares.iter().map(|share| share.tenant).collect();
+        // Those that are next come to the device while it works on these.
+        self.kept.bring(encoder.backend(), &tenants, next);
+        let held: Vec<Arc<Adapter>> =
+            shares.iter().map(|share| Arc::clone(&share.adapter)).collect();
+        let adapters: Vec<&Adapter> = held.iter().map(Arc::as_ref).collect();
+        let plans: Vec<_> = shares.iter().map(plan_shape).collect();
+        let shapes = pack(&plans, self.limits.tokens_chunk);
+        let tape_plan = plan_tapes(&self.encoder, &shapes, &self.limits);
+        let mut chunks = self.set_up(shapes, &tape_plan);
+        let Self { workers, kept, prefix, .. } = self;
+        let worker = &mut workers[0];
+        let scene =
+            Scene { encoder: &encoder, prefix: prefix.as_ref(), shares, adapters: &adapters };
+
+        let begun = Instant::now();
+        let mut members: Vec<Member<'_, Slab<B>>> = kept
+            .slabs(&tenants)
+            .zip(shares.iter())
+            .map(|(slab, share)| Member { slab, goes_on: share.kept.is_some_and(|it| it.goes_on) })
+            .collect();
+        let texts = shares.iter().map(|share| share.plan.texts.len()).sum();
+        let mut round = Round::begin((&encoder, keeper), &mut worker.scratch, &mut members, texts);
+        run_forward(&scene, worker, &mut chunks, &mut round);
+        let forwarded = Instant::now();
+        let numbered = number(&scene, &chunks);
+        round.rank(&numbered.iter().zip(shares.iter()).map(ranking_of).collect::<Vec<_>>());
+        let judged = Instant::now();
+        run_backward((&scene, tape_plan.recompute), worker, &mut chunks, &mut round);
+        let endings: Vec<Ending> =
+            shares.iter().map(|share| share.kept.map_or(Ending::Keep, |it| it.ending)).collect();
+        round.end(&mut worker.scratch, &endings);
+        for (share, verdict) in shares.iter_mut().zip(round.verdicts()) {
+            share.loss_value = verdict.loss;
+            if let Some(kept) = &mut share.kept {
+                kept.gradient_norm = verdict.gradient_norm;
+            }
+        }
+        let cost = RoundCost {
+            chunks: chunks.len(),
+            chunks_recomputed: tape_plan.recomputed(),
+            forward: forwarded - begun,
+            loss: judged - forwarded,
+            backward: judged.elapsed(),
+        };
+        self.clear_up(chunks, Vec::new());
+        cost
+    }
+}
+
+/// Runs all chunks forward, their texts end to end.
+fn run_forward<B: Backend>(
+    scene: &Scene<B>,
+    worker: &mut Worker<B>,
+    chunks: &mut [Chunk<B>],
+    round: &mut Round<'_, B>,
+) {
+    let mut first = 0;
+    for chunk in chunks {
+        chunk.fill(scene);
+        chunk.fetch_prefix(scene, worker);
+        let Chunk { packed, prefix, keep, tape, shape, .. } = chunk;
+        let start = start(scene, shape.first_layer, prefix);
+        let forward = Forward { batch: packed, adapters: scene.adapters, start };
+        let tape = keep.zip(tape.as_mut()).map(|(mode, tape)| (mode, &mut tape.tape));
+        round.forward(&forward, tape, &mut worker.scratch, first);
+        first += packed.texts();
+    }
+}
+
+/// Runs all chunks backward, in their order; those without a tape once more forward before.
+fn run_backward<B: Backend>(
+    (scene, recompute): (&Scene<B>, TapeMode),
+    worker: &mut Worker<B>,
+    chunks: &mut [Chunk<B>],
+    round: &mut Round<'_, B>,
+) {
+    let mut first = 0;
+    for chunk in chunks {
+        let Chunk { packed, prefix, tape, shape, .. } = chunk;
+        let start = start(scene, shape.first_layer, prefix);
+        let forward = Forward { batch: packed, adapters: scene.adapters, start };
+        let tape = match tape {
+            Some(tape) => &mut tape.tape,
+            None => {
+                let own = worker.tape.as_mut().expect("a round with too few tapes has one");
+                round.run_again(&forward, recompute, &mut worker.scratch, &mut own.tape);
+                &mut own.tape
+            }
+        };
+        round.backward(&forward, &mut worker.scratch, tape, first);
+        first += packed.texts();
+    }
+}
+
+/// Where each share's texts are among the rows of a round: those of the chunks, end to end.
+fn number<B: Backend>(scene: &Scene<B>, chunks: &[Chunk<B>]) -> Vec<Numbered> {
+    let mut places: Vec<Vec<u32>> =
+        scene.shares.iter().map(|share| vec![0; share.plan.texts.len()]).collect();
+    let mut row = 0;
+    for &Part { plan, piece } in chunks.iter().flat_map(|chunk| &chunk.shape.parts) {
+        for text in scene.shares[plan].plan.pieces[piece].clone() {
+            places[plan][text] = row;
+            row += 1;
+        }
+    }
+    let of = |(share, places): (&Share, Vec<u32>)| {
+        let Ranking { anchors, columns, .. } = ranking(&share.plan.task);
+        let rows = |texts: &[u32]| texts.iter().map(|&text| places[text as usize]).collect();
+        Numbered { anchors: rows(anchors), columns: rows(columns) }
+    };
+    scene.shares.iter().zip(places).map(of).collect()
+}
+
+fn ranking_of<'a>((numbered, share): (&'a Numbered, &'a Share)) -> RoundRanking<'a> {
+    let (scale, is_symmetric) = match share.loss {
+        Loss::Mnrl { scale, symmetric } => (scale, symmetric),
+        Loss::CoSent { .. } | Loss::Lce => unreachable!("no device keeps tenants of this loss"),
+    };
+    RoundRanking {
+        anchors: &numbered.anchors,
+        columns: &numbered.columns,
+        excluded: &ranking(&share.plan.task).excluded,
+        scale,
+        is_symmetric,
+        part: share.part,
+    }
+}
+
+fn ranking(task: &Task) -> &Ranking {
+    match task {
+        Task::Ranking(ranking) => ranking,
+        Task::Scored(_) | Task::Choices(_) => unreachable!("a ranking loss compares rankings"),
+    }
+}

@@ -1,0 +1,163 @@
+//! Tenants whose states a device keeps, against the same tenants without: to the bit, wherever the
+//! states are meanwhile. Memory of the host stands in for the device's.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use common::frail::Frail;
+use common::{Ended, FINGERPRINT, config, encoder_on, finish, join, limits, round, tenant};
+use cotenant_train::{Base, Limits, Loss, TenantError, TenantId, TenantSpec, Trainer};
+use cotenant_transformer::{AdapterLayout, Encoder, Fault, SlabState};
+
+const SEEDS: std::ops::Range<u64> = 40..64;
+
+fn trainer(encoder: &Arc<Encoder<Frail>>, limits: Limits) -> Trainer<Frail> {
+    let base = Base { encoder: Arc::clone(encoder), fingerprint: FINGERPRINT };
+    Trainer::new(base, limits).unwrap()
+}
+
+fn keeping() -> Arc<Encoder<Frail>> {
+    encoder_on(Frail::keeping(), config())
+}
+
+/// What all tenants end with where nothing is kept.
+fn expected() -> BTreeMap<String, Ended> {
+    let mut trainer = trainer(&encoder_on(Frail::new(), config()), limits());
+    join(&mut trainer, SEEDS.map(tenant));
+    finish(&mut trainer)
+}
+
+fn is_kept(spec: &TenantSpec) -> bool {
+    matches!(spec.settings.loss, Loss::Mnrl { .. })
+}
+
+/// Bytes of the states of all tenants that are kept, one by one.
+fn slab_bytes() -> Vec<usize> {
+    let kept = SEEDS.map(tenant).filter(is_kept);
+    let values =
+        |spec: TenantSpec| AdapterLayout::from_spec(&spec.settings.lora, &config()).unwrap().len();
+    kept.map(|spec| SlabState::bytes(values(spec))).collect()
+}
+
+#[test]
+fn wherever_states_are_the_bits_are_those_of_the_host() {
+    let expected = expected();
+    let sizes = slab_bytes();
+    let (all, largest) = (sizes.iter().sum::<usize>(), *sizes.iter().max().unwrap());
+    assert!(sizes.len() > 6 && sizes.len() < SEEDS.count(), "tenants of both kinds");
+    let mut brought = Vec::new();
+    for kept_bytes_max in [usize::MAX, all, all / 2, largest, 1] {
+        for (tokens_chunk, tape_bytes_max) in [(64, 320 << 20), (400, 0)] {
+            let encoder = keeping();
+            // What is asked of the device is never more than the limit, or one state.
+            let room = kept_bytes_max.max(largest);
+            encoder.backend().slab_bytes_max.store(room, Ordering::Relaxed);
+            let limits = Limits { kept_bytes_max, tokens_chunk, tape_bytes_max, ..limits() };
+            let mut trainer = trainer(&encoder, limits);
+            join(&mut trainer, SEEDS.map(tenant));
+            let found = finish(&mut trainer);
+            assert!(found == expected, "{kept_bytes_max} bytes, chunks of {tokens_chunk}");
+            brought.push(encoder.backend().brought.load(Ordering::Relaxed));
+        }
+    }
+    assert_eq!(brought[0], sizes.len(), "with room for all, each is brought once");
+    assert!(brought.is_sorted(), "with less room more are brought: {brought:?}");
+    assert!(brought[8] > 4 * sizes.len(), "with none, each in every round: {brought:?}");
+}
+
+#[test]
+fn a_device_with_less_memory_than_it_was_thought_to_have_goes_on() {
+    let expected = expected();
+    let sizes = slab_bytes();
+    let largest = *sizes.iter().max().unwrap();
+    for room in [sizes.iter().sum::<usize>() / 3, largest] {
+        let encoder = keeping();
+        encoder.backend().slab_bytes_max.store(room, Ordering::Relaxed);
+        let mut trainer = trainer(&encoder, Limits { tokens_chunk: 1 << 30, ..limits() });
+        join(&mut trainer, SEEDS.map(tenant));
+        assert!(finish(&mut trainer) == expected, "{room} bytes");
+    }
+}
+
+#[test]
+fn a_tenant_that_does_not_fit_alone_is_named() {
+    let encoder = keeping();
+    let sizes = slab_bytes();
+    let largest = *sizes.iter().max().unwrap();
+    encoder.backend().slab_bytes_max.store(largest - 1, Ordering::Relaxed);
+    let mut trainer = trainer(&encoder, limits());
+    let ids = join(&mut trainer, SEEDS.map(tenant).filter(is_kept));
+    while !trainer.is_done() && trainer.fault().is_none() {
+        round(&mut trainer);
+    }
+    let Some(Fault::OutOfMemory(why)) = trainer.fault() else { panic!("{:?}", trainer.fault()) };
+    let is_large = |(id, bytes): &(&TenantId, &usize)| {
+        let name = trainer.progress(**id).unwrap().name;
+        **bytes == largest && why.starts_with(&format!("{name}: "))
+    };
+    assert_eq!(ids.iter().zip(&sizes).filter(is_large).count(), 1, "{why}");
+}
+
+#[test]
+fn a_checkpoint_of_either_is_gone_on_from_by_either() {
+    let expected = expected();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    for (first, second) in [(true, true), (true, false), (false, true)] {
+        let on = |keeps: bool| if keeps { Frail::keeping() } else { Frail::new() };
+        for rounds in [0, 1, 3, 7] {
+            let mut begun = trainer(&encoder_on(on(first), config()), limits());
+            join(&mut begun, SEEDS.map(tenant));
+            (0..rounds).for_each(|_| drop(round(&mut begun)));
+            begun.checkpoint(&path).unwrap();
+            let mut resumed = trainer(&encoder_on(on(second), config()), limits());
+            join(&mut resumed, SEEDS.map(tenant));
+            // What was done before is forgotten, kept or not.
+            (0..2).for_each(|_| drop(round(&mut resumed)));
+            resumed.resume(&path).unwrap();
+            assert!(finish(&mut resumed) == expected, "{first} {second} after {rounds}");
+        }
+    }
+}
+
+#[test]
+fn an_adapter_can_be_looked_at_and_taken_out_at_any_time() {
+    let home = &mut trainer(&encoder_on(Frail::new(), config()), limits());
+    let kept = &mut trainer(&keeping(), limits());
+    let ids = [join(home, SEEDS.map(tenant)), join(kept, SEEDS.map(tenant))];
+    assert_eq!(ids[0], ids[1]);
+    for (at, &id) in ids[0].iter().enumerate() {
+        round(home);
+        round(kept);
+        for &id in &ids[0][at..] {
+            assert_eq!(home.adapter(id).unwrap(), kept.adapter(id).unwrap(), "{id}");
+        }
+        let taken = [&mut *home, &mut *kept].map(|trainer| trainer.remove(id).unwrap());
+        let [home, kept] = taken.each_ref().map(common::ended);
+        assert_eq!(home, kept, "{id} is taken out");
+    }
+}
+
+/// What was kept is gone with the device, and nothing pretends otherwise.
+#[test]
+fn what_a_lost_device_kept_is_lost() {
+    let encoder = keeping();
+    let mut trainer = trainer(&encoder, limits());
+    let ids = join(&mut trainer, SEEDS.map(tenant).filter(is_kept));
+    round(&mut trainer);
+    encoder.backend().products_left.store(0, Ordering::Relaxed);
+    while trainer.fault().is_none() {
+        round(&mut trainer);
+    }
+    let lost: Vec<_> = ids.iter().map(|id| trainer.adapter(*id)).collect();
+    assert!(lost.iter().any(|found| matches!(found, Err(TenantError::Lost(Fault::Lost(_))))));
+    let outcomes: Vec<_> = ids.iter().map(|id| trainer.remove(*id)).collect();
+    for (adapter, outcome) in lost.iter().zip(&outcomes) {
+        assert!(adapter.is_err() == outcome.is_none(), "{adapter:?} {outcome:?}");
+    }
+}

@@ -1,0 +1,393 @@
+//! Adapters that the machine keeps: their slabs, and rounds over them.
+//!
+//! A slab is one piece of memory: values, the running means, and the gradient of a step that has
+//! begun. Its page, as long, is taken with it and stays, so that putting a slab aside never fails for
+//! want of memory.
+
+use super::floats::Floats;
+use super::rankings::Judged;
+use super::tables::{Placed, Tables};
+use super::{Cuda, CudaWorkspace, run, short};
+use crate::backend::{Fault, Pools};
+use crate::cuda::launch::Launch;
+use crate::cuda::machine::Machine;
+use crate::cuda::plan::optimizer::{
+    Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, step_tiles, sum_gradients,
+};
+use crate::cuda::plan::pool::{PoolArgs, PoolBackwardArgs, pool_backward, pool_forward};
+use crate::cuda::record::Address;
+use crate::keeper::{AdamStep, Ending, Keeper, Member, RoundRanking, SlabState, Verdict};
+use crate::packed::Packed;
+
+/// An adapter's state.
+pub struct CudaSlab<M: Machine> {
+    /// Values of the adapter.
+    count: usize,
+    page: M::Page,
+    place: Place<M>,
+}
+
+/// Where a state is.
+enum Place<M: Machine> {
+    /// In the page.
+    Aside,
+    /// On its way from the page to the machine.
+    Arriving(M::Arriving),
+    /// On the machine; the page is from before.
+    There(M::Buffer),
+    /// Nowhere: the machine failed on the way.
+    Lost,
+}
+
+/// A round under way; nothing of it is there once something has failed.
+pub struct CudaRound<M: Machine> {
+    memory: Option<RoundMemory<M>>,
+    members: Vec<Kept>,
+    texts: usize,
+    hidden: usize,
+}
+
+struct RoundMemory<M: Machine> {
+    /// `[texts, hidden]`, f32: pooled, and of length 1 once they are ranked.
+    rows: M::Buffer,
+    /// `[texts]`
+    lengths: M::Buffer,
+    /// `[texts, hidden]`, f32, by pooled rows.
+    slopes: M::Buffer,
+    /// `[texts]`, how they are scaled: all alike.
+    modes: M::Buffer,
+    /// Of all members' gradients, end to end.
+    _sums: M::Buffer,
+    /// `[members, 2]`: loss, and norm.
+    verdicts: M::Buffer,
+}
+
+/// A member of a round.
+#[derive(Clone, Copy)]
+struct Kept {
+    slab: Address,
+    sum: Address,
+    count: usize,
+}
+
+impl Kept {
+    /// Where an array of the slab begins.
+    fn part(self, at: usize) -> Address {
+        self.slab.plus_floats(at * self.count)
+    }
+
+    /// The gradient of a step that has begun.
+    fn gradient(self) -> Address {
+        self.part(3)
+    }
+
+    /// More for its sum.
+    fn more(self, terms: Vec<Address>) -> SumOf {
+        SumOf { to: self.sum, count: self.count, terms, is_added: true }
+    }
+}
+
+impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
+    type Slab = CudaSlab<M>;
+    type Round = CudaRound<M>;
+
+    fn take(&self, state: &SlabState) -> Result<CudaSlab<M>, Fault> {
+        let SlabState { values, mean, square, gradient } = state;
+        let count = values.len();
+        let mut bytes = Vec::with_capacity(SlabState::bytes(count));
+        for part in [values, mean, square, gradient] {
+            bytes.extend(part.iter().flat_map(|value| value.to_ne_bytes()));
+            let missing = 4 * (count - part.len());
+            bytes.resize(bytes.len() + missing, 0);
+        }
+        Ok(CudaSlab { count, page: self.machine.page(&bytes)?, place: Place::Aside })
+    }
+
+    fn bring(&self, slab: &mut CudaSlab<M>) {
+        if matches!(slab.place, Place::Aside)
+            && let Some(arriving) = self.attempt(|machine| machine.bring(&mut slab.page))
+        {
+            slab.place = Place::Arriving(arriving);
+        }
+    }
+
+    fn put_aside(&self, slab: &mut CudaSlab<M>) {
+        self.settle(slab);
+        if self.fault().is_some() {
+            return;
+        }
+        slab.place = match std::mem::replace(&mut slab.place, Place::Lost) {
+            Place::There(buffer) => {
+                let put = self.attempt(|machine| machine.put_aside(buffer, &mut slab.page));
+                put.map_or(Place::Lost, |()| Place::Aside)
+            }
+            other => other,
+        };
+    }
+
+    fn read(&self, slab: &CudaSlab<M>) -> Result<SlabState, Fault> {
+        let mut bytes = vec![0; SlabState::bytes(slab.count)];
+        match &slab.place {
+            Place::There(buffer) => self.machine.download(buffer, &mut bytes)?,
+            // What is on its way is in the page as well.
+            Place::Aside | Place::Arriving(_) => self.machine.read_page(&slab.page, &mut bytes)?,
+            Place::Lost => {
+                let words = "an adapter was lost with its card\nhint: go on from the checkpoint";
+                return Err(Fault::Lost(words.to_owned()));
+            }
+        }
+        let (values, _) = bytes.as_chunks::<4>();
+        let mut parts = values
+            .chunks(slab.count.max(1))
+            .map(|part| part.iter().map(|value| f32::from_ne_bytes(*value)).collect::<Vec<f32>>());
+        let mut part = || parts.next().unwrap_or_default();
+        Ok(SlabState { values: part(), mean: part(), square: part(), gradient: part() })
+    }
+
+    fn begin(
+        &self,
+        workspace: &mut CudaWorkspace<M>,
+        members: &mut [Member<'_, CudaSlab<M>>],
+        (texts, hidden): (usize, usize),
+    ) -> CudaRound<M> {
+        members.iter_mut().for_each(|member| self.settle(member.slab));
+        let begun = self.attempt(|machine| {
+            let (memory, kept) = RoundMemory::new(machine, members, (texts, hidden))?;
+            let going_on = members.iter().zip(&kept).filter(|(member, _)| member.goes_on);
+            let sums: Vec<SumOf> =
+                going_on.map(|(_, kept)| kept.more(vec![kept.gradient()])).collect();
+            Sums::new(machine, &sums)?.launch(machine)?;
+            Ok((memory, kept))
+        });
+        let (memory, members) =
+            begun.map_or((None, Vec::new()), |(memory, kept)| (Some(memory), kept));
+        // Of a round that is not there, too, no values are read from the host.
+        workspace.kept = Some(members.iter().map(|member| member.slab).collect());
+        CudaRound { memory, members, texts, hidden }
+    }
+
+    fn pool(
+        &self,
+        workspace: &mut CudaWorkspace<M>,
+        pools: Pools<'_>,
+        x: &Floats<M>,
+        (round, text): (&mut CudaRound<M>, usize),
+    ) {
+        let modes = self.modes(pools);
+        let (Some(pass), Some(memory)) = (&workspace.pass, &round.memory) else { return };
+        self.launch(pool_forward(PoolArgs {
+            x: self.at(x),
+            offsets: pass.batch(&self.machine).offsets,
+            modes: self.at(&modes),
+            out: self.machine.address(&memory.rows).plus_floats(text * round.hidden),
+            texts: short(pools.batch.texts()),
+            hidden: short(round.hidden),
+        }));
+    }
+
+    fn rank(&self, round: &mut CudaRound<M>, rankings: &[RoundRanking<'_>]) {
+        let CudaRound { memory: Some(memory), texts, hidden, .. } = round else { return };
+        let [rows, lengths, modes, slopes, verdicts] =
+            [&memory.rows, &memory.lengths, &memory.modes, &memory.slopes, &memory.verdicts]
+                .map(|buffer| self.machine.address(buffer));
+        let at = Judged { rows, lengths, modes, slopes, verdicts, texts: *texts, hidden: *hidden };
+        self.attempt(|machine| at.rank(machine, rankings));
+    }
+
+    fn pool_backward(
+        &self,
+        workspace: &mut CudaWorkspace<M>,
+        pools: Pools<'_>,
+        (round, text): (&CudaRound<M>, usize),
+        dx: &mut Floats<M>,
+    ) {
+        let modes = self.modes(pools);
+        let (Some(pass), Some(memory)) = (&workspace.pass, &round.memory) else { return };
+        let places = pass.batch(&self.machine);
+        self.launch(pool_backward(PoolBackwardArgs {
+            d_out: self.machine.address(&memory.slopes).plus_floats(text * round.hidden),
+            texts: places.texts,
+            offsets: places.offsets,
+            modes: self.at(&modes),
+            dx: self.at(dx),
+            rows: short(pools.batch.tokens().len()),
+            hidden: short(round.hidden),
+        }));
+    }
+
+    fn sum(&self, workspace: &mut CudaWorkspace<M>, batch: &Packed, round: &mut CudaRound<M>) {
+        let Some(pass) = &workspace.pass else { return };
+        self.attempt(|machine| {
+            let places = pass.gradients(machine);
+            let mut terms = vec![Vec::new(); round.members.len()];
+            for (segment, place) in batch.segments().iter().zip(places) {
+                segment.adapter.into_iter().for_each(|at| terms[at].push(place));
+            }
+            let sums = round.members.iter().zip(terms).filter(|(_, terms)| !terms.is_empty());
+            let sums: Vec<SumOf> = sums.map(|(member, terms)| member.more(terms)).collect();
+            Sums::new(machine, &sums)?.launch(machine)
+        });
+    }
+
+    fn end(&self, workspace: &mut CudaWorkspace<M>, round: &mut CudaRound<M>, endings: &[Ending]) {
+        workspace.kept = None;
+        workspace.pass = None;
+        let CudaRound { memory: Some(memory), members, .. } = round else { return };
+        self.attempt(|machine| {
+            let verdicts = machine.address(&memory.verdicts);
+            let all = || members.iter().enumerate().zip(endings);
+            let steps: Vec<Step> = all()
+                .filter_map(|((at, member), ending)| match ending {
+                    Ending::Step(step) => {
+                        Some(step_of(*member, verdicts.plus_floats(2 * at), *step))
+                    }
+                    Ending::Keep => None,
+                })
+                .collect();
+            let kept: Vec<Kept> = all()
+                .filter_map(|((_, member), ending)| match ending {
+                    Ending::Step(_) => None,
+                    Ending::Keep => Some(*member),
+                })
+                .collect();
+            end(machine, &steps, &kept)
+        });
+    }
+
+    fn verdicts(&self, round: CudaRound<M>) -> Vec<Verdict> {
+        let mut values = vec![0.0; 2 * round.members.len()];
+        if let Some(memory) = round.memory {
+            let len = values.len();
+            self.download_wide(&Floats::new(memory.verdicts, len), &mut values);
+        }
+        let (pairs, _) = values.as_chunks::<2>();
+        pairs.iter().map(|&[loss, gradient_norm]| Verdict { loss, gradient_norm }).collect()
+    }
+}
+
+impl<M: Machine> Cuda<M> {
+    /// What arrives is there, for what is asked for from now on.
+    fn settle(&self, slab: &mut CudaSlab<M>) {
+        if let Place::Arriving(_) = slab.place
+            && let Place::Arriving(arriving) = std::mem::replace(&mut slab.place, Place::Aside)
+            && let Some(buffer) = self.attempt(|machine| machine.arrive(arriving))
+        {
+            slab.place = Place::There(buffer);
+        }
+    }
+}
+
+impl<M: Machine> RoundMemory<M> {
+    fn new(
+        machine: &M,
+        members: &[Member<'_, CudaSlab<M>>],
+        (texts, hidden): (usize, usize),
+    ) -> Result<(Self, Vec<Kept>), Fault> {
+        let zeros = |bytes| {
+            let mut buffer = machine.buffer(bytes)?;
+            machine.clear(&mut buffer)?;
+            Ok::<_, Fault>(buffer)
+        };
+        let values = members.iter().map(|member| member.slab.count).sum::<usize>();
+        let memory = Self {
+            rows: machine.buffer(4 * texts * hidden)?,
+            lengths: machine.buffer(4 * texts)?,
+            slopes: machine.buffer(4 * texts * hidden)?,
+            modes: zeros(4 * texts)?,
+            _sums: zeros(4 * values)?,
+            verdicts: zeros(8 * members.len())?,
+        };
+        let first = machine.address(&memory._sums);
+        let mut start = 0;
+        let mut kept = Vec::with_capacity(members.len());
+        for Member { slab, .. } in members {
+            let Place::There(buffer) = &slab.place else {
+                let words = "an adapter was not brought to its card";
+                return Err(Fault::Refused(words.to_owned()));
+            };
+            let (sum, count) = (first.plus_floats(start), slab.count);
+            kept.push(Kept { slab: machine.address(buffer), sum, count });
+            start += count;
+        }
+        Ok((memory, kept))
+    }
+}
+
+/// Sums that are ready to be launched.
+struct Sums<M: Machine> {
+    _tables: Placed<M>,
+    launch: Option<Launch>,
+}
+
+/// One of them.
+struct SumOf {
+    to: Address,
+    count: usize,
+    /// In the order of adding.
+    terms: Vec<Address>,
+    /// Whether they are added to what is there.
+    is_added: bool,
+}
+
+impl<M: Machine> Sums<M> {
+    fn new(machine: &M, sums: &[SumOf]) -> Result<Self, Fault> {
+        let mut first_term = 0;
+        let record = |sum: &SumOf| {
+            let record = Sum {
+                to: sum.to,
+                count: short(sum.count),
+                first_term,
+                term_count: short(sum.terms.len()),
+                is_added: u32::from(sum.is_added),
+            };
+            first_term += record.term_count;
+            record
+        };
+        let records: Vec<Sum> = sums.iter().map(record).collect();
+        let counts: Vec<u32> = records.iter().map(|record| record.count).collect();
+        let terms: Vec<u64> = sums.iter().flat_map(|sum| &sum.terms).map(|term| term.0).collect();
+        let tiles = step_tiles(&counts);
+        let mut tables = Tables::default();
+        let (sums, terms) = (tables.records(&records), tables.keys(&terms));
+        let blocks = tables.records(&tiles);
+        let there = tables.upload(machine)?;
+        let at = |place| there.at(machine, place);
+        let args = SumArgs { sums: at(sums), terms: at(terms), tiles: at(blocks) };
+        Ok(Self { launch: sum_gradients(args, tiles.len())?, _tables: there })
+    }
+
+    fn launch(self, machine: &M) -> Result<(), Fault> {
+        run(machine, self.launch)
+    }
+}
+
+/// Steps these, and keeps the sums of those. Nothing is launched before all is there that it takes.
+fn end<M: Machine>(machine: &M, steps: &[Step], kept: &[Kept]) -> Result<(), Fault> {
+    let keep = |member: &Kept| {
+        let (to, terms) = (member.gradient(), vec![member.sum]);
+        SumOf { to, count: member.count, terms, is_added: false }
+    };
+    let sums = Sums::new(machine, &kept.iter().map(keep).collect::<Vec<_>>())?;
+    let tiles = step_tiles(&steps.iter().map(|step| step.count).collect::<Vec<_>>());
+    let mut tables = Tables::default();
+    let (records, blocks) = (tables.records(steps), tables.records(&tiles));
+    let there = tables.upload(machine)?;
+    let args = StepArgs { steps: there.at(machine, records), tiles: there.at(machine, blocks) };
+    let (norms, step) = (gradient_norm(args, steps.len())?, adamw_step(args, tiles.len())?);
+    sums.launch(machine)?;
+    run(machine, norms)?;
+    run(machine, step)
+}
+
+fn step_of(member: Kept, verdict: Address, step: AdamStep) -> Step {
+    let slab = Slab {
+        values: member.part(0),
+        gradient: member.sum,
+        mean: member.part(1),
+        square: member.part(2),
+        norm: verdict.plus_floats(1),
+        loss: verdict,
+        count: short(member.count),
+    };
+    Step::new(slab, step)
+}

@@ -1,0 +1,289 @@
+//! Adapters that the machine keeps: rounds over them against the same passes by the host.
+
+use super::encoder::{adapter, batch, check, host, on_cpu, on_kernels};
+use super::machine::HostMachine;
+use crate::adapter::Adapter;
+use crate::backend::{Backend, Fault};
+use crate::cuda::backend::Cuda;
+use crate::cuda::source::Real;
+use crate::encoder::{Encoder, Forward, Round, Scratch, Start, Tape, TapeMode};
+use crate::keeper::{AdamStep, Ending, Keeper, Member, RoundRanking, SlabState, Verdict};
+use crate::packed::Packed;
+
+type Kernels = Cuda<HostMachine>;
+type Slab = <Kernels as Keeper<Kernels>>::Slab;
+
+/// Anchors and columns among a tenant's two texts.
+const RANKING: ([u32; 1], [u32; 2]) = ([0], [1, 0]);
+
+fn step(steps: u64) -> AdamStep {
+    AdamStep {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        learning_rate: 0.01,
+        weight_decay: 0.01,
+        norm_max: Some(1.0),
+        steps,
+    }
+}
+
+fn state(adapter: &Adapter) -> SlabState {
+    let zeros = vec![0.0; adapter.values.len()];
+    let (mean, square, gradient) = (zeros.clone(), zeros, Vec::new());
+    SlabState { values: adapter.values.clone(), mean, square, gradient }
+}
+
+/// A round over tenants' texts, all in one batch or one batch a tenant.
+struct Scene<'a> {
+    encoder: &'a Encoder<Kernels>,
+    adapters: Vec<Adapter>,
+    batches: Vec<Packed>,
+}
+
+impl<'a> Scene<'a> {
+    /// Of these tenants, in this order. The adapters' values are nowhere but in their slabs.
+    fn new(encoder: &'a Encoder<Kernels>, order: &[usize], is_split: bool) -> Self {
+        let place = |packed: &Packed| {
+            let mut placed = Packed::default();
+            for segment in packed.segments() {
+                let tenant = segment.adapter.expect("every text here is a tenant's");
+                let at = order.iter().position(|&it| it == tenant);
+                let texts = segment.texts.clone().map(|text| packed.text(text));
+                placed.push(texts, at, segment.dropout.clone());
+            }
+            placed
+        };
+        let groups: Vec<&[usize]> = if is_split { order.chunks(1).collect() } else { vec![order] };
+        let batches = groups.into_iter().map(|group| place(&batch(encoder.config(), group)));
+        let adapters = order
+            .iter()
+            .map(|&tenant| Adapter { values: Vec::new(), ..tenant_adapter(encoder, tenant) });
+        Self { encoder, adapters: adapters.collect(), batches: batches.collect() }
+    }
+
+    /// Runs the round, and then another if that was what is asked for.
+    fn run(&self, slabs: &mut [Slab], goes_on: bool, ending: Ending) -> Vec<Verdict> {
+        let keeper = self.encoder.backend().keeper().unwrap();
+        slabs.iter_mut().for_each(|slab| keeper.bring(slab));
+        let mut members: Vec<Member<'_, Slab>> =
+            slabs.iter_mut().map(|slab| Member { slab, goes_on }).collect();
+        let texts = self.batches.iter().map(Packed::texts).sum();
+        let mut scratch = Scratch::default();
+        let mut round = Round::begin((self.encoder, keeper), &mut scratch, &mut members, texts);
+        let adapters: Vec<&Adapter> = self.adapters.iter().collect();
+        let (mut tapes, mut text) = (Vec::new(), 0);
+        for batch in &self.batches {
+            let forward = Forward { batch, adapters: &adapters, start: Start::Tokens };
+            let mut tape = Tape::default();
+            round.forward(&forward, Some((TapeMode::Full, &mut tape)), &mut scratch, text);
+            tapes.push((tape, text));
+            text += batch.texts();
+        }
+        let numbers = |rows: &[u32], at: usize| -> Vec<u32> {
+            rows.iter().map(|row| row + 2 * at as u32).collect()
+        };
+        let numbers: Vec<_> = (0..self.adapters.len())
+            .map(|at| (numbers(&RANKING.0, at), numbers(&RANKING.1, at)))
+            .collect();
+        let rankings: Vec<RoundRanking<'_>> = numbers
+            .iter()
+            .map(|(anchors, columns)| RoundRanking {
+                anchors,
+                columns,
+                excluded: &[],
+                scale: 3.0,
+                is_symmetric: false,
+                part: 0.5,
+            })
+            .collect();
+        round.rank(&rankings);
+        for (batch, (tape, text)) in self.batches.iter().zip(&mut tapes) {
+            let forward = Forward { batch, adapters: &adapters, start: Start::Tokens };
+            round.backward(&forward, &mut scratch, tape, *text);
+        }
+        round.end(&mut scratch, &vec![ending; self.adapters.len()]);
+        round.verdicts()
+    }
+}
+
+fn tenant_adapter<B: Backend>(encoder: &Encoder<B>, tenant: usize) -> Adapter {
+    adapter(encoder.config(), [4, 3][tenant], [2, 5][tenant])
+}
+
+fn slabs(encoder: &Encoder<Kernels>, order: &[usize]) -> Vec<Slab> {
+    let keeper = encoder.backend().keeper().unwrap();
+    let take = |&tenant: &usize| keeper.take(&state(&tenant_adapter(encoder, tenant))).unwrap();
+    order.iter().map(take).collect()
+}
+
+/// What each tenant has after two batches of one step and two steps of one batch, in the order of
+/// tenants, with all verdicts.
+fn train(
+    encoder: &Encoder<Kernels>,
+    order: &[usize],
+    is_split: bool,
+) -> Vec<(SlabState, Vec<Verdict>)> {
+    let keeper = encoder.backend().keeper().unwrap();
+    let scene = Scene::new(encoder, order, is_split);
+    let mut slabs = slabs(encoder, order);
+    let mut verdicts = vec![Vec::new(); order.len()];
+    for (goes_on, ending) in
+        [(false, Ending::Keep), (true, Ending::Step(step(1))), (false, Ending::Step(step(2)))]
+    {
+        let found = scene.run(&mut slabs, goes_on, ending);
+        verdicts.iter_mut().zip(found).for_each(|(all, found)| all.push(found));
+    }
+    assert_eq!(encoder.backend().take_fault(), None);
+    let states = slabs.iter().map(|slab| keeper.read(slab).unwrap());
+    let mut found: Vec<_> = order.iter().zip(states.zip(verdicts)).collect();
+    found.sort_by_key(|(tenant, _)| **tenant);
+    found.into_iter().map(|(_, found)| found).collect()
+}
+
+/// The loss of two texts, and its gradient by the adapter, by the processor; the loss in f64.
+fn expected(tenant: usize, values: &[f32]) -> (f64, Vec<f32>) {
+    let cpu = on_cpu("bert-tiny");
+    let hidden = cpu.config().hidden;
+    let adapter = Adapter { values: values.to_vec(), ..tenant_adapter(&cpu, tenant) };
+    let mut adapters = vec![&adapter; 2];
+    adapters.truncate(tenant + 1);
+    let batch = batch(cpu.config(), &[tenant]);
+    let forward = Forward { batch: &batch, adapters: &adapters, start: Start::Tokens };
+    let (mut scratch, mut tape) = (Scratch::default(), Tape::default());
+    let mut out = vec![0.0; 2 * hidden];
+    cpu.forward(&forward, TapeMode::Full, &mut scratch, &mut tape, &mut out);
+    // One anchor, row 0; columns row 1 (right) and row 0 itself.
+    let (first, second) = out.split_at(hidden);
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
+    let (right, wrong) = (3.0 * dot(first, second), 3.0 * dot(first, first));
+    let weight = wrong.exp() / (right.exp() + wrong.exp());
+    // By the scores: -weight for the right one, weight for the other.
+    let slope = (0.5 * 3.0 * weight) as f32;
+    let by_first: Vec<f32> = first.iter().zip(second).map(|(f, s)| slope * (2.0 * f - s)).collect();
+    let by_second: Vec<f32> = first.iter().map(|f| -slope * f).collect();
+    let mut gradients = vec![Vec::new()];
+    let slopes = [by_first, by_second].concat();
+    cpu.backward(&forward, &mut scratch, &mut tape, &slopes, &mut gradients);
+    (-(1.0 - weight).ln(), gradients.remove(0))
+}
+
+#[test]
+fn a_round_is_what_the_processor_makes_of_it() {
+    for (real, tolerance) in [(Real::Float, 1e-4), (Real::Bf16, 0.1)] {
+        let Some(host) = host(real) else { return };
+        let encoder = on_kernels(host, "bert-tiny");
+        let keeper = encoder.backend().keeper().unwrap();
+        let scene = Scene::new(&encoder, &[0, 1], false);
+        let mut slabs = slabs(&encoder, &[0, 1]);
+        let verdicts = scene.run(&mut slabs, false, Ending::Keep);
+        for (tenant, (slab, verdict)) in slabs.iter().zip(&verdicts).enumerate() {
+            let found = keeper.read(slab).unwrap();
+            let before = state(&tenant_adapter(&encoder, tenant));
+            assert_eq!((&found.values, &found.mean), (&before.values, &before.mean));
+            let (loss, gradient) = expected(tenant, &before.values);
+            let error = (f64::from(verdict.loss) - loss).abs() / loss;
+            assert!(error < f64::from(tolerance), "{real:?} {tenant}: {verdict:?}, not {loss}");
+            check(&format!("{real:?} {tenant}"), &found.gradient, &gradient, tolerance);
+        }
+    }
+}
+
+/// One batch more adds as much again, and what is stepped on is the sum; a step alone begins anew.
+#[test]
+fn batches_of_a_step_are_added_up_and_a_new_step_begins_at_zero() {
+    let Some(host) = host(Real::Float) else { return };
+    let encoder = on_kernels(host, "bert-tiny");
+    let keeper = encoder.backend().keeper().unwrap();
+    let scene = Scene::new(&encoder, &[0, 1], false);
+    let norm = |gradient: &[f32]| {
+        gradient.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>().sqrt() as f32
+    };
+    let mut slabs = slabs(&encoder, &[0, 1]);
+    scene.run(&mut slabs, false, Ending::Keep);
+    let once: Vec<SlabState> = slabs.iter().map(|slab| keeper.read(slab).unwrap()).collect();
+    let verdicts = scene.run(&mut slabs, true, Ending::Step(step(1)));
+    for (verdict, once) in verdicts.iter().zip(&once) {
+        let expected = 2.0 * norm(&once.gradient);
+        assert!((verdict.gradient_norm / expected - 1.0).abs() < 1e-5, "{verdict:?} {expected}");
+    }
+    let stepped: Vec<SlabState> = slabs.iter().map(|slab| keeper.read(slab).unwrap()).collect();
+    assert!(stepped.iter().zip(&once).all(|(after, before)| after.values != before.values));
+    scene.run(&mut slabs, false, Ending::Keep);
+    for (tenant, (slab, stepped)) in slabs.iter().zip(&stepped).enumerate() {
+        let found = keeper.read(slab).unwrap();
+        let (_, gradient) = expected(tenant, &stepped.values);
+        check(&format!("{tenant} after a step"), &found.gradient, &gradient, 1e-4);
+    }
+}
+
+/// The project's promise, for all that a round does.
+#[test]
+fn a_tenant_has_the_same_bits_alone_among_others_and_in_another_order() {
+    for real in Real::ALL {
+        let Some(host) = host(real) else { return };
+        let encoder = on_kernels(host, "bert-tiny");
+        let together = train(&encoder, &[0, 1], false);
+        assert!(together == train(&encoder, &[1, 0], false), "{real:?}: in another order");
+        assert!(together == train(&encoder, &[0, 1], true), "{real:?}: a batch each");
+        for (tenant, together) in together.iter().enumerate() {
+            assert!(train(&encoder, &[tenant], false)[0] == *together, "{real:?}: {tenant} alone");
+        }
+    }
+}
+
+#[test]
+fn a_slab_is_the_same_wherever_it_is() {
+    let Some(host) = host(Real::Float) else { return };
+    let encoder = on_kernels(host, "bert-tiny");
+    let keeper = encoder.backend().keeper().unwrap();
+    let scene = Scene::new(&encoder, &[0, 1], false);
+    let mut slabs = slabs(&encoder, &[0, 1]);
+    let taken = state(&tenant_adapter(&encoder, 0));
+    let found = keeper.read(&slabs[0]).unwrap();
+    assert_eq!((found.values, found.mean), (taken.values, taken.mean), "aside at first");
+    scene.run(&mut slabs, false, Ending::Step(step(1)));
+    for slab in &mut slabs {
+        let there = keeper.read(slab).unwrap();
+        keeper.put_aside(slab);
+        assert_eq!(keeper.read(slab).unwrap(), there, "aside");
+        keeper.put_aside(slab);
+        keeper.bring(slab);
+        assert_eq!(keeper.read(slab).unwrap(), there, "on its way");
+        keeper.bring(slab);
+        keeper.put_aside(slab);
+        assert_eq!(keeper.read(slab).unwrap(), there, "turned back on its way");
+    }
+    assert_eq!(encoder.backend().take_fault(), None);
+}
+
+/// However early memory runs out, slabs are as they were, and the round can be run again.
+#[test]
+fn a_round_that_runs_out_of_memory_has_changed_nothing() {
+    let Some(host) = host(Real::Float) else { return };
+    let encoder = on_kernels(host, "bert-tiny");
+    let keeper = encoder.backend().keeper().unwrap();
+    let machine = encoder.backend().machine();
+    let scene = Scene::new(&encoder, &[0, 1], true);
+    let mut slabs = slabs(&encoder, &[0, 1]);
+    let read = |slabs: &[Slab]| -> Vec<SlabState> {
+        slabs.iter().map(|slab| keeper.read(slab).unwrap()).collect()
+    };
+    scene.run(&mut slabs, false, Ending::Keep);
+    let before = read(&slabs);
+    let mut left = 0;
+    while left < 10_000 {
+        machine.leave(left);
+        scene.run(&mut slabs, true, Ending::Step(step(1)));
+        machine.leave(usize::MAX);
+        match encoder.backend().take_fault() {
+            None => break,
+            Some(Fault::OutOfMemory(_)) => assert!(read(&slabs) == before, "with {left} buffers"),
+            Some(fault) => panic!("with {left} buffers: {fault:?}"),
+        }
+        left += 1;
+    }
+    assert!((20..10_000).contains(&left), "{left} buffers for a round");
+    assert!(read(&slabs) != before, "it was stepped in the end");
+}
