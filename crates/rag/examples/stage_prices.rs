@@ -20,7 +20,7 @@ use cotenant_rag::data::{ReadOptions, read};
 use cotenant_rag::job::BaseModel;
 use cotenant_rag::models::Store;
 use cotenant_rag::retrieval::pipeline::{Collection, Lists, Mix, Probe, Retrievers, Work};
-use cotenant_rag::retrieval::{CrossEncoder, Embedder, Vectors};
+use cotenant_rag::retrieval::{CrossEncoder, Embedder, EmbeddingModel, Vectors};
 use cotenant_rag::workspace::{PrecisionChoice, TenantConfig};
 use cotenant_transformer::random::{mix, unit};
 use cotenant_transformer::{Adapter, AdapterLayout, Forward, Packed, Scratch, Start};
@@ -132,7 +132,12 @@ fn rerank(
     let config = base.folder.config();
     let layout = AdapterLayout::from_spec(&spec, config)?.with_head(config);
     let adapter = Adapter::initial(layout.into(), 1);
-    let embedder = Embedder { encoder: base.encoder.clone(), threads: 1, chunk_tokens: 256 };
+    let embedder = Embedder {
+        model: EmbeddingModel::Cpu(base.encoder.clone()),
+        threads: 1,
+        chunk_tokens: 256,
+        fingerprint: base.fingerprint,
+    };
     let cross = CrossEncoder {
         embedder: &embedder,
         tokenizer: &base.tokenizer,

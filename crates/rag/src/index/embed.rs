@@ -73,6 +73,7 @@ impl TextEmbedder {
         let vectors = embedder.embed(&table, &ids, adapter, &on_done);
         let vectors = vectors.map_err(|reason| match reason {
             NotEmbedded::Text(source) => JobError::Text { tenant: tenant.to_owned(), source },
+            NotEmbedded::Device(source) => JobError::Device { source },
             NotEmbedded::Stopped => JobError::Stopped,
         })?;
         Ok((0..vectors.len()).map(|at| vectors.row(at).to_vec()).collect())

@@ -8,7 +8,7 @@ use cotenant_transformer::{Adapter, Cpu, Encoder, ModelFolder, Precision, Tokeni
 
 use super::error::JobError;
 use super::train::threads;
-use crate::retrieval::Embedder;
+use crate::retrieval::{Embedder, EmbeddingModel};
 use crate::workspace::{Limits, PrecisionChoice};
 
 /// A base model in memory, shared by every tenant.
@@ -52,9 +52,10 @@ impl BaseModel {
     /// What embeds with this model under these limits.
     pub(crate) fn embedder(&self, limits: &Limits) -> Embedder {
         Embedder {
-            encoder: self.encoder.clone(),
+            model: EmbeddingModel::Cpu(self.encoder.clone()),
             threads: threads(limits),
             chunk_tokens: limits.chunk_tokens,
+            fingerprint: self.fingerprint,
         }
     }
 

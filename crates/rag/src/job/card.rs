@@ -8,6 +8,7 @@ use cotenant_transformer::{Backend, CudaDevice, Encoder, Precision, open_cuda};
 
 use super::base::BaseModel;
 use super::error::JobError;
+use crate::retrieval::{Embedder, EmbeddingModel, Turn};
 
 /// Tokens of a chunk: enough to fill a card with small products.
 const CHUNK_TOKENS: usize = 16_384;
@@ -22,6 +23,18 @@ const ON_CARD: u64 = 0x6375_6461_0000_0000;
 pub(super) struct OnCard {
     pub(super) base: Base<CudaDevice>,
     pub(super) limits: Limits,
+}
+
+impl OnCard {
+    /// What embeds on the card; so many threads prepare what it computes.
+    pub(super) fn embedder(&self, threads: usize) -> Embedder {
+        Embedder {
+            model: EmbeddingModel::Card(Arc::clone(&self.base.encoder), Turn::default()),
+            threads,
+            chunk_tokens: self.limits.tokens_chunk,
+            fingerprint: self.base.fingerprint,
+        }
+    }
 }
 
 /// Puts a base model on the first card, and says what works less well there than it could. Half of

@@ -131,6 +131,9 @@ fn run_to_end(
         DeviceChoice::Cpu => None,
         DeviceChoice::Cuda => Some(open_card(workspace, base, options)?),
     };
+    let threads = threads(&workspace.limits);
+    let embedder = on_card.as_ref().map_or(embedder.clone(), |card| card.embedder(threads));
+    let workshop = Workshop { embedder: &embedder, ..workshop };
     limit::check_examples(&read)?;
     limit::check_memory(workspace, &workshop, &read)?;
     let mut tenants = Vec::new();

@@ -108,7 +108,7 @@ impl Workshop<'_> {
         ids: &[u32],
     ) -> Result<Vectors, JobError> {
         let cache = self.cache.as_ref().map(|cache| {
-            let model = self.base.fingerprint;
+            let model = self.embedder.fingerprint;
             VectorCache::new(cache.join("vectors"), model)
         });
         let width = self.base.folder.config().hidden;
@@ -225,6 +225,7 @@ pub(super) fn all_documents(dataset: &Dataset) -> Vec<u32> {
 pub(super) fn not_embedded(tenant: &str, error: NotEmbedded) -> JobError {
     match error {
         NotEmbedded::Text(source) => JobError::Text { tenant: tenant.to_owned(), source },
+        NotEmbedded::Device(source) => JobError::Device { source },
         NotEmbedded::Stopped => JobError::Stopped,
     }
 }

@@ -69,6 +69,7 @@ impl CrossEncoder<'_> {
         match scored {
             Ok(scores) => Ok(scores),
             Err(NotEmbedded::Text(error)) => Err(error),
+            Err(NotEmbedded::Device(fault)) => Err(TextError { reason: fault.to_string() }),
             Err(NotEmbedded::Stopped) => unreachable!("nobody asks it to stop"),
         }
     }

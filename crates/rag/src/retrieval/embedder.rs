@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use cotenant_train::{TextError, Texts, Tokens};
-use cotenant_transformer::{Adapter, Cpu, Encoder, Forward, Packed, Scratch, Start};
+use cotenant_transformer::{
+    Adapter, Backend, Cpu, CudaDevice, Encoder, Fault, Forward, Packed, Scratch, Start,
+};
 
 use super::vectors::Vectors;
 
@@ -18,18 +20,35 @@ const CLAIM: usize = 8;
 #[derive(Clone)]
 pub struct Embedder {
     /// The frozen model.
-    pub encoder: Arc<Encoder<Cpu>>,
-    /// Threads that compute.
+    pub model: EmbeddingModel,
+    /// Threads that compute, or prepare what a card computes.
     pub threads: usize,
     /// Tokens that one thread takes at a time; a longer text goes alone.
     pub chunk_tokens: usize,
+    /// Differs between models and devices whose vectors differ.
+    pub fingerprint: u64,
 }
+
+/// A frozen model on a device.
+#[derive(Clone)]
+pub enum EmbeddingModel {
+    /// On the processor, for any number of threads at once.
+    Cpu(Arc<Encoder<Cpu>>),
+    /// On a card, which one thread at a time may ask.
+    Card(Arc<Encoder<CudaDevice>>, Turn),
+}
+
+/// Whose turn it is to ask a card, and the memory there that is used for it.
+#[derive(Clone, Default)]
+pub struct Turn(Arc<Mutex<Scratch<CudaDevice>>>);
 
 /// Why texts were not embedded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotEmbedded {
     /// A text has no tokens: the first one of them.
     Text(TextError),
+    /// The device failed.
+    Device(Fault),
     /// The caller wished to stop.
     Stopped,
 }
@@ -58,7 +77,7 @@ struct Queue<'a> {
     next: usize,
     rest: &'a mut [f32],
     /// The first position that failed so far, and why.
-    failed: Option<(usize, TextError)>,
+    failed: Option<(usize, NotEmbedded)>,
     is_stopped: bool,
 }
 
@@ -72,6 +91,41 @@ struct Claimed<'a> {
 impl Claimed<'_> {
     fn len(&self) -> usize {
         self.tokens.ids.len()
+    }
+}
+
+/// What turns a batch into rows.
+trait Encode: Sync {
+    /// Memory that a thread uses for it.
+    type Memory: Default + Send;
+
+    /// Features of a row.
+    fn width(&self) -> usize;
+
+    /// Writes one row a text, unless the device failed.
+    fn encode(
+        &self,
+        forward: &Forward<'_>,
+        memory: &mut Self::Memory,
+        rows: &mut [f32],
+    ) -> Result<(), Fault>;
+}
+
+impl<B: Backend> Encode for Encoder<B> {
+    type Memory = Scratch<B>;
+
+    fn width(&self) -> usize {
+        self.config().hidden
+    }
+
+    fn encode(
+        &self,
+        forward: &Forward<'_>,
+        memory: &mut Scratch<B>,
+        rows: &mut [f32],
+    ) -> Result<(), Fault> {
+        self.embed(forward, memory, rows);
+        self.backend().take_fault().map_or(Ok(()), Err)
     }
 }
 
@@ -89,12 +143,36 @@ impl Embedder {
         adapter: Option<&Adapter>,
         on_done: OnDone<'_>,
     ) -> Result<Vectors, NotEmbedded> {
-        let width = self.encoder.config().hidden;
-        let mut values = vec![0.0; ids.len() * width];
+        let job = Job { texts, ids, adapter, on_done };
+        let Self { threads, chunk_tokens, .. } = *self;
+        match &self.model {
+            EmbeddingModel::Cpu(encoder) => {
+                Desk { encoder: &**encoder, turn: None, threads, chunk_tokens }.embed(&job)
+            }
+            EmbeddingModel::Card(encoder, turn) => {
+                let turn = Some(&*turn.0);
+                Desk { encoder: &**encoder, turn, threads, chunk_tokens }.embed(&job)
+            }
+        }
+    }
+}
+
+/// Where a job is done.
+struct Desk<'a, E: Encode> {
+    encoder: &'a E,
+    /// The memory of the one thread that may encode; without, each thread has its own.
+    turn: Option<&'a Mutex<E::Memory>>,
+    threads: usize,
+    chunk_tokens: usize,
+}
+
+impl<E: Encode> Desk<'_, E> {
+    fn embed(&self, job: &Job<'_>) -> Result<Vectors, NotEmbedded> {
+        let width = self.encoder.width();
+        let mut values = vec![0.0; job.ids.len() * width];
         let rest = values.as_mut_slice();
         let queue = Mutex::new(Queue { next: 0, rest, failed: None, is_stopped: false });
-        let job = Job { texts, ids, adapter, on_done };
-        let work = || self.work(&job, &queue);
+        let work = || self.work(job, &queue);
         thread::scope(|scope| {
             for _ in 1..self.threads {
                 scope.spawn(work);
@@ -103,7 +181,7 @@ impl Embedder {
         });
         let queue = queue.into_inner().expect("no thread panicked");
         match queue.failed {
-            Some((_, error)) => Err(NotEmbedded::Text(error)),
+            Some((_, why)) => Err(why),
             None if queue.is_stopped => Err(NotEmbedded::Stopped),
             None => Ok(Vectors { values, width }),
         }
@@ -111,10 +189,9 @@ impl Embedder {
 
     /// One thread: claims texts until a chunk is full, and embeds it, until nothing is left.
     fn work<'a>(&self, job: &Job<'_>, queue: &Mutex<Queue<'a>>) {
-        let (mut scratch, mut batch, mut rows) = (Scratch::default(), Packed::default(), vec![]);
+        let (mut memory, mut batch, mut rows) = (E::Memory::default(), Packed::default(), vec![]);
         let mut claimed: VecDeque<Claimed<'a>> = VecDeque::new();
-        let adapters: &[&Adapter] = job.adapter.as_slice();
-        let slot = job.adapter.map(|_| 0);
+        let width = self.encoder.width();
         loop {
             let mut tokens: usize = claimed.iter().map(Claimed::len).sum();
             while tokens < self.chunk_tokens
@@ -127,18 +204,50 @@ impl Embedder {
             if count == 0 || lock(queue).is_stopped {
                 return;
             }
-            batch.clear();
-            batch.push(claimed.range(..count).map(|text| text.tokens.as_text()), slot, None);
-            let forward = Forward { batch: &batch, adapters, start: Start::Tokens };
-            let width = self.encoder.config().hidden;
             rows.resize(count * width, 0.0);
-            self.encoder.embed(&forward, &mut scratch, &mut rows);
+            let texts = &claimed.make_contiguous()[..count];
+            let encoded = match self.turn {
+                None => self.encode((job.adapter, texts), &mut batch, &mut memory, &mut rows),
+                Some(turn) => {
+                    let mut memory = turn.lock().expect("no thread panicked");
+                    self.encode((job.adapter, texts), &mut batch, &mut memory, &mut rows)
+                }
+            };
+            if let Err(fault) = encoded {
+                // Before any text: it is no fault of theirs.
+                lock(queue).failed = Some((0, NotEmbedded::Device(fault)));
+                return;
+            }
             for (text, row) in claimed.drain(..count).zip(rows.chunks_exact(width)) {
                 text.row.copy_from_slice(row);
             }
             if (job.on_done)(count).is_break() {
                 lock(queue).is_stopped = true;
             }
+        }
+    }
+
+    /// Embeds a chunk; in halves where the device has no memory for the whole, which changes no bit.
+    fn encode(
+        &self,
+        (adapter, texts): (Option<&Adapter>, &[Claimed<'_>]),
+        batch: &mut Packed,
+        memory: &mut E::Memory,
+        rows: &mut [f32],
+    ) -> Result<(), Fault> {
+        batch.clear();
+        let slot = adapter.map(|_| 0);
+        batch.push(texts.iter().map(|text| text.tokens.as_text()), slot, None);
+        let forward = Forward { batch, adapters: adapter.as_slice(), start: Start::Tokens };
+        match self.encoder.encode(&forward, memory, rows) {
+            Err(Fault::OutOfMemory(_)) if texts.len() > 1 => {
+                *memory = E::Memory::default();
+                let (first, second) = texts.split_at(texts.len() / 2);
+                let halves = rows.split_at_mut(first.len() * self.encoder.width());
+                self.encode((adapter, first), batch, memory, halves.0)?;
+                self.encode((adapter, second), batch, memory, halves.1)
+            }
+            encoded => encoded,
         }
     }
 
@@ -155,7 +264,7 @@ impl Embedder {
     /// The next few texts, tokenised without holding the queue; `None` at the end, after a failure
     /// or once stopped.
     fn claim<'a>(&self, job: &Job<'_>, queue: &Mutex<Queue<'a>>) -> Option<Vec<Claimed<'a>>> {
-        let width = self.encoder.config().hidden;
+        let width = self.encoder.width();
         let (from, ids, rows) = {
             let mut queue = lock(queue);
             if queue.failed.is_some() || queue.is_stopped || queue.next == job.ids.len() {
@@ -177,7 +286,7 @@ impl Embedder {
                     // Positions before this one were all claimed, so the first failure is told
                     // whichever thread comes to its own first.
                     if failed.as_ref().is_none_or(|(first, _)| at < *first) {
-                        *failed = Some((at, error));
+                        *failed = Some((at, NotEmbedded::Text(error)));
                     }
                     return None;
                 }
@@ -194,6 +303,7 @@ fn lock<'q, 'a>(queue: &'q Mutex<Queue<'a>>) -> MutexGuard<'q, Queue<'a>> {
 #[cfg(test)]
 mod tests {
     use std::sync::Condvar;
+    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     use cotenant_transformer::random::{mix, unit};
@@ -247,7 +357,62 @@ mod tests {
         };
         let cpu = Cpu::new(Precision::F32).expect("every processor has f32");
         let encoder = Encoder::new(cpu, config, weights, Pooling::Mean, true);
-        Embedder { encoder: Arc::new(encoder), threads, chunk_tokens }
+        let model = EmbeddingModel::Cpu(Arc::new(encoder));
+        Embedder { model, threads, chunk_tokens, fingerprint: 0 }
+    }
+
+    /// A device with memory for so many tokens, which only one thread at a time may ask, and which is
+    /// lost after so many batches.
+    struct Narrow {
+        encoder: Arc<Encoder<Cpu>>,
+        tokens_max: usize,
+        batches_left: AtomicUsize,
+        is_asked: AtomicBool,
+    }
+
+    impl Narrow {
+        fn new(tokens_max: usize, batches: usize) -> Self {
+            let EmbeddingModel::Cpu(encoder) = embedder(1, 1).model else {
+                unreachable!("it is on the processor")
+            };
+            let (batches_left, is_asked) = (AtomicUsize::new(batches), AtomicBool::new(false));
+            Self { encoder, tokens_max, batches_left, is_asked }
+        }
+
+        /// Embeds on three threads, in chunks of so many tokens.
+        fn embed(&self, ids: &[u32], chunk_tokens: usize) -> Result<Vectors, NotEmbedded> {
+            let (table, turn) = (Table { bad: Vec::new() }, Mutex::default());
+            let job = Job { texts: &table, ids, adapter: None, on_done: &go_on };
+            Desk { encoder: self, turn: Some(&turn), threads: 3, chunk_tokens }.embed(&job)
+        }
+    }
+
+    impl Encode for Narrow {
+        type Memory = Scratch<Cpu>;
+
+        fn width(&self) -> usize {
+            self.encoder.width()
+        }
+
+        fn encode(
+            &self,
+            forward: &Forward<'_>,
+            memory: &mut Scratch<Cpu>,
+            rows: &mut [f32],
+        ) -> Result<(), Fault> {
+            assert!(!self.is_asked.swap(true, Ordering::SeqCst), "one thread at a time asks");
+            let is_last = self.batches_left.fetch_sub(1, Ordering::SeqCst) == 1;
+            let encoded = if is_last {
+                Err(Fault::Lost("it fell off the bus".into()))
+            } else if forward.batch.tokens().len() > self.tokens_max {
+                rows.fill(f32::NAN);
+                Err(Fault::OutOfMemory("there is no room".into()))
+            } else {
+                self.encoder.encode(forward, memory, rows)
+            };
+            self.is_asked.store(false, Ordering::SeqCst);
+            encoded
+        }
     }
 
     fn text(id: u32) -> Arc<[u32]> {
@@ -353,5 +518,25 @@ mod tests {
         let ids: Vec<u32> = (0..64).collect();
         let table = Together { asking: Mutex::new(0), changed: Condvar::new() };
         assert_eq!(embedder(2, 64).embed(&table, &ids, None, &go_on).err(), None);
+    }
+
+    #[test]
+    fn a_device_with_less_memory_than_a_chunk_takes_is_asked_for_less_at_a_time() {
+        let ids: Vec<u32> = (0..300).collect();
+        let good = Table { bad: Vec::new() };
+        let expected = embedder(1, 64).embed(&good, &ids, None, &go_on).unwrap();
+        for tokens_max in [30, 100, 5000] {
+            let found = Narrow::new(tokens_max, usize::MAX).embed(&ids, 1000);
+            assert!(found.unwrap() == expected, "room for {tokens_max} tokens");
+        }
+        let refused = Narrow::new(20, usize::MAX).embed(&ids, 1000).unwrap_err();
+        assert!(matches!(refused, NotEmbedded::Device(Fault::OutOfMemory(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn a_device_that_is_lost_ends_it() {
+        let ids: Vec<u32> = (0..300).collect();
+        let lost = Narrow::new(5000, 3).embed(&ids, 100).unwrap_err();
+        assert_eq!(lost, NotEmbedded::Device(Fault::Lost("it fell off the bus".into())));
     }
 }
