@@ -16,6 +16,7 @@
 mod checkpoint;
 mod estimate;
 mod event;
+mod fleet;
 mod hash;
 mod kept;
 mod loss;

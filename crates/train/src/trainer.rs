@@ -10,14 +10,14 @@ use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError, ReadKept, Saved};
 use crate::event::{Counters, Event, Outcome, Progress, TenantId};
-use crate::kept::Kept;
+use crate::fleet::Fleet;
 use crate::packing::{Candidate, Fairness};
 use crate::prefix::{PrefixCache, PrefixCounters};
-use crate::round::{Engine, RoundCost, RoundFault, Share};
+use crate::round::{RoundCost, RoundFault, Share};
 use crate::spec::{Limits, LimitsError, SettingsError, TenantSpec};
 use crate::tenant::{Phase, Tenant};
 
-/// The frozen model that all tenants share.
+/// The frozen model that all tenants share, on one device.
 pub struct Base<B: Backend> {
     /// The model on its device.
     pub encoder: Arc<Encoder<B>>,
@@ -31,7 +31,7 @@ pub struct Base<B: Backend> {
 /// Call [`Trainer::run_round`] until [`Trainer::is_done`], answer each [`Event::EvaluationDue`]
 /// with [`Trainer::report_score`], and add, remove, look at or save tenants between rounds.
 pub struct Trainer<B: Backend> {
-    engine: Engine<B>,
+    fleet: Fleet<B>,
     fingerprint: u64,
     tenants: BTreeMap<TenantId, Tenant>,
     next_id: u32,
@@ -66,12 +66,26 @@ pub enum TenantError {
 impl<B: Backend> Trainer<B> {
     /// A trainer without tenants.
     pub fn new(base: Base<B>, limits: Limits) -> Result<Self, LimitsError> {
-        limits.check()?;
         let Base { encoder, fingerprint } = base;
+        Self::over(vec![encoder], fingerprint, limits)
+    }
+
+    /// A trainer without tenants over several devices of one kind, each with the same model, which
+    /// are asked for so much each. Results do not depend on how many there are.
+    ///
+    /// # Panics
+    /// Without any device.
+    pub fn over(
+        encoders: Vec<Arc<Encoder<B>>>,
+        fingerprint: u64,
+        limits: Limits,
+    ) -> Result<Self, LimitsError> {
+        assert!(!encoders.is_empty(), "a trainer needs a device");
+        limits.check()?;
         let prefix = PrefixCache::open(&limits.prefix, fingerprint)?;
-        let engine = Engine::new(encoder, limits, prefix);
+        let fleet = Fleet::new(encoders, &limits, prefix);
         let (tenants, fairness, counters) = Default::default();
-        Ok(Self { engine, fingerprint, tenants, next_id: 0, fairness, counters, fault: None })
+        Ok(Self { fleet, fingerprint, tenants, next_id: 0, fairness, counters, fault: None })
     }
 
     /// Lets a tenant join; it takes part from the next round on.
@@ -79,7 +93,7 @@ impl<B: Backend> Trainer<B> {
         if self.tenants.values().any(|tenant| tenant.name == spec.name) {
             return Err(SettingsError::NameTaken { name: spec.name });
         }
-        let tenant = Tenant::new(spec, self.engine.encoder().config())?;
+        let tenant = Tenant::new(spec, self.fleet.encoder().config())?;
         let id = TenantId(self.next_id);
         self.next_id += 1;
         self.tenants.insert(id, tenant);
@@ -90,14 +104,10 @@ impl<B: Backend> Trainer<B> {
     /// Takes a tenant out, finished or not, with all that it holds; `None` if there is none, or its
     /// adapter was lost with the device.
     pub fn remove(&mut self, id: TenantId) -> Option<Outcome> {
-        let values = self.values(id);
-        let mut tenant = self.tenants.remove(&id)?;
+        self.bring_home(id);
+        let tenant = self.tenants.remove(&id)?;
         self.fairness.leave(id);
-        self.engine.kept_mut().forget(id);
-        if !tenant.has_values() {
-            tenant.take_values(values.ok()?);
-        }
-        Some(tenant.into_outcome(id))
+        tenant.has_values().then(|| tenant.into_outcome(id))
     }
 
     /// Why the device has given up, once it has: no rounds are run any more, and what was trained
@@ -115,12 +125,12 @@ impl<B: Backend> Trainer<B> {
         let begun = Instant::now();
         let mut events = self.call_for_scores();
         let candidates = self.fetch_batches(&mut events);
-        let mut chosen = self.fairness.choose(&candidates, self.engine.limits().round_tokens_max);
+        let mut chosen = self.fairness.choose(&candidates, self.fleet.round_tokens_max());
         chosen.sort_unstable();
-        let shares = chosen.iter().map(|id| self.take_share(*id)).collect::<Result<Vec<_>, _>>();
+        let shares = self.take_shares(&chosen);
         self.counters.planning += begun.elapsed();
         let ran = shares.and_then(|mut shares| {
-            let cost = self.engine.run(&mut shares, &self.fairness.order())?;
+            let cost = self.fleet.run(&mut shares, &self.fairness.order())?;
             Ok((shares, cost))
         });
         match ran {
@@ -138,17 +148,21 @@ impl<B: Backend> Trainer<B> {
         events
     }
 
-    /// A tenant's share of a round; the device keeps the tenant's state from now on, if it can.
-    fn take_share(&mut self, id: TenantId) -> Result<Share, RoundFault> {
-        let device = self.engine.encoder_shared();
-        let device = device.backend();
-        let tenant = self.tenants.get_mut(&id).expect("chosen among the tenants");
-        let kept = self.engine.kept_mut();
-        if !kept.has(id) && Kept::can_keep(device, tenant.settings.loss) {
-            kept.take(device, id, &tenant.give_slab())
+    /// The shares of these tenants in a round; devices keep their states from now on, if they can.
+    fn take_shares(&mut self, chosen: &[TenantId]) -> Result<Vec<Share>, RoundFault> {
+        let tokens = |id: &TenantId| self.tenants[id].fetched_tokens().unwrap_or(0);
+        let loads: Vec<(TenantId, usize)> = chosen.iter().map(|id| (*id, tokens(id))).collect();
+        let devices = self.fleet.assign(&loads);
+        let mut shares = Vec::with_capacity(chosen.len());
+        for (&id, device) in chosen.iter().zip(devices) {
+            let tenant = self.tenants.get_mut(&id).expect("chosen among the tenants");
+            let loss = tenant.settings.loss;
+            self.fleet
+                .settle(id, device, (loss, || tenant.give_slab()))
                 .map_err(|fault| RoundFault { fault, tenants: vec![id] })?;
+            shares.push(tenant.take_share(id, device, self.fleet.keeps(id)));
         }
-        Ok(tenant.take_share(id, kept.has(id)))
+        Ok(shares)
     }
 
     /// What the device said, with the names of those whom it has no memory for.
@@ -212,7 +226,7 @@ impl<B: Backend> Trainer<B> {
         if let Some(fault) = &self.fault {
             return Err(TenantError::Lost(fault.clone()));
         }
-        let read = self.engine.kept().read(self.engine.encoder().backend(), id);
+        let read = self.fleet.read(id);
         let values = read.expect("what is not here is kept").map_err(TenantError::Lost)?.values;
         Ok(Arc::new(Adapter { layout: Arc::clone(&adapter.layout), values }))
     }
@@ -229,7 +243,7 @@ impl<B: Backend> Trainer<B> {
 
     /// What the cache of frozen prefixes did; `None` where it is off.
     pub fn prefix_counters(&self) -> Option<PrefixCounters> {
-        self.engine.prefix().map(PrefixCache::counters)
+        self.fleet.prefix().map(PrefixCache::counters)
     }
 
     /// Writes everything that training needs to go on to one file, in place of the file that may
@@ -244,7 +258,7 @@ impl<B: Backend> Trainer<B> {
         let saved = self.tenants.iter().zip(&readers).map(|((id, tenant), read)| Saved {
             tenant,
             counter: self.fairness.counter(*id),
-            kept: self.engine.kept().has(*id).then_some(read as &ReadKept<'_>),
+            kept: self.fleet.keeps(*id).then_some(read as &ReadKept<'_>),
         });
         checkpoint::write(path, self.fingerprint, self.counters, &saved.collect::<Vec<_>>())
     }
@@ -256,7 +270,7 @@ impl<B: Backend> Trainer<B> {
         tenant: &'a Tenant,
     ) -> impl Fn() -> Result<SlabState, Fault> + 'a {
         move || {
-            let read = self.engine.kept().read(self.engine.encoder().backend(), id);
+            let read = self.fleet.read(id);
             let mut state = read.expect("only what is kept is read")?;
             if !tenant.is_within_step() {
                 state.gradient.clear();
@@ -281,7 +295,7 @@ impl<B: Backend> Trainer<B> {
             }
             let cursor = found.cursor();
             let state = found.into_state(tenant);
-            self.engine.kept_mut().forget(id);
+            self.fleet.forget(id);
             tenant.restore(state, cursor);
         }
         Ok(())
@@ -322,7 +336,7 @@ impl<B: Backend> Trainer<B> {
     }
 
     fn fetch(&mut self, id: TenantId, events: &mut Vec<Event>) -> Option<Candidate> {
-        let config = self.engine.encoder().config();
+        let config = self.fleet.encoder().config();
         let tenant = self.tenants.get_mut(&id)?;
         match tenant.fetch(config) {
             Ok(stall) => self.counters.data_stall += stall,
@@ -343,7 +357,7 @@ impl<B: Backend> Trainer<B> {
             .zip(shares)
             .map(|((&id, tenant), share)| Mutex::new((id, tenant, Some(share), Vec::new())))
             .collect();
-        self.engine.spread(work.len(), |item| {
+        self.fleet.spread(work.len(), |item| {
             let mut work = work[item].lock().expect("each item is run once");
             let (id, tenant, share, events) = &mut *work;
             let share = share.take().expect("each item is run once");
@@ -369,14 +383,14 @@ impl<B: Backend> Trainer<B> {
         }
     }
 
-    /// Takes back what the device kept of a finished tenant.
+    /// Takes back the values that a device kept of a tenant that trains no further.
     fn bring_home(&mut self, id: TenantId) {
-        if !self.engine.kept().has(id) {
+        if !self.fleet.keeps(id) {
             return;
         }
         let values = self.values(id);
-        self.engine.kept_mut().forget(id);
-        let tenant = self.tenants.get_mut(&id).expect("it has just finished");
+        self.fleet.forget(id);
+        let tenant = self.tenants.get_mut(&id).expect("only tenants are kept");
         match values {
             Ok(values) => tenant.take_values(values),
             Err(TenantError::Lost(fault)) => self.fault = Some(fault),

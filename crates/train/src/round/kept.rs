@@ -76,7 +76,7 @@ impl<B: Backend> Engine<B> {
         let Self { workers, kept, prefix, .. } = self;
         let worker = &mut workers[0];
         let scene =
-            Scene { encoder: &encoder, prefix: prefix.as_ref(), shares, adapters: &adapters };
+            Scene { encoder: &encoder, prefix: prefix.as_deref(), shares, adapters: &adapters };
 
         let begun = Instant::now();
         let mut members: Vec<Member<'_, Slab<B>>> = kept

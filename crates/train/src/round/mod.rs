@@ -18,7 +18,9 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cotenant_transformer::{Adapter, Backend, Encoder, Fault, Packed, Scratch, TapeMode};
+use cotenant_transformer::{
+    Adapter, Backend, Encoder, Fault, Packed, Scratch, SlabState, TapeMode,
+};
 
 use crate::event::TenantId;
 use crate::kept::Kept;
@@ -42,6 +44,8 @@ pub(crate) const CHUNKS_AHEAD: usize = 4;
 pub(crate) struct Share {
     /// Whose it is.
     pub(crate) tenant: TenantId,
+    /// What it runs on.
+    pub(crate) device: usize,
     /// The adapter as it stands before the step; without values where the device keeps it.
     pub(crate) adapter: Arc<Adapter>,
     /// What the device is told, where it keeps the tenant's state.
@@ -133,6 +137,15 @@ impl RoundCost {
         self.loss += more.loss;
         self.backward += more.backward;
     }
+
+    /// Counts what another device did at the same time.
+    pub(crate) fn beside(&mut self, other: Self) {
+        self.chunks += other.chunks;
+        self.chunks_recomputed += other.chunks_recomputed;
+        self.forward = self.forward.max(other.forward);
+        self.loss = self.loss.max(other.loss);
+        self.backward = self.backward.max(other.backward);
+    }
 }
 
 /// Why a round could not be run.
@@ -148,7 +161,7 @@ pub(crate) struct RoundFault {
 pub(crate) struct Engine<B: Backend> {
     encoder: Arc<Encoder<B>>,
     limits: Limits,
-    prefix: Option<PrefixCache>,
+    prefix: Option<Arc<PrefixCache>>,
     workers: Vec<Worker<B>>,
     tapes: TapePool<B>,
     spare_chunks: Vec<Chunk<B>>,
@@ -160,7 +173,7 @@ impl<B: Backend> Engine<B> {
     pub(crate) fn new(
         encoder: Arc<Encoder<B>>,
         limits: Limits,
-        prefix: Option<PrefixCache>,
+        prefix: Option<Arc<PrefixCache>>,
     ) -> Self {
         let workers = (0..limits.threads).map(|_| Worker::default()).collect();
         let tapes = TapePool::new(limits.tape_bytes_max);
@@ -173,16 +186,8 @@ impl<B: Backend> Engine<B> {
         &self.encoder
     }
 
-    pub(crate) fn encoder_shared(&self) -> Arc<Encoder<B>> {
-        Arc::clone(&self.encoder)
-    }
-
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    pub(crate) fn prefix(&self) -> Option<&PrefixCache> {
-        self.prefix.as_ref()
     }
 
     /// Runs a task for each item on the engine's threads.
@@ -195,9 +200,14 @@ impl<B: Backend> Engine<B> {
         &self.kept
     }
 
-    /// The same, to be changed.
-    pub(crate) fn kept_mut(&mut self) -> &mut Kept<B> {
-        &mut self.kept
+    /// Has the device keep a tenant's state.
+    pub(crate) fn keep(&mut self, tenant: TenantId, state: &SlabState) -> Result<(), Fault> {
+        self.kept.take(self.encoder.backend(), tenant, state)
+    }
+
+    /// Forgets a tenant's state.
+    pub(crate) fn forget(&mut self, tenant: TenantId) {
+        self.kept.forget(tenant);
     }
 
     /// Fills in each share's loss and adds to its gradient; those whose tenants the device keeps are
@@ -274,7 +284,7 @@ impl<B: Backend> Engine<B> {
             shares.iter_mut().map(|share| mem::take(&mut share.gradient)).collect();
 
         let begun = Instant::now();
-        let prefix = self.prefix.as_ref();
+        let prefix = self.prefix.as_deref();
         let scene = Scene { encoder: &encoder, prefix, shares, adapters: &adapters };
         forward::run(&scene, &mut self.workers, &mut chunks);
         forward::collect(&scene, &chunks, &mut rows);

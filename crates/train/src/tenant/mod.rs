@@ -119,7 +119,7 @@ impl Tenant {
     }
 
     /// Hands the batch that was fetched to a round.
-    pub(crate) fn take_share(&mut self, id: TenantId, is_kept: bool) -> Share {
+    pub(crate) fn take_share(&mut self, id: TenantId, device: usize, is_kept: bool) -> Share {
         let Ready { plan, tokens } = self.supply.take().expect("only a ready tenant is chosen");
         let kept = is_kept.then(|| self.kept_share());
         let course = self.supply.course();
@@ -131,6 +131,7 @@ impl Tenant {
         let key = random::mix(&[self.settings.seed, DROPOUT, state.step, batch]);
         Share {
             tenant: id,
+            device,
             adapter: Arc::clone(&state.adapter),
             kept,
             plan,
