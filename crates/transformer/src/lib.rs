@@ -20,7 +20,7 @@ mod cpu;
 #[cfg(target_os = "linux")]
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "losses, optimizer steps and graphs on the card come next")
+    expect(dead_code, reason = "graphs on the card come next")
 )]
 mod cuda;
 mod encoder;

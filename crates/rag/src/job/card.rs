@@ -1,14 +1,14 @@
-//! The base model on an NVIDIA card.
+//! The base model on NVIDIA cards.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use cotenant_train::{Base, Limits};
-use cotenant_transformer::{Backend, CudaDevice, Encoder, Precision, open_cuda};
+use cotenant_train::Limits;
+use cotenant_transformer::{Backend, CudaDevice, CudaNotes, Encoder, Fault, Precision, open_cuda};
 
 use super::base::BaseModel;
 use super::error::JobError;
-use crate::retrieval::{Embedder, EmbeddingModel, Turn};
+use crate::retrieval::{CardModel, Embedder, EmbeddingModel};
 
 /// Tokens of a chunk: enough to fill a card with small products.
 const CHUNK_TOKENS: usize = 16_384;
@@ -19,51 +19,78 @@ const KERNELS: &str = "kernels";
 /// Keeps checkpoints and cached prefixes of cards apart from those of processors, whose bits differ.
 const ON_CARD: u64 = 0x6375_6461_0000_0000;
 
-/// What training on a card needs.
-pub(super) struct OnCard {
-    pub(super) base: Base<CudaDevice>,
+/// What training on cards needs.
+pub(super) struct OnCards {
+    /// The base model, on each of them.
+    pub(super) encoders: Vec<Arc<Encoder<CudaDevice>>>,
+    /// Differs from that of the model on a processor, whose bits differ.
+    pub(super) fingerprint: u64,
     pub(super) limits: Limits,
 }
 
-impl OnCard {
-    /// What embeds on the card; so many threads prepare what it computes.
+impl OnCards {
+    /// What embeds on the cards; so many threads prepare what they compute.
     pub(super) fn embedder(&self, threads: usize) -> Embedder {
+        let cards = self.encoders.iter().map(|encoder| CardModel::new(Arc::clone(encoder)));
         Embedder {
-            model: EmbeddingModel::Card(Arc::clone(&self.base.encoder), Turn::default()),
+            model: EmbeddingModel::Cards(cards.collect()),
             threads,
             chunk_tokens: self.limits.tokens_chunk,
-            fingerprint: self.base.fingerprint,
+            fingerprint: self.fingerprint,
         }
     }
 }
 
-/// Puts a base model on the first card, and says what works less well there than it could. Half of
-/// the memory that is free there is for tapes, and a quarter for adapters and their optimizers.
+/// Puts a base model on the first so many cards, and says what works less well there than it could.
+/// Half of the memory that is free there is for tapes, and a quarter for adapters and their
+/// optimizers.
 pub(super) fn open(
     base: &BaseModel,
     limits: Limits,
-    (precision, cache): (Precision, Option<&Path>),
-) -> Result<(OnCard, Vec<String>), JobError> {
+    (precision, cards): (Precision, usize),
+    cache: Option<&Path>,
+) -> Result<(OnCards, Vec<String>), JobError> {
     let failed = |source| JobError::Device { source };
     let kernels = cache.map(|cache| cache.join(KERNELS));
-    let (device, found) = open_cuda(0, precision, kernels.as_deref()).map_err(failed)?;
-    let (folder, weights) = (&base.folder, base.folder.weights()?);
-    let encoder = Encoder::new(device, folder.config().clone(), weights, folder.pooling(), true);
-    if let Some(fault) = encoder.backend().take_fault() {
-        return Err(failed(fault));
+    let mut encoders = Vec::new();
+    let mut found: Vec<CudaNotes> = Vec::new();
+    for ordinal in 0..cards {
+        let (device, notes) = open_cuda(ordinal, precision, kernels.as_deref()).map_err(failed)?;
+        if let Some(first) = found.first().filter(|first| first.card != notes.card) {
+            return Err(failed(unlike(&first.card, &notes.card)));
+        }
+        let (folder, weights) = (&base.folder, base.folder.weights()?);
+        let encoder =
+            Encoder::new(device, folder.config().clone(), weights, folder.pooling(), true);
+        if let Some(fault) = encoder.backend().take_fault() {
+            return Err(failed(fault));
+        }
+        encoders.push(Arc::new(encoder));
+        found.push(notes);
     }
     let of_precision = if precision == Precision::F32 { 1 } else { 2 };
-    let fingerprint = base.fingerprint ^ ON_CARD ^ of_precision;
     let tokens_chunk = limits.tokens_chunk.max(CHUNK_TOKENS);
+    let free_bytes = found.iter().map(|notes| notes.free_bytes).min().unwrap_or(0) as usize;
     let limits = Limits {
-        // The card is one; what comes to it is in the order of one thread.
+        // What comes to a card is in the order of one thread.
         threads: 1,
         tokens_chunk,
         round_tokens_max: tokens_chunk * ROUND_CHUNKS,
-        tape_bytes_max: (found.free_bytes / 2) as usize,
-        kept_bytes_max: (found.free_bytes / 4) as usize,
+        tape_bytes_max: free_bytes / 2,
+        kept_bytes_max: free_bytes / 4,
         ..limits
     };
-    let base = Base { encoder: Arc::new(encoder), fingerprint };
-    Ok((OnCard { base, limits }, found.notes))
+    let mut notes: Vec<String> = found.into_iter().flat_map(|notes| notes.notes).collect();
+    notes.dedup();
+    let fingerprint = base.fingerprint ^ ON_CARD ^ of_precision;
+    Ok((OnCards { encoders, fingerprint, limits }, notes))
+}
+
+/// Cards of two kinds do not give the same bits.
+fn unlike(first: &str, other: &str) -> Fault {
+    let hint = "hint: choose cards of one kind by CUDA_VISIBLE_DEVICES, or use cards = 1";
+    Fault::Refused(format!(
+        "the cards differ, {first} and {other}, so that results would depend on which card a tenant \
+         is trained on\n{hint}"
+    ))
 }

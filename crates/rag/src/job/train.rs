@@ -11,7 +11,7 @@ use cotenant_train::{
 use cotenant_transformer::{Adapter, AdapterLayout, Backend};
 
 use super::base::BaseModel;
-use super::card::{self, OnCard};
+use super::card::{self, OnCards};
 use super::error::JobError;
 use super::estimate::{self, TAPE_BYTES_MAX};
 use super::finish::{self, Trained};
@@ -127,12 +127,12 @@ fn run_to_end(
         read.push(Read { config, dataset, texts });
     }
     // What can be refused is refused before the first text is embedded.
-    let on_card = match workspace.limits.device {
+    let on_cards = match workspace.limits.device {
         DeviceChoice::Cpu => None,
-        DeviceChoice::Cuda => Some(open_card(workspace, base, options)?),
+        DeviceChoice::Cuda => Some(open_cards(workspace, base, options)?),
     };
     let threads = threads(&workspace.limits);
-    let embedder = on_card.as_ref().map_or(embedder.clone(), |card| card.embedder(threads));
+    let embedder = on_cards.as_ref().map_or(embedder.clone(), |cards| cards.embedder(threads));
     let workshop = Workshop { embedder: &embedder, ..workshop };
     limit::check_examples(&read)?;
     limit::check_memory(workspace, &workshop, &read)?;
@@ -146,25 +146,26 @@ fn run_to_end(
     let predicted = estimate::of_prepared(workspace, base, &tenants)?;
     let before_training = Usage::now();
     let training = Training { workspace, base, workshop: &workshop, options };
-    let trained = training.run(&tenants, on_card)?;
+    let trained = training.run(&tenants, on_cards)?;
     let cpu_s = Usage::now().cpu_s - before_training.cpu_s;
     let trained = Trained { cpu_s, begun, predicted, ..trained };
     finish::finish(&workshop, tenants, trained, options)
 }
 
-/// Puts the base model on a card, and tells of what works less well there than it could.
-fn open_card(
+/// Puts the base model on cards, and tells of what works less well there than it could.
+fn open_cards(
     workspace: &Workspace,
     base: &BaseModel,
     options: &RunOptions<'_>,
-) -> Result<OnCard, JobError> {
+) -> Result<OnCards, JobError> {
     let limits = trainer_limits(&workspace.limits);
     let precision = workspace.limits.precision.on_card();
-    let (on_card, notes) = card::open(base, limits, (precision, options.cache.as_deref()))?;
+    let asked = (precision, workspace.limits.cards);
+    let (on_cards, notes) = card::open(base, limits, asked, options.cache.as_deref())?;
     for message in notes {
         options.observer.on_event(&RunEvent::Warned { tenant: String::new(), message });
     }
-    Ok(on_card)
+    Ok(on_cards)
 }
 
 /// Refuses adapters that do not fit the model before anything that takes long.
@@ -187,14 +188,16 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains on the card, or without one on the processor.
-    fn run(&self, tenants: &[Prepared], on_card: Option<OnCard>) -> Result<Trained, JobError> {
-        match on_card {
-            Some(OnCard { base, limits }) => self.run_on(base, limits, tenants),
+    /// Trains on cards, or without one on the processor.
+    fn run(&self, tenants: &[Prepared], on_cards: Option<OnCards>) -> Result<Trained, JobError> {
+        match on_cards {
+            Some(OnCards { encoders, fingerprint, limits }) => {
+                self.run_on(Trainer::over(encoders, fingerprint, limits)?, tenants)
+            }
             None => {
                 let limits = trainer_limits(&self.workspace.limits);
-                let encoder = self.base.encoder.clone();
-                self.run_on(Base { encoder, fingerprint: self.base.fingerprint }, limits, tenants)
+                let (encoder, fingerprint) = (self.base.encoder.clone(), self.base.fingerprint);
+                self.run_on(Trainer::new(Base { encoder, fingerprint }, limits)?, tenants)
             }
         }
     }
@@ -202,12 +205,10 @@ impl Training<'_> {
     /// Runs rounds until every tenant with examples is through, or leaves a checkpoint and stops.
     fn run_on<B: Backend>(
         &self,
-        base: Base<B>,
-        limits: Limits,
+        mut trainer: Trainer<B>,
         tenants: &[Prepared],
     ) -> Result<Trained, JobError> {
         let begun = Instant::now();
-        let mut trainer = Trainer::new(base, limits)?;
         let mut members = Members::new();
         for tenant in tenants.iter().filter(|tenant| !tenant.examples.is_empty()) {
             members.insert(self.add(&mut trainer, tenant)?, tenant);

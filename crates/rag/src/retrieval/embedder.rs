@@ -34,13 +34,23 @@ pub struct Embedder {
 pub enum EmbeddingModel {
     /// On the processor, for any number of threads at once.
     Cpu(Arc<Encoder<Cpu>>),
-    /// On a card, which one thread at a time may ask.
-    Card(Arc<Encoder<CudaDevice>>, Turn),
+    /// On cards of one kind.
+    Cards(Arc<[CardModel]>),
 }
 
-/// Whose turn it is to ask a card, and the memory there that is used for it.
-#[derive(Clone, Default)]
-pub struct Turn(Arc<Mutex<Scratch<CudaDevice>>>);
+/// A frozen model on a card, which one thread at a time may ask.
+pub struct CardModel {
+    encoder: Arc<Encoder<CudaDevice>>,
+    /// Whose turn it is, and the memory there that is used for it.
+    turn: Mutex<Scratch<CudaDevice>>,
+}
+
+impl CardModel {
+    /// A model that is on a card.
+    pub fn new(encoder: Arc<Encoder<CudaDevice>>) -> Self {
+        Self { encoder, turn: Mutex::default() }
+    }
+}
 
 /// Why texts were not embedded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,17 +157,23 @@ impl Embedder {
         let Self { threads, chunk_tokens, .. } = *self;
         match &self.model {
             EmbeddingModel::Cpu(encoder) => {
-                Desk { encoder: &**encoder, turn: None, threads, chunk_tokens }.embed(&job)
+                embed_at(&[Desk { encoder: &**encoder, turn: None, threads, chunk_tokens }], &job)
             }
-            EmbeddingModel::Card(encoder, turn) => {
-                let turn = Some(&*turn.0);
-                Desk { encoder: &**encoder, turn, threads, chunk_tokens }.embed(&job)
+            EmbeddingModel::Cards(cards) => {
+                let threads = threads.div_ceil(cards.len());
+                let desks = cards.iter().map(|card| Desk {
+                    encoder: &*card.encoder,
+                    turn: Some(&card.turn),
+                    threads,
+                    chunk_tokens,
+                });
+                embed_at(&desks.collect::<Vec<_>>(), &job)
             }
         }
     }
 }
 
-/// Where a job is done.
+/// Where a part of a job is done.
 struct Desk<'a, E: Encode> {
     encoder: &'a E,
     /// The memory of the one thread that may encode; without, each thread has its own.
@@ -166,27 +182,32 @@ struct Desk<'a, E: Encode> {
     chunk_tokens: usize,
 }
 
-impl<E: Encode> Desk<'_, E> {
-    fn embed(&self, job: &Job<'_>) -> Result<Vectors, NotEmbedded> {
-        let width = self.encoder.width();
-        let mut values = vec![0.0; job.ids.len() * width];
-        let rest = values.as_mut_slice();
-        let queue = Mutex::new(Queue { next: 0, rest, failed: None, is_stopped: false });
-        let work = || self.work(job, &queue);
-        thread::scope(|scope| {
-            for _ in 1..self.threads {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let queue = queue.into_inner().expect("no thread panicked");
-        match queue.failed {
-            Some((_, why)) => Err(why),
-            None if queue.is_stopped => Err(NotEmbedded::Stopped),
-            None => Ok(Vectors { values, width }),
+/// Does a job at desks of the same model, each of which takes what it can.
+fn embed_at<E: Encode>(desks: &[Desk<'_, E>], job: &Job<'_>) -> Result<Vectors, NotEmbedded> {
+    let width = desks[0].encoder.width();
+    let mut values = vec![0.0; job.ids.len() * width];
+    let rest = values.as_mut_slice();
+    let queue = Mutex::new(Queue { next: 0, rest, failed: None, is_stopped: false });
+    let mut seats = desks.iter().flat_map(|desk| (0..desk.threads.max(1)).map(move |_| desk));
+    let here = seats.next();
+    thread::scope(|scope| {
+        for desk in seats {
+            let queue = &queue;
+            scope.spawn(move || desk.work(job, queue));
         }
+        if let Some(desk) = here {
+            desk.work(job, &queue);
+        }
+    });
+    let queue = queue.into_inner().expect("no thread panicked");
+    match queue.failed {
+        Some((_, why)) => Err(why),
+        None if queue.is_stopped => Err(NotEmbedded::Stopped),
+        None => Ok(Vectors { values, width }),
     }
+}
 
+impl<E: Encode> Desk<'_, E> {
     /// One thread: claims texts until a chunk is full, and embeds it, until nothing is left.
     fn work<'a>(&self, job: &Job<'_>, queue: &Mutex<Queue<'a>>) {
         let (mut memory, mut batch, mut rows) = (E::Memory::default(), Packed::default(), vec![]);
@@ -381,10 +402,21 @@ mod tests {
 
         /// Embeds on three threads, in chunks of so many tokens.
         fn embed(&self, ids: &[u32], chunk_tokens: usize) -> Result<Vectors, NotEmbedded> {
-            let (table, turn) = (Table { bad: Vec::new() }, Mutex::default());
-            let job = Job { texts: &table, ids, adapter: None, on_done: &go_on };
-            Desk { encoder: self, turn: Some(&turn), threads: 3, chunk_tokens }.embed(&job)
+            embed_on(&[self], ids, chunk_tokens)
         }
+    }
+
+    /// Embeds on several devices, of three threads each.
+    fn embed_on(
+        devices: &[&Narrow],
+        ids: &[u32],
+        chunk_tokens: usize,
+    ) -> Result<Vectors, NotEmbedded> {
+        let table = Table { bad: Vec::new() };
+        let turns: Vec<Mutex<Scratch<Cpu>>> = devices.iter().map(|_| Mutex::default()).collect();
+        let desk = |(&encoder, turn)| Desk { encoder, turn: Some(turn), threads: 3, chunk_tokens };
+        let desks: Vec<_> = devices.iter().zip(&turns).map(desk).collect();
+        embed_at(&desks, &Job { texts: &table, ids, adapter: None, on_done: &go_on })
     }
 
     impl Encode for Narrow {
@@ -531,6 +563,20 @@ mod tests {
         }
         let refused = Narrow::new(20, usize::MAX).embed(&ids, 1000).unwrap_err();
         assert!(matches!(refused, NotEmbedded::Device(Fault::OutOfMemory(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn several_devices_share_the_texts() {
+        let ids: Vec<u32> = (0..3000).collect();
+        let good = Table { bad: Vec::new() };
+        let expected = embedder(1, 64).embed(&good, &ids, None, &go_on).unwrap();
+        let devices = [1000, 40, 1000].map(|tokens_max| Narrow::new(tokens_max, usize::MAX));
+        let found = embed_on(&devices.each_ref(), &ids, 100).unwrap();
+        assert!(found == expected);
+        for device in devices {
+            let asked = usize::MAX - device.batches_left.load(Ordering::SeqCst);
+            assert!(asked > 0, "each is asked for some");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod vectors;
 pub use cache::VectorCache;
 pub use cross::CrossEncoder;
 pub(crate) use cross::{PairTexts, score, sigmoid};
-pub use embedder::{Embedder, EmbeddingModel, NotEmbedded, OnDone, Turn, unless};
+pub use embedder::{CardModel, Embedder, EmbeddingModel, NotEmbedded, OnDone, unless};
 pub(crate) use measure::{DEPTH, judged};
 pub use measure::{Measurement, Pace, Quality, measure};
 pub use vectors::Vectors;

@@ -31,6 +31,8 @@ pub struct Limits {
     pub precision: PrecisionChoice,
     /// What trains.
     pub device: DeviceChoice,
+    /// Cards that train, if cards do.
+    pub cards: usize,
     /// Tokens of one forward and backward pass of one thread.
     pub chunk_tokens: usize,
     /// Most memory of the frozen-prefix cache.
@@ -44,7 +46,7 @@ pub struct Limits {
 pub enum DeviceChoice {
     /// The processor.
     Cpu,
-    /// The first NVIDIA card that the process sees.
+    /// NVIDIA cards, the first that the process sees.
     Cuda,
 }
 
@@ -314,6 +316,7 @@ impl Default for Limits {
             threads: None,
             precision: PrecisionChoice::Auto,
             device: DeviceChoice::Cpu,
+            cards: 1,
             chunk_tokens: 256,
             prefix_cache_mib: Mebibytes(1024),
             checkpoint_every_steps: 50,

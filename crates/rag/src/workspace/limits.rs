@@ -48,9 +48,15 @@ pub(super) const LIMITS: &[Key<Limits>] = &[
         name: "device",
         kind: Kind::Word { words: DEVICE_WORDS, set: |limits, at| limits.device = DEVICES[at] },
         default: |limits| word(DEVICE_WORDS, &DEVICES, limits.device),
-        doc: "What adapters are trained on: `cpu`, or `cuda`, the first NVIDIA card that the process \
-              sees, in bf16 unless `precision` is `f32`. Texts are measured on the processor in any \
-              case.",
+        doc: "What adapters are trained and texts are embedded on: `cpu`, or `cuda`, the first \
+              NVIDIA cards that the process sees, in bf16 unless `precision` is `f32`.",
+    },
+    Key {
+        name: "cards",
+        kind: Kind::Integer { min: 1, max: 64, set: |limits, cards| limits.cards = cards as usize },
+        default: |limits| limits.cards.to_string(),
+        doc: "NVIDIA cards that are used where `device` is `cuda`; they must be of one kind. \
+              Adapters do not depend on how many there are.",
     },
     Key {
         name: "chunk_tokens",

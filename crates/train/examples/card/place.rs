@@ -46,6 +46,7 @@ impl Place for OnCard {
             tokens_chunk: CHUNK_TOKENS,
             round_tokens_max: CHUNK_TOKENS * ROUND_CHUNKS,
             tape_bytes_max: (free_bytes / 2) as usize,
+            kept_bytes_max: (free_bytes / 4) as usize,
             ..Limits::default()
         }
     }
