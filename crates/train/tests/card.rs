@@ -85,6 +85,7 @@ fn what_cannot_run_says_why_and_is_not_passed() {
         ("peers", python),
         ("sanitizer", "compute-sanitizer does not start"),
         ("memory", "does not run out of memory"),
+        ("kernels", "the processor has none"),
     ];
     for (check, why) in cases {
         let found = run(&["--on-processor", "--only", check]);

@@ -18,10 +18,7 @@ mod adapter;
 mod backend;
 mod cpu;
 #[cfg(target_os = "linux")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "graphs on the card come next")
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "graphs on the card come next"))]
 mod cuda;
 mod encoder;
 mod keeper;
@@ -39,7 +36,7 @@ pub use backend::{
 };
 pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
 #[cfg(target_os = "linux")]
-pub use cuda::{CudaDevice, CudaNotes, open as open_cuda};
+pub use cuda::{CudaDevice, CudaNotes, KernelUse, open as open_cuda};
 pub use encoder::{
     Encoder, Forward, Pooling, Round, Scratch, Start, Tape, TapeMode, scale_to_unit,
 };

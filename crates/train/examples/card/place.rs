@@ -6,7 +6,8 @@ use std::thread;
 
 use cotenant_train::Limits;
 use cotenant_transformer::{
-    Backend, Cpu, CudaDevice, CudaNotes, Encoder, EncoderConfig, Fault, Precision, open_cuda,
+    Backend, Cpu, CudaDevice, CudaNotes, Encoder, EncoderConfig, Fault, KernelUse, Precision,
+    open_cuda,
 };
 
 use super::options::Options;
@@ -25,6 +26,13 @@ pub(crate) trait Place {
 
     /// What the trainer may ask of it where so many bytes are free.
     fn limits(&self, free_bytes: u64) -> Limits;
+
+    /// Does some work, and says what each kernel took of it, where there are kernels.
+    fn profiled(
+        &self,
+        device: &Self::Device,
+        work: impl FnOnce(),
+    ) -> Option<Result<Vec<KernelUse>, Fault>>;
 }
 
 /// The first card.
@@ -49,6 +57,14 @@ impl Place for OnCard {
             kept_bytes_max: (free_bytes / 4) as usize,
             ..Limits::default()
         }
+    }
+
+    fn profiled(
+        &self,
+        device: &CudaDevice,
+        work: impl FnOnce(),
+    ) -> Option<Result<Vec<KernelUse>, Fault>> {
+        Some(device.profiled(work))
     }
 }
 
@@ -75,6 +91,10 @@ impl Place for OnProcessor {
 
     fn limits(&self, _free_bytes: u64) -> Limits {
         processor_limits()
+    }
+
+    fn profiled(&self, _: &Cpu, _: impl FnOnce()) -> Option<Result<Vec<KernelUse>, Fault>> {
+        None
     }
 }
 

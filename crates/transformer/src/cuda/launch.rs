@@ -109,6 +109,45 @@ impl Arguments {
     }
 }
 
+/// The least that a launch moves and computes: what decides how fast it can be at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// Numbers of rows that are read and written, each once.
+    pub(super) reals: u64,
+    /// Other bytes that are read and written, each once; tables are left out.
+    pub(super) bytes: u64,
+    /// Multiplications and additions of products. What is done value by value is left out, since
+    /// bytes take longer.
+    pub(super) operations: u64,
+}
+
+impl Cost {
+    /// Of so many numbers of rows.
+    pub(super) fn reals(numbers: [u32; 2], times: u64) -> Self {
+        let [rows, width] = numbers.map(u64::from);
+        Self { reals: rows * width * times, ..Self::default() }
+    }
+
+    /// Of so many f32.
+    pub(super) fn floats(values: u64) -> Self {
+        Self { bytes: 4 * values, ..Self::default() }
+    }
+
+    /// Of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            reals: self.reals + other.reals,
+            bytes: self.bytes + other.bytes,
+            operations: self.operations + other.operations,
+        }
+    }
+
+    /// With so many operations.
+    pub(super) fn computing(self, operations: u64) -> Self {
+        Self { operations: self.operations + operations, ..self }
+    }
+}
+
 /// One launch of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
@@ -122,9 +161,19 @@ pub struct Launch {
     pub(super) shared_bytes: u32,
     /// What the kernel is given.
     pub(super) arguments: Arguments,
+    /// What it moves and computes at least.
+    pub(super) cost: Cost,
 }
 
 impl Launch {
+    /// A launch, if there is one, with what it costs.
+    pub(super) fn worth(
+        planned: Result<Option<Self>, PlanError>,
+        cost: Cost,
+    ) -> Result<Option<Self>, PlanError> {
+        planned.map(|launch| launch.map(|launch| Self { cost, ..launch }))
+    }
+
     /// A launch of `columns` by `rows` blocks; `None` if that is no block at all.
     pub(super) fn new<R: Record>(
         kernel: Kernel,
@@ -147,6 +196,7 @@ impl Launch {
             block: [kernel.threads(), 1, 1],
             shared_bytes: shared_bytes as u32,
             arguments: Arguments::new(arguments),
+            cost: Cost::default(),
         }))
     }
 

@@ -19,6 +19,7 @@ mod kernel;
 mod launch;
 mod machine;
 mod plan;
+mod profile;
 mod record;
 mod rig;
 mod source;
@@ -26,4 +27,5 @@ mod source;
 #[cfg(target_arch = "x86_64")]
 mod tests;
 
+pub use self::profile::KernelUse;
 pub use self::rig::{CudaDevice, CudaNotes, open};

@@ -1,6 +1,7 @@
 //! A card with the kernels and products that launches need.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::backend::Cuda;
 use super::driver::{
@@ -8,11 +9,16 @@ use super::driver::{
     Program, Shape, Source, Weights,
 };
 use super::kernel::Kernel;
-use super::launch::{Launch, SHARED_BYTES_MAX};
+use super::launch::{Cost, Launch, SHARED_BYTES_MAX};
 use super::machine::{Layer, Machine, Way};
+use super::plan::linear::linear_cost;
+use super::profile::{KernelUse, Profile};
 use super::record::Address;
 use super::source::{FILES, File, OPTIONS, Real};
-use crate::backend::{Fault, Precision};
+use crate::backend::{Backend, Fault, Precision};
+
+/// What products by cuBLASLt are called among kernels.
+const PRODUCT: &str = "product";
 
 /// A card as the device of an encoder.
 pub type CudaDevice = Cuda<Rig>;
@@ -25,6 +31,8 @@ pub struct Rig {
     /// Products by tensor cores; without them kernels multiply.
     products: Option<Products>,
     real: Real,
+    /// Where launches are timed, while they are.
+    profile: Mutex<Option<Profile>>,
 }
 
 /// What was found out while a card was opened.
@@ -104,7 +112,44 @@ impl Rig {
             program.function(kernel.name(), SHARED_BYTES_MAX as u32)
         };
         let functions = Kernel::ALL.iter().map(function).collect::<Result<_, _>>()?;
-        Ok(Self { card, functions, products: None, real })
+        Ok(Self { card, functions, products: None, real, profile: Mutex::default() })
+    }
+}
+
+impl CudaDevice {
+    /// Does some work, and says what each kernel took of it. Meanwhile kernels do not overlap.
+    ///
+    /// # Errors
+    /// If the card failed.
+    pub fn profiled(&self, work: impl FnOnce()) -> Result<Vec<KernelUse>, Fault> {
+        let rig = self.machine();
+        *rig.profile() = Some(Profile::default());
+        work();
+        let profile = rig.profile().take().unwrap_or_default();
+        if let Some(fault) = self.take_fault() {
+            return Err(fault);
+        }
+        Ok(profile.finish(self.number_bytes() as u64)?)
+    }
+}
+
+impl Rig {
+    fn profile(&self) -> MutexGuard<'_, Option<Profile>> {
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Submits work, and marks its time if somebody asked for it.
+    fn timed<T>(
+        &self,
+        (kernel, cost): (&'static str, Cost),
+        submit: impl FnOnce() -> Result<T, CudaError>,
+    ) -> Result<T, CudaError> {
+        let mut profile = self.profile();
+        let Some(profile) = profile.as_mut() else { return submit() };
+        let begun = self.card.mark()?;
+        let submitted = submit()?;
+        profile.add(kernel, cost, [begun, self.card.mark()?]);
+        Ok(submitted)
     }
 }
 
@@ -174,12 +219,14 @@ impl Machine for Rig {
     unsafe fn launch(&self, launch: &Launch) -> Result<(), Fault> {
         let at = Kernel::ALL.iter().position(|&kernel| kernel == launch.kernel);
         let function = &self.functions[at.expect("the table has every kernel")];
-        let Launch { grid, block, shared_bytes, ref arguments, .. } = *launch;
+        let Launch { grid, block, shared_bytes, ref arguments, cost, .. } = *launch;
         let bytes: Vec<u8> = arguments.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         let arguments = &bytes[..arguments.bytes()];
-        // SAFETY: the caller vouches for the addresses. A download is waited for before it returns,
-        // so that none runs.
-        let launched = unsafe { function.launch(Shape { grid, block, shared_bytes }, arguments) };
+        let launched = self.timed((launch.kernel.name(), cost), || {
+            // SAFETY: the caller vouches for the addresses. A download is waited for before it
+            // returns, so that none runs.
+            unsafe { function.launch(Shape { grid, block, shared_bytes }, arguments) }
+        });
         Ok(launched?)
     }
 
@@ -202,6 +249,10 @@ impl Machine for Rig {
             may_round: false,
         };
         let Layer { rows, x, weight: weights, bias, y, adds, .. } = layer;
-        Ok(products.multiply(&product, Factors { rows, x, weights, bias, y, adds })?)
+        let cost = linear_cost([rows as u32, product.inner, product.outputs], adds);
+        let multiplied = self.timed((PRODUCT, cost), || {
+            products.multiply(&product, Factors { rows, x, weights, bias, y, adds })
+        });
+        Ok(multiplied?)
     }
 }

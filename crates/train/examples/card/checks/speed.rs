@@ -41,12 +41,12 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
 }
 
 /// The model that speed is of, in bf16.
-fn open<P: Place>(stage: &Stage<'_, P>) -> Result<Opened<P::Device>, Fault> {
+pub(super) fn open<P: Place>(stage: &Stage<'_, P>) -> Result<Opened<P::Device>, Fault> {
     stage.open(Precision::Bf16, (stage.shape(), SEED))
 }
 
 /// Tenants that train, warm.
-fn start<P: Place>(
+pub(super) fn start<P: Place>(
     stage: &Stage<'_, P>,
     opened: &Opened<P::Device>,
     tenants: u64,

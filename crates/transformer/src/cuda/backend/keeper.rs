@@ -175,14 +175,15 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     ) {
         let modes = self.modes(pools);
         let (Some(pass), Some(memory)) = (&workspace.pass, &round.memory) else { return };
-        self.launch(pool_forward(PoolArgs {
+        let args = PoolArgs {
             x: self.at(x),
             offsets: pass.batch(&self.machine).offsets,
             modes: self.at(&modes),
             out: self.machine.address(&memory.rows).plus_floats(text * round.hidden),
             texts: short(pools.batch.texts()),
             hidden: short(round.hidden),
-        }));
+        };
+        self.launch(pool_forward(args, pools.batch.tokens().len()));
     }
 
     fn rank(&self, round: &mut CudaRound<M>, rankings: &[RoundRanking<'_>]) {
@@ -353,7 +354,7 @@ impl<M: Machine> Sums<M> {
         let there = tables.upload(machine)?;
         let at = |place| there.at(machine, place);
         let args = SumArgs { sums: at(sums), terms: at(terms), tiles: at(blocks) };
-        Ok(Self { launch: sum_gradients(args, tiles.len())?, _tables: there })
+        Ok(Self { launch: sum_gradients(args, &records, tiles.len())?, _tables: there })
     }
 
     fn launch(self, machine: &M) -> Result<(), Fault> {
@@ -373,7 +374,7 @@ fn end<M: Machine>(machine: &M, steps: &[Step], kept: &[Kept]) -> Result<(), Fau
     let (records, blocks) = (tables.records(steps), tables.records(&tiles));
     let there = tables.upload(machine)?;
     let args = StepArgs { steps: there.at(machine, records), tiles: there.at(machine, blocks) };
-    let (norms, step) = (gradient_norm(args, steps.len())?, adamw_step(args, tiles.len())?);
+    let (norms, step) = (gradient_norm(args, steps)?, adamw_step(args, steps, tiles.len())?);
     sums.launch(machine)?;
     run(machine, norms)?;
     run(machine, step)

@@ -19,7 +19,7 @@ use self::floats::Floats;
 use self::pass::Pass;
 use super::launch::{Launch, PlanError};
 use super::machine::{Layer, Machine, Way};
-use super::plan::attention::AttentionBackwardArgs;
+use super::plan::attention::{AttentionBackwardArgs, AttentionSize};
 use super::plan::linear::{LinearArgs, linear_backward, linear_forward};
 use super::plan::lora::LoraArgs;
 use super::plan::norm::TableRows;
@@ -100,7 +100,6 @@ impl<M: Machine> Cuda<M> {
     }
 
     /// The machine.
-    #[cfg(test)]
     pub(super) fn machine(&self) -> &M {
         &self.machine
     }
@@ -126,7 +125,7 @@ impl<M: Machine> Cuda<M> {
     }
 
     /// Bytes of a number of a row.
-    fn number_bytes(&self) -> usize {
+    pub(super) fn number_bytes(&self) -> usize {
         match self.real {
             Real::Float => 4,
             Real::Bf16 => 2,
@@ -225,8 +224,8 @@ impl<M: Machine> Cuda<M> {
         &self,
         pass: &mut Pass<M>,
         scope: Attention<'_>,
-    ) -> Result<(AttentionBackwardArgs, usize), Fault> {
-        let (tiles, count) = pass.tiles(&self.machine, scope.width)?;
+    ) -> Result<(AttentionBackwardArgs, AttentionSize), Fault> {
+        let (tiles, size) = pass.tiles(&self.machine, scope.width)?;
         let args = AttentionBackwardArgs {
             qkv: Address::NONE,
             d_context: Address::NONE,
@@ -238,7 +237,7 @@ impl<M: Machine> Cuda<M> {
             width: short(scope.width),
             scale: 1.0 / (scope.width as f32).sqrt(),
         };
-        Ok((args, count))
+        Ok((args, size))
     }
 
     /// `[texts]`: how each text is pooled.

@@ -251,10 +251,10 @@ impl<M: Machine> Backend for Cuda<M> {
     ) {
         let (qkv, context) = (self.at(qkv), self.at(context));
         self.in_pass(workspace, |pass| {
-            let (args, count) = self.attention_args(pass, scope)?;
+            let (args, size) = self.attention_args(pass, scope)?;
             let AttentionBackwardArgs { offsets, tiles, heads, width, scale, .. } = args;
             let args = AttentionArgs { qkv, context, offsets, tiles, heads, width, scale };
-            run(&self.machine, attention(args, count)?)
+            run(&self.machine, attention(args, size)?)
         });
     }
 
@@ -273,10 +273,10 @@ impl<M: Machine> Backend for Cuda<M> {
         let (qkv, d_context, d_qkv) = (self.at(qkv), self.at(d_context), self.at(d_qkv));
         let softmax = self.at(&workspace.softmax);
         self.in_pass(workspace, |pass| {
-            let (args, count) = self.attention_args(pass, scope)?;
+            let (args, size) = self.attention_args(pass, scope)?;
             let args = AttentionBackwardArgs { qkv, d_context, d_qkv, softmax, ..args };
-            run(&self.machine, attention_queries(args, count)?)?;
-            run(&self.machine, attention_keys(args, count)?)
+            run(&self.machine, attention_queries(args, size)?)?;
+            run(&self.machine, attention_keys(args, size)?)
         });
     }
 
@@ -354,14 +354,15 @@ impl<M: Machine> Backend for Cuda<M> {
         let texts = pools.batch.texts();
         let (modes, pooled) = (self.modes(pools), self.wide_room(out.len()));
         if let Some(pass) = &workspace.pass {
-            self.launch(pool_forward(PoolArgs {
+            let args = PoolArgs {
                 x: self.at(x),
                 offsets: pass.batch(&self.machine).offsets,
                 modes: self.at(&modes),
                 out: self.at(&pooled),
                 texts: short(texts),
                 hidden: short(out.len() / texts.max(1)),
-            }));
+            };
+            self.launch(pool_forward(args, pools.batch.tokens().len()));
         }
         self.download_wide(&pooled, out);
     }

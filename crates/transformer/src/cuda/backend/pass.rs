@@ -5,7 +5,7 @@ use super::tables::{Place, Placed, Tables};
 use crate::adapter::Adapter;
 use crate::backend::{Fault, Group, Pairs};
 use crate::cuda::machine::Machine;
-use crate::cuda::plan::attention::attention_tiles;
+use crate::cuda::plan::attention::{AttentionSize, attention_tiles};
 use crate::cuda::plan::batch::BatchTables;
 use crate::cuda::plan::lora::{LoraPlaces, LoraTables, Scratch};
 use crate::cuda::record::Address;
@@ -25,7 +25,7 @@ pub(super) struct Pass<M: Machine> {
     text_keys: Place,
     /// First rows of texts, for the tiles of attention.
     row_offsets: Vec<u32>,
-    tiles: Option<(Placed<M>, Place, usize)>,
+    tiles: Option<(Placed<M>, Place, AttentionSize)>,
     adapters: Option<AdapterValues<M>>,
     /// `[layers * groups]`, where pairs are adapted.
     pairs: Vec<Option<OnPairs>>,
@@ -228,16 +228,21 @@ impl<M: Machine> Pass<M> {
         (at(group.pairs), at(tiles))
     }
 
-    /// The tiles of attention with heads so wide, and how many there are.
-    pub(super) fn tiles(&mut self, machine: &M, width: usize) -> Result<(Address, usize), Fault> {
+    /// The tiles of attention with heads so wide, and how much they do.
+    pub(super) fn tiles(
+        &mut self,
+        machine: &M,
+        width: usize,
+    ) -> Result<(Address, AttentionSize), Fault> {
         if self.tiles.is_none() {
             let planned = attention_tiles(&self.row_offsets, width)?;
             let mut tables = Tables::default();
             let place = tables.records(&planned);
-            self.tiles = Some((tables.upload(machine)?, place, planned.len()));
+            let size = AttentionSize::new(&self.row_offsets, planned.len());
+            self.tiles = Some((tables.upload(machine)?, place, size));
         }
-        let (placed, place, count) = self.tiles.as_ref().expect("it was just set");
-        Ok((placed.at(machine, *place), *count))
+        let (placed, place, size) = self.tiles.as_ref().expect("it was just set");
+        Ok((placed.at(machine, *place), *size))
     }
 
     /// Where each segment's gradients lie; none in a forward pass.

@@ -32,6 +32,7 @@ pub(super) struct Judged {
 /// Tables of a round's rankings on a machine.
 struct Listed<M: Machine> {
     there: Placed<M>,
+    tiles: LossTiles,
     /// Of each launch: its tiles and how many they are.
     scores: (Place, u32),
     choices: (Place, u32),
@@ -89,13 +90,14 @@ impl Judged {
             tile_count,
             hidden,
         };
-        run(machine, ranking_scores(args(listed.scores))?)?;
-        run(machine, ranking_choices(args(listed.choices))?)?;
-        run(machine, ranking_slopes(args(listed.slopes))?)?;
+        let all = &listed.tiles;
+        run(machine, ranking_scores(args(listed.scores), all)?)?;
+        run(machine, ranking_choices(args(listed.choices), all)?)?;
+        run(machine, ranking_slopes(args(listed.slopes), all)?)?;
         run(machine, ranking_value(args(listed.values))?)?;
         let (starts, sources) = (at(listed.starts), at(listed.sources));
         let sums = SumRowsArgs { from, starts, sources, to: slopes, rows: texts, width: hidden };
-        run(machine, sum_rows(sums)?)?;
+        run(machine, sum_rows(sums, terms)?)?;
         let args = UnitBackwardArgs { rows, lengths, modes, slopes, texts, hidden };
         run(machine, unit_backward(args)?)
     }
@@ -127,7 +129,7 @@ impl Judged {
             numbers.push([Some(anchors), Some(columns), excluded]);
         }
         let there = tables.upload(machine)?;
-        Ok(Listed { there, scores, choices, slopes, values, starts, sources, numbers })
+        Ok(Listed { there, tiles, scores, choices, slopes, values, starts, sources, numbers })
     }
 }
 

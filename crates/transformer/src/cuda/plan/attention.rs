@@ -2,7 +2,7 @@
 
 use super::tile::{Side, Tile, tiles};
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, Record, record};
 
 /// Features of the widest head.
@@ -108,32 +108,66 @@ pub(in crate::cuda) fn attention_tiles(
     Ok(all)
 }
 
-/// `context` of so many tiles.
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cuda) struct AttentionSize {
+    /// Blocks a head.
+    pub tiles: usize,
+    pub rows: usize,
+    /// Two rows of one text, each with each.
+    pub pairs: usize,
+}
+
+impl AttentionSize {
+    /// Of texts that begin at these rows, in so many tiles.
+    pub(in crate::cuda) fn new(offsets: &[u32], tiles: usize) -> Self {
+        let lengths = offsets.windows(2).map(|rows| (rows[1] - rows[0]) as usize);
+        let rows = offsets.last().map_or(0, |&rows| rows as usize);
+        Self { tiles, rows, pairs: lengths.map(|len| len * len).sum() }
+    }
+
+    /// The cost of so many products of pairs, and of so many rows of all heads.
+    fn cost(self, products: u64, rows: u64, (width, heads): (u32, u32)) -> Cost {
+        let features = u64::from(width) * u64::from(heads);
+        Cost {
+            reals: rows * self.rows as u64 * features,
+            operations: 2 * products * self.pairs as u64 * features,
+            bytes: 0,
+        }
+    }
+}
+
+/// `context`.
 pub(in crate::cuda) fn attention(
     args: AttentionArgs,
-    tiles: usize,
+    size: AttentionSize,
 ) -> Result<Option<Launch>, PlanError> {
     let kernels = [Kernel::Attention32, Kernel::Attention64, Kernel::Attention128];
-    launch(kernels, (args.width, args.heads), tiles, args)
+    let shape = (args.width, args.heads);
+    Launch::worth(launch(kernels, shape, size.tiles, args), size.cost(2, 4, shape))
 }
 
 /// The first launch of backward: the gradient by queries, and `softmax`.
 pub(in crate::cuda) fn attention_queries(
     args: AttentionBackwardArgs,
-    tiles: usize,
+    size: AttentionSize,
 ) -> Result<Option<Launch>, PlanError> {
     let kernels =
         [Kernel::AttentionQueries32, Kernel::AttentionQueries64, Kernel::AttentionQueries128];
-    launch(kernels, (args.width, args.heads), tiles, args)
+    let shape = (args.width, args.heads);
+    let softmax = Cost::floats(softmax_values(size.rows, args.heads as usize) as u64);
+    Launch::worth(launch(kernels, shape, size.tiles, args), size.cost(3, 5, shape).and(softmax))
 }
 
 /// The second launch of backward: the gradients by keys and values.
 pub(in crate::cuda) fn attention_keys(
     args: AttentionBackwardArgs,
-    tiles: usize,
+    size: AttentionSize,
 ) -> Result<Option<Launch>, PlanError> {
     let kernels = [Kernel::AttentionKeys32, Kernel::AttentionKeys64, Kernel::AttentionKeys128];
-    launch(kernels, (args.width, args.heads), tiles, args)
+    let shape = (args.width, args.heads);
+    let softmax = Cost::floats(softmax_values(size.rows, args.heads as usize) as u64);
+    Launch::worth(launch(kernels, shape, size.tiles, args), size.cost(4, 6, shape).and(softmax))
 }
 
 /// A launch over all tiles and heads, of the kernel for heads up to 32, 64 or 128 features.

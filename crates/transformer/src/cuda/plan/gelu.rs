@@ -1,7 +1,7 @@
 //! Activation, value by value.
 
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 
 record! {
@@ -24,10 +24,12 @@ record! {
 
 /// `y = gelu(x)`.
 pub(in crate::cuda) fn gelu_forward(args: GeluArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::GeluForward, args.count.into(), args)
+    let cost = Cost::reals([args.count, 1], 2);
+    Launch::worth(Launch::each(Kernel::GeluForward, args.count.into(), args), cost)
 }
 
 /// `dy *= gelu'(x)`, in place.
 pub(in crate::cuda) fn gelu_backward(args: GeluBackwardArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::GeluBackward, args.count.into(), args)
+    let cost = Cost::reals([args.count, 1], 3);
+    Launch::worth(Launch::each(Kernel::GeluBackward, args.count.into(), args), cost)
 }

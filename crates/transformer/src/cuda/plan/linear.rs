@@ -2,7 +2,7 @@
 
 use super::tile::product_bytes;
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 
 /// Rows and columns of a block's tile.
@@ -32,8 +32,18 @@ pub(in crate::cuda) fn linear_backward(args: LinearArgs) -> Result<Option<Launch
     launch(Kernel::LinearBackward, args)
 }
 
+/// What a product of rows with weights costs, whoever computes it.
+pub(in crate::cuda) fn linear_cost([rows, inner, columns]: [u32; 3], is_added: bool) -> Cost {
+    let results = if is_added { 2 } else { 1 };
+    Cost::reals([rows, inner], 1)
+        .and(Cost::reals([inner, columns], 1))
+        .and(Cost::reals([rows, columns], results))
+        .computing(2 * u64::from(rows) * u64::from(inner) * u64::from(columns))
+}
+
 fn launch(kernel: Kernel, args: LinearArgs) -> Result<Option<Launch>, PlanError> {
     let blocks = |len: u32| u64::from(len).div_ceil(LINEAR_TILE as u64);
     let grid = (blocks(args.rows), blocks(args.columns));
-    Launch::new(kernel, grid, product_bytes(LINEAR_TILE, LINEAR_TILE), args)
+    let launch = Launch::new(kernel, grid, product_bytes(LINEAR_TILE, LINEAR_TILE), args);
+    Launch::worth(launch, linear_cost([args.rows, args.inner, args.columns], args.is_added != 0))
 }

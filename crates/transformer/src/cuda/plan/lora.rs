@@ -3,7 +3,7 @@
 use super::tile::{Side, Tile, count, expect_len, product_bytes, tiles};
 use crate::backend::{Pair, Pairs};
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 
 /// Ranks of a tile.
@@ -195,6 +195,30 @@ fn record_of(
     record
 }
 
+/// What each launch costs at least.
+impl LoraTables {
+    /// Of so many products with `A`, and with `B`; of `A`, `B` and rows of the low rank read or
+    /// written as often; and of so many numbers for each feature of what is read and what is written.
+    fn cost(&self, (with_a, with_b): (u64, u64), (inputs, outputs): (u64, u64)) -> Cost {
+        let mut cost = Cost::default();
+        let mut segment = None;
+        for pair in &self.pairs {
+            let [rows, rank] = [pair.rows, pair.rank].map(u64::from);
+            let (width_in, width_out) = (u64::from(pair.inputs), u64::from(pair.outputs));
+            let features = with_a * width_in + with_b * width_out;
+            // Pairs of a segment on the same layers read the same rows, but write their own.
+            let is_first = segment.replace(pair.first_row) != Some(pair.first_row);
+            let read = if is_first { inputs * width_in } else { 0 };
+            cost = cost.and(Cost {
+                reals: rows * (read + outputs * width_out),
+                bytes: 4 * rank * (features + (with_a + with_b) * rows),
+                operations: 2 * rows * rank * features,
+            });
+        }
+        cost
+    }
+}
+
 /// Bytes of a tile along the rank, and of the keys of its rows.
 const LOW_BYTES: usize = product_bytes(WIDE, RANKS) + 8 * WIDE;
 
@@ -203,7 +227,8 @@ pub(in crate::cuda) fn lora_low(
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    Launch::new(Kernel::LoraLow, (tables.low.len() as u64, 1), LOW_BYTES, args)
+    let launch = Launch::new(Kernel::LoraLow, (tables.low.len() as u64, 1), LOW_BYTES, args);
+    Launch::worth(launch, tables.cost((1, 0), (1, 0)))
 }
 
 /// Forward, second: `y`.
@@ -211,7 +236,9 @@ pub(in crate::cuda) fn lora_up(
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    Launch::new(Kernel::LoraUp, (tables.up.len() as u64, 1), product_bytes(WIDE, WIDE), args)
+    let launch =
+        Launch::new(Kernel::LoraUp, (tables.up.len() as u64, 1), product_bytes(WIDE, WIDE), args);
+    Launch::worth(launch, tables.cost((0, 1), (0, 2)))
 }
 
 /// Backward, first: `low` again, and `d_low`.
@@ -219,7 +246,9 @@ pub(in crate::cuda) fn lora_low_slopes(
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    Launch::new(Kernel::LoraLowSlopes, (tables.low_slopes.len() as u64, 1), LOW_BYTES, args)
+    let launch =
+        Launch::new(Kernel::LoraLowSlopes, (tables.low_slopes.len() as u64, 1), LOW_BYTES, args);
+    Launch::worth(launch, tables.cost((1, 1), (1, 1)))
 }
 
 /// Backward, second: the gradients of `A` and `B`.
@@ -228,7 +257,8 @@ pub(in crate::cuda) fn lora_pair_slopes(
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
     let blocks = (tables.pair_slopes.len() as u64, 1);
-    Launch::new(Kernel::LoraPairSlopes, blocks, product_bytes(WIDE, RANKS), args)
+    let launch = Launch::new(Kernel::LoraPairSlopes, blocks, product_bytes(WIDE, RANKS), args);
+    Launch::worth(launch, tables.cost((1, 1), (1, 1)))
 }
 
 /// Backward, third, where it is wanted: `dx`.
@@ -237,5 +267,6 @@ pub(in crate::cuda) fn lora_input_slopes(
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
     let blocks = (tables.input_slopes.len() as u64, 1);
-    Launch::new(Kernel::LoraInputSlopes, blocks, product_bytes(WIDE, WIDE), args)
+    let launch = Launch::new(Kernel::LoraInputSlopes, blocks, product_bytes(WIDE, WIDE), args);
+    Launch::worth(launch, tables.cost((1, 0), (2, 0)))
 }

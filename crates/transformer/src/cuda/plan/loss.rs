@@ -2,7 +2,7 @@
 
 use super::tile::{Side, Tile, product_bytes, tiles};
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 
 /// Rows and columns of a tile.
@@ -94,12 +94,18 @@ pub(in crate::cuda) struct LossTiles {
     pub slopes: Vec<Tile>,
     /// Of [`ranking_value`].
     pub values: Vec<Tile>,
+    /// Scores of all rankings.
+    pub score_count: u64,
+    /// Their anchors and columns.
+    pub term_count: u64,
+    /// Features of a row.
+    pub hidden: u64,
 }
 
 impl LossTiles {
     /// The tiles of these tenants' rankings; one without anchors has none, and its loss is 0.
     pub(in crate::cuda) fn new(shapes: &[RankingShape], hidden: usize) -> Result<Self, PlanError> {
-        let mut all = Self::default();
+        let mut all = Self { hidden: hidden as u64, ..Self::default() };
         let side = |len| Side { len, step: LOSS_TILE };
         let one = Side { len: 1, step: 1 };
         for (subject, shape) in (0..).zip(shapes) {
@@ -107,6 +113,8 @@ impl LossTiles {
             if shape.anchors == 0 {
                 continue;
             }
+            all.score_count += (shape.anchors * shape.columns) as u64;
+            all.term_count += (shape.anchors + shape.columns) as u64;
             let (anchors, columns) = (side(shape.anchors), side(shape.columns));
             all.scores.extend(tiles(subject, 0, anchors, columns));
             all.choices.extend(tiles(subject, 0, Side { len: shape.choices(), step: 1 }, one));
@@ -119,20 +127,34 @@ impl LossTiles {
 }
 
 /// First: all scores.
-pub(in crate::cuda) fn ranking_scores(args: LossArgs) -> Result<Option<Launch>, PlanError> {
+pub(in crate::cuda) fn ranking_scores(
+    args: LossArgs,
+    all: &LossTiles,
+) -> Result<Option<Launch>, PlanError> {
     let bytes = product_bytes(LOSS_TILE, LOSS_TILE);
-    Launch::new(Kernel::RankingScores, (args.tile_count.into(), 1), bytes, args)
+    let launch = Launch::new(Kernel::RankingScores, (args.tile_count.into(), 1), bytes, args);
+    let cost = Cost::floats(all.term_count * all.hidden + all.score_count);
+    Launch::worth(launch, cost.computing(2 * all.score_count * all.hidden))
 }
 
 /// Second: softmax and cross entropy of each choice.
-pub(in crate::cuda) fn ranking_choices(args: LossArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::warps(Kernel::RankingChoices, args.tile_count.into(), args)
+pub(in crate::cuda) fn ranking_choices(
+    args: LossArgs,
+    all: &LossTiles,
+) -> Result<Option<Launch>, PlanError> {
+    let launch = Launch::warps(Kernel::RankingChoices, args.tile_count.into(), args);
+    Launch::worth(launch, Cost::floats(all.score_count))
 }
 
 /// Third: the gradient by each anchor and column.
-pub(in crate::cuda) fn ranking_slopes(args: LossArgs) -> Result<Option<Launch>, PlanError> {
+pub(in crate::cuda) fn ranking_slopes(
+    args: LossArgs,
+    all: &LossTiles,
+) -> Result<Option<Launch>, PlanError> {
     let bytes = product_bytes(LOSS_TILE, LOSS_TILE);
-    Launch::new(Kernel::RankingSlopes, (args.tile_count.into(), 1), bytes, args)
+    let launch = Launch::new(Kernel::RankingSlopes, (args.tile_count.into(), 1), bytes, args);
+    let cost = Cost::floats(2 * all.term_count * all.hidden + all.score_count);
+    Launch::worth(launch, cost.computing(4 * all.score_count * all.hidden))
 }
 
 /// Fourth: each tenant's loss.

@@ -1,7 +1,7 @@
 //! Embedding tables and layer norms.
 
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 use crate::packed::Packed;
 
@@ -94,20 +94,30 @@ pub(in crate::cuda) fn embed(
         no_row("position", position, tables.positions)?;
         no_row("token type", usize::from(text.first < text.tokens.len()), tables.kinds)?;
     }
-    Launch::warps(Kernel::Embed, args.rows.into(), args)
+    let cost = Cost::reals([args.rows, args.hidden], 2);
+    Launch::worth(Launch::warps(Kernel::Embed, args.rows.into(), args), cost)
 }
 
 /// `y = norm(x + delta)`, with a tape where its addresses are given.
 pub(in crate::cuda) fn add_norm(args: AddNormArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::warps(Kernel::AddNorm, args.rows.into(), args)
+    let (rows, is_taped) = (u64::from(args.rows), args.normalised != Address::NONE);
+    let cost = match is_taped {
+        true => Cost::reals([args.rows, args.hidden], 4).and(Cost::floats(rows)),
+        false => Cost::reals([args.rows, args.hidden], 3),
+    };
+    Launch::worth(Launch::warps(Kernel::AddNorm, rows, args), cost)
 }
 
 /// `y` of [`add_norm`] again.
 pub(in crate::cuda) fn norm_again(args: NormAgainArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::NormAgain, u64::from(args.rows) * u64::from(args.hidden), args)
+    let values = u64::from(args.rows) * u64::from(args.hidden);
+    let cost = Cost::reals([args.rows, args.hidden], 2);
+    Launch::worth(Launch::each(Kernel::NormAgain, values, args), cost)
 }
 
 /// `dy` becomes the gradient of the norm's input.
 pub(in crate::cuda) fn norm_backward(args: NormBackwardArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::warps(Kernel::NormBackward, args.rows.into(), args)
+    let rows = u64::from(args.rows);
+    let cost = Cost::reals([args.rows, args.hidden], 3).and(Cost::floats(rows));
+    Launch::worth(Launch::warps(Kernel::NormBackward, rows, args), cost)
 }

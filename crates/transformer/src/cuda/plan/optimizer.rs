@@ -2,7 +2,7 @@
 
 use super::tile::{Side, Tile, tiles};
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 use crate::keeper::AdamStep;
 
@@ -109,26 +109,37 @@ pub(in crate::cuda) fn step_tiles(counts: &[u32]) -> Vec<Tile> {
     (0..).zip(counts).flat_map(of).collect()
 }
 
-/// The sums of so many tiles.
+/// The sums, in so many tiles.
 pub(in crate::cuda) fn sum_gradients(
     args: SumArgs,
+    sums: &[Sum],
     tiles: usize,
 ) -> Result<Option<Launch>, PlanError> {
-    Launch::new(Kernel::SumGradients, (tiles as u64, 1), 0, args)
+    let values = |sum: &Sum| u64::from(sum.count) * u64::from(1 + sum.term_count + sum.is_added);
+    let cost = Cost::floats(sums.iter().map(values).sum());
+    Launch::worth(Launch::new(Kernel::SumGradients, (tiles as u64, 1), 0, args), cost)
 }
 
-/// First: the norms of so many tenants' gradients.
+/// First: the norms of the gradients.
 pub(in crate::cuda) fn gradient_norm(
     args: StepArgs,
-    tenants: usize,
+    steps: &[Step],
 ) -> Result<Option<Launch>, PlanError> {
-    Launch::new(Kernel::GradientNorm, (tenants as u64, 1), TREE_BYTES, args)
+    let launch = Launch::new(Kernel::GradientNorm, (steps.len() as u64, 1), TREE_BYTES, args);
+    Launch::worth(launch, Cost::floats(values_of(steps)))
 }
 
 /// Second: clip and step, in so many tiles.
 pub(in crate::cuda) fn adamw_step(
     args: StepArgs,
+    steps: &[Step],
     tiles: usize,
 ) -> Result<Option<Launch>, PlanError> {
-    Launch::new(Kernel::AdamwStep, (tiles as u64, 1), 0, args)
+    let launch = Launch::new(Kernel::AdamwStep, (tiles as u64, 1), 0, args);
+    // The gradient is read; values and both means are read and written.
+    Launch::worth(launch, Cost::floats(7 * values_of(steps)))
+}
+
+fn values_of(steps: &[Step]) -> u64 {
+    steps.iter().map(|step| u64::from(step.count)).sum()
 }

@@ -2,7 +2,7 @@
 
 use crate::backend::{Pools, reads_head};
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 use crate::encoder::Pooling;
 
@@ -73,22 +73,32 @@ pub(in crate::cuda) fn modes(pools: Pools<'_>) -> Vec<u32> {
     pooled.zip(scored).map(|(pooled, scored)| pooled | scored).collect()
 }
 
-/// One vector a text.
-pub(in crate::cuda) fn pool_forward(args: PoolArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::PoolForward, u64::from(args.texts) * u64::from(args.hidden), args)
+/// One vector a text, of so many rows in all.
+pub(in crate::cuda) fn pool_forward(
+    args: PoolArgs,
+    rows: usize,
+) -> Result<Option<Launch>, PlanError> {
+    let values = u64::from(args.texts) * u64::from(args.hidden);
+    let reals = rows as u64 * u64::from(args.hidden);
+    let cost = Cost { reals, ..Cost::floats(values) };
+    Launch::worth(Launch::each(Kernel::PoolForward, values, args), cost)
 }
 
 /// The gradient by token rows.
 pub(in crate::cuda) fn pool_backward(args: PoolBackwardArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::PoolBackward, u64::from(args.rows) * u64::from(args.hidden), args)
+    let values = u64::from(args.rows) * u64::from(args.hidden);
+    let cost = Cost::reals([args.rows, args.hidden], 1);
+    Launch::worth(Launch::each(Kernel::PoolBackward, values, args), cost)
 }
 
 /// Vectors of length 1, in place.
 pub(in crate::cuda) fn unit_forward(args: UnitArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::warps(Kernel::UnitForward, args.texts.into(), args)
+    let cost = Cost::floats(2 * u64::from(args.texts) * u64::from(args.hidden));
+    Launch::worth(Launch::warps(Kernel::UnitForward, args.texts.into(), args), cost)
 }
 
 /// The gradient by vectors before they had length 1, in place.
 pub(in crate::cuda) fn unit_backward(args: UnitBackwardArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::warps(Kernel::UnitBackward, args.texts.into(), args)
+    let cost = Cost::floats(3 * u64::from(args.texts) * u64::from(args.hidden));
+    Launch::worth(Launch::warps(Kernel::UnitBackward, args.texts.into(), args), cost)
 }

@@ -2,7 +2,7 @@
 
 use super::tile::count;
 use crate::cuda::kernel::Kernel;
-use crate::cuda::launch::{Launch, PlanError};
+use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
 
 record! {
@@ -37,17 +37,24 @@ record! {
 
 /// f32 from reals.
 pub(in crate::cuda) fn widen(args: WidenArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::Widen, args.count.into(), args)
+    let cost = Cost::reals([args.count, 1], 1).and(Cost::floats(args.count.into()));
+    Launch::worth(Launch::each(Kernel::Widen, args.count.into(), args), cost)
 }
 
 /// Reals from f32.
 pub(in crate::cuda) fn narrow(args: NarrowArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::Narrow, args.count.into(), args)
+    let cost = Cost::reals([args.count, 1], 1).and(Cost::floats(args.count.into()));
+    Launch::worth(Launch::each(Kernel::Narrow, args.count.into(), args), cost)
 }
 
-/// Each row the sum of others in the order of a [`Gather`].
-pub(in crate::cuda) fn sum_rows(args: SumRowsArgs) -> Result<Option<Launch>, PlanError> {
-    Launch::each(Kernel::SumRows, u64::from(args.rows) * u64::from(args.width), args)
+/// Each row the sum of others in the order of a [`Gather`] of so many terms.
+pub(in crate::cuda) fn sum_rows(
+    args: SumRowsArgs,
+    terms: usize,
+) -> Result<Option<Launch>, PlanError> {
+    let (rows, width) = (u64::from(args.rows), u64::from(args.width));
+    let cost = Cost::floats((rows + terms as u64) * width);
+    Launch::worth(Launch::each(Kernel::SumRows, rows * width, args), cost)
 }
 
 /// Which rows are summed into which, and in what order.

@@ -5,8 +5,8 @@ use crate::backend::{Attention, Backend, Precision};
 use crate::cpu::{Cpu, CpuWorkspace};
 use crate::cuda::launch::PlanError;
 use crate::cuda::plan::attention::{
-    AttentionArgs, AttentionBackwardArgs, attention, attention_keys, attention_queries,
-    attention_tiles, softmax_values,
+    AttentionArgs, AttentionBackwardArgs, AttentionSize, attention, attention_keys,
+    attention_queries, attention_tiles, softmax_values,
 };
 use crate::cuda::plan::batch::BatchTables;
 use crate::packed::Packed;
@@ -37,7 +37,7 @@ fn run(memory: &Memory, heads: &Heads, batch: &Packed, qkv: &[f32], slopes: &[f3
     let memory = memory.fresh();
     let tables = BatchTables::new(batch).unwrap();
     let tiles = attention_tiles(&tables.offsets, heads.width).unwrap();
-    let count = tiles.len();
+    let size = AttentionSize::new(&tables.offsets, tiles.len());
     let (offsets, tiles) = (memory.numbers(&tables.offsets), memory.table(&tiles));
     let (qkv, held) = memory.reals(qkv);
     let context = memory.blank_reals(slopes.len());
@@ -51,7 +51,7 @@ fn run(memory: &Memory, heads: &Heads, batch: &Packed, qkv: &[f32], slopes: &[f3
         width,
         scale,
     };
-    memory.run(attention(args, count));
+    memory.run(attention(args, size));
 
     let (d_context, held_slopes) = memory.reals(slopes);
     let d_qkv = memory.blank_reals(held.len());
@@ -67,9 +67,9 @@ fn run(memory: &Memory, heads: &Heads, batch: &Packed, qkv: &[f32], slopes: &[f3
         width,
         scale,
     };
-    memory.run(attention_queries(args, count));
+    memory.run(attention_queries(args, size));
     softmax.values();
-    memory.run(attention_keys(args, count));
+    memory.run(attention_keys(args, size));
     let (context, d_qkv) = (context.values(), d_qkv.values());
     Found { qkv: held, d_context: held_slopes, context, d_qkv }
 }

@@ -227,3 +227,56 @@ fn encoder_embeds(encoder: &Encoder<Cuda<HostMachine>>, batch: &Packed) -> Vec<f
     encoder.embed(&forward, &mut Scratch::default(), &mut out);
     out
 }
+
+/// What the plans count are the products that the model's shape asks for, by their definition.
+#[test]
+fn operations_are_those_of_the_products() {
+    let Some(host) = host(Real::Float) else { return };
+    let encoder = on_kernels(host, "bert-tiny");
+    let machine = encoder.backend().machine();
+    let config = encoder.config().clone();
+    // All layers of both are adapted at every site.
+    let adapters = [adapter(&config, 4, 2), adapter(&config, 3, 4)];
+    let adapters: Vec<&Adapter> = adapters.iter().collect();
+    let batch = batch(&config, &[0, 1, 2]);
+    let forward = Forward { batch: &batch, adapters: &adapters, start: Start::Tokens };
+    let (mut scratch, mut tape) = (Scratch::default(), Tape::default());
+    let mut out = vec![0.0; batch.texts() * config.hidden];
+    machine.take_operations();
+    encoder.forward(&forward, TapeMode::Full, &mut scratch, &mut tape, &mut out);
+    let forward_found = machine.take_operations();
+    let mut gradients = vec![Vec::new(); 3];
+    encoder.backward(&forward, &mut scratch, &mut tape, &out, &mut gradients);
+    let backward_found = machine.take_operations();
+    assert_eq!(encoder.backend().take_fault(), None);
+
+    let (hidden, inner) = (config.hidden, config.intermediate);
+    let (tokens, layers) = (batch.tokens().len(), config.layers);
+    let squares: usize = batch.offsets().windows(2).map(|ends| (ends[1] - ends[0]).pow(2)).sum();
+    let weights = 4 * hidden * hidden + 2 * hidden * inner;
+    let segments = || batch.segments().iter().filter_map(|it| Some((it, it.adapter?)));
+    let pairs = |count: &dyn Fn(&crate::adapter::Entry) -> usize| -> usize {
+        let of = |(segment, at): (_, usize)| {
+            let entries = adapters[at].layout.entries();
+            batch.rows(segment).len()
+                * entries.iter().map(|entry| entry.rank * count(entry)).sum::<usize>()
+        };
+        segments().map(of).sum()
+    };
+    let both = pairs(&|entry| entry.inputs + entry.outputs);
+    let expected = layers * (2 * tokens * weights + 4 * hidden * squares) + 2 * both;
+    assert_eq!(forward_found, expected as u64, "forward");
+
+    // Of the lowest layer's queries, keys and values no gradient goes further down.
+    let is_lowest = |entry: &crate::adapter::Entry| {
+        let projections = [Module::Query, Module::Key, Module::Value];
+        entry.site.layer == 0 && projections.contains(&entry.site.module)
+    };
+    let down = pairs(&|entry| if is_lowest(entry) { 0 } else { entry.inputs });
+    // Seven products of pairs of rows where the definition has four, since none is kept, and the two
+    // of the context once more, which the projection behind it is adapted to.
+    let attention = layers * (14 + 4) * hidden * squares;
+    let linear = 2 * tokens * (layers * weights - 3 * hidden * hidden);
+    let expected = linear + attention + 4 * both + 2 * down;
+    assert_eq!(backward_found, expected as u64, "backward");
+}

@@ -151,22 +151,23 @@ fn run(memory: &Memory, tenants: &[Tenant], order: &[usize]) -> Vec<(f32, Vec<f3
         tile_count: tiles.len() as u32,
         hidden: HIDDEN as u32,
     };
-    memory.run(ranking_scores(args(&tiles.scores)));
-    memory.run(ranking_choices(args(&tiles.choices)));
-    memory.run(ranking_slopes(args(&tiles.slopes)));
+    memory.run(ranking_scores(args(&tiles.scores), &tiles));
+    memory.run(ranking_choices(args(&tiles.choices), &tiles));
+    memory.run(ranking_slopes(args(&tiles.slopes), &tiles));
     memory.run(ranking_value(args(&tiles.values)));
     let of = |(tenant, (slopes, loss)): (&&Tenant, &(super::memory::Buffer, _))| {
         let targets = [tenant.anchors.as_slice(), &tenant.columns].concat();
         let gather = Gather::new(tenant.texts, &targets).unwrap();
         let gradient = memory.blank_floats(tenant.texts * HIDDEN);
-        memory.run(sum_rows(SumRowsArgs {
+        let args = SumRowsArgs {
             from: slopes.address(),
             starts: memory.numbers(&gather.starts).address(),
             sources: memory.numbers(&gather.sources).address(),
             to: gradient.address(),
             rows: tenant.texts as u32,
             width: HIDDEN as u32,
-        }));
+        };
+        memory.run(sum_rows(args, targets.len()));
         let loss: &super::memory::Buffer = loss;
         (loss.values()[0], gradient.values())
     };

@@ -18,6 +18,8 @@ pub(in crate::cuda) struct HostMachine {
     buffers_left: AtomicUsize,
     /// Launches so far.
     launches: AtomicUsize,
+    /// Operations that the plans of those have counted.
+    operations: AtomicU64,
 }
 
 /// Memory that kernels write behind the compiler's back.
@@ -29,7 +31,7 @@ pub(in crate::cuda) struct HostBuffer {
 impl HostMachine {
     pub(in crate::cuda) fn new(host: &'static Host) -> Self {
         let buffers_left = AtomicUsize::new(usize::MAX);
-        Self { host, buffers_left, launches: AtomicUsize::new(0) }
+        Self { host, buffers_left, launches: AtomicUsize::new(0), operations: AtomicU64::new(0) }
     }
 
     /// From now on so many buffers can be made.
@@ -39,6 +41,13 @@ impl HostMachine {
 
     pub(in crate::cuda) fn launches(&self) -> usize {
         self.launches.load(Ordering::Relaxed)
+    }
+}
+
+impl HostMachine {
+    /// Operations since they were last asked for.
+    pub(in crate::cuda) fn take_operations(&self) -> u64 {
+        self.operations.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -126,6 +135,7 @@ impl Machine for HostMachine {
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), Fault> {
         self.launches.fetch_add(1, Ordering::Relaxed);
+        self.operations.fetch_add(launch.cost.operations, Ordering::Relaxed);
         self.host.run(launch, SEED).map_err(Fault::Refused)
     }
 

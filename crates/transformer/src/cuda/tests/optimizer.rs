@@ -58,8 +58,8 @@ fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
         };
         let steps: Vec<Step> = order.iter().zip(&states).enumerate().map(of).collect();
         let args = StepArgs { steps: memory.table(&steps).address(), tiles: table };
-        memory.run(gradient_norm(args, order.len()));
-        memory.run(adamw_step(args, tiles.len()));
+        memory.run(gradient_norm(args, &steps));
+        memory.run(adamw_step(args, &steps, tiles.len()));
         of_tenants.iter_mut().zip(norms.values()).for_each(|(own, norm)| own.push(norm));
     }
     let values = states.iter().map(|[values, ..]| values.values());
@@ -154,8 +154,8 @@ fn moves(memory: &Memory, loss: f32, slope: f32) -> bool {
     let step = Step::new(slab, settings(1, 1));
     let tiles = memory.table(&step_tiles(&[2]));
     let args = StepArgs { steps: memory.table(&[step]).address(), tiles: tiles.address() };
-    memory.run(gradient_norm(args, 1));
-    memory.run(adamw_step(args, 1));
+    memory.run(gradient_norm(args, &[step]));
+    memory.run(adamw_step(args, &[step], 1));
     assert_eq!(norm.values()[0].is_finite(), slope.is_finite(), "the norm says so");
     [values, mean, square].iter().any(|state| state.values() != [0.5; 2])
 }
@@ -191,7 +191,7 @@ fn gradients_are_added_in_their_order_each_to_its_sum() {
             terms: memory.keys(&places).address(),
             tiles: memory.table(&tiles).address(),
         };
-        memory.run(sum_gradients(args, tiles.len()));
+        memory.run(sum_gradients(args, &sums, tiles.len()));
         for ((to, terms), (count, sum)) in to.iter().zip(terms).zip(counts.into_iter().zip(&sums)) {
             let mut expected = vec![if sum.is_added == 1 { 0.25 } else { 0.0 }; count];
             for &seed in terms {

@@ -50,14 +50,15 @@ fn run(memory: &Memory, pools: Pools<'_>, x: &[f32], slopes: &[f32]) -> Found {
     let modes = memory.numbers(&modes(pools)).address();
     let (x, held) = memory.reals(x);
     let out = memory.blank_floats(texts * HIDDEN);
-    memory.run(pool_forward(PoolArgs {
+    let args = PoolArgs {
         x: x.address(),
         offsets,
         modes,
         out: out.address(),
         texts: texts as u32,
         hidden,
-    }));
+    };
+    memory.run(pool_forward(args, pools.batch.tokens().len()));
     let pooled = out.values();
     let lengths = memory.blank_floats(texts);
     memory.run(unit_forward(UnitArgs {

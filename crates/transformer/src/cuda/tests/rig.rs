@@ -102,3 +102,30 @@ fn a_card_that_falls_off_the_bus_is_lost() {
         assert!(matches!(fault, Some(Fault::Lost(_))), "{fault:?}");
     });
 }
+
+#[test]
+fn what_each_kernel_takes_is_said_beside_what_it_does() {
+    let test = "what_each_kernel_takes_is_said_beside_what_it_does";
+    World::new("memory=64MiB,sms=10").run((HERE, test), || {
+        let encoder = encoder();
+        step(&encoder, 40);
+        let used = encoder.backend().profiled(|| drop(step(&encoder, 40))).unwrap();
+        let find = |kernel: &str| used.iter().find(|one| one.kernel == kernel).unwrap();
+        // Two layers; 40 texts of 4 tokens.
+        let (hidden, inner) =
+            (encoder.config().hidden as u64, encoder.config().intermediate as u64);
+        let gelu = find("gelu_forward");
+        // Once forward, and once again for the pair behind it.
+        assert_eq!((gelu.launches, gelu.bytes), (4, 4 * 160 * inner * 2 * 2));
+        let linear = find("linear_forward");
+        let weights = 4 * hidden * hidden + 2 * hidden * inner;
+        assert_eq!((linear.launches, linear.operations), (8, 2 * 2 * 160 * weights));
+        for one in &used {
+            // Each takes a microsecond, and waits for its turn at most as long as the others take.
+            assert!(one.ms > 0.0, "{one:?}");
+        }
+        assert!(used.is_sorted_by(|a, b| a.ms >= b.ms));
+        let again = encoder.backend().profiled(|| ()).unwrap();
+        assert_eq!(again, [], "nothing is timed that is not asked for");
+    });
+}

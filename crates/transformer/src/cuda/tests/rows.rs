@@ -38,14 +38,15 @@ fn check_sums(memory: &Memory, width: usize) {
     let from = memory.floats(&terms);
     let (starts, sources) = (memory.numbers(&gather.starts), memory.numbers(&gather.sources));
     let to = memory.blank_floats(6 * width);
-    memory.run(sum_rows(SumRowsArgs {
+    let args = SumRowsArgs {
         from: from.address(),
         starts: starts.address(),
         sources: sources.address(),
         to: to.address(),
         rows: 6,
         width: width as u32,
-    }));
+    };
+    memory.run(sum_rows(args, targets.len()));
     let mut expected = vec![0.0; 6 * width];
     for (&target, term) in targets.iter().zip(terms.chunks(width)) {
         let row = &mut expected[target as usize * width..][..width];
