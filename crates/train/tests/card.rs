@@ -86,6 +86,7 @@ fn what_cannot_run_says_why_and_is_not_passed() {
         ("sanitizer", "compute-sanitizer does not start"),
         ("memory", "does not run out of memory"),
         ("kernels", "the processor has none"),
+        ("graphs", "the processor has none"),
     ];
     for (check, why) in cases {
         let found = run(&["--on-processor", "--only", check]);

@@ -223,6 +223,12 @@ pub trait Backend: Send + Sync {
     /// are until it has ended. Nothing to do where that is the host's memory.
     fn begin(&self, workspace: &mut Self::Workspace, scene: (&Packed, &[&Adapter]), course: Course);
 
+    /// Does `work` as one piece, where that is faster. Work of one kind asks for the same operations in
+    /// the same order each time, and only for those that are between rows of the device.
+    fn as_one(&self, _kind: u64, work: &mut dyn FnMut()) {
+        work();
+    }
+
     /// `x: [tokens, hidden]` = norm(words + types + positions).
     fn embed(
         &self,

@@ -27,6 +27,9 @@ pub(crate) trait Place {
     /// What the trainer may ask of it where so many bytes are free.
     fn limits(&self, free_bytes: u64) -> Limits;
 
+    /// The device, asking for each pass at once, where that can be.
+    fn with_graphs(&self, device: Self::Device) -> Option<Self::Device>;
+
     /// Does some work, and says what each kernel took of it, where there are kernels.
     fn profiled(
         &self,
@@ -57,6 +60,10 @@ impl Place for OnCard {
             kept_bytes_max: (free_bytes / 4) as usize,
             ..Limits::default()
         }
+    }
+
+    fn with_graphs(&self, device: CudaDevice) -> Option<CudaDevice> {
+        Some(device.with_graphs())
     }
 
     fn profiled(
@@ -91,6 +98,10 @@ impl Place for OnProcessor {
 
     fn limits(&self, _free_bytes: u64) -> Limits {
         processor_limits()
+    }
+
+    fn with_graphs(&self, _: Cpu) -> Option<Cpu> {
+        None
     }
 
     fn profiled(&self, _: &Cpu, _: impl FnOnce()) -> Option<Result<Vec<KernelUse>, Fault>> {
@@ -137,9 +148,28 @@ impl<P: Place> Stage<'_, P> {
     pub(crate) fn open(
         &self,
         precision: Precision,
-        (config, seed): (EncoderConfig, u64),
+        model: (EncoderConfig, u64),
     ) -> Result<Opened<P::Device>, Fault> {
         let (device, notes) = self.place.open(precision)?;
+        self.put((device, notes), model)
+    }
+
+    /// The same, asking for each pass at once, where that can be.
+    pub(crate) fn open_with_graphs(
+        &self,
+        precision: Precision,
+        model: (EncoderConfig, u64),
+    ) -> Result<Option<Opened<P::Device>>, Fault> {
+        let (device, notes) = self.place.open(precision)?;
+        let device = self.place.with_graphs(device);
+        device.map(|device| self.put((device, notes), model)).transpose()
+    }
+
+    fn put(
+        &self,
+        (device, notes): (P::Device, CudaNotes),
+        (config, seed): (EncoderConfig, u64),
+    ) -> Result<Opened<P::Device>, Fault> {
         let encoder = scene::encoder(device, config, seed);
         if let Some(fault) = encoder.backend().take_fault() {
             return Err(fault);

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::backend::Cuda;
 use super::driver::{
-    Arriving, Cache, Card, Compiler, CudaError, Factors, Function, Number, Page, Product, Products,
-    Program, Shape, Source, Weights,
+    Arriving, Cache, Card, Compiler, CudaError, Factors, Function, Graphs, Number, Page, Product,
+    Products, Program, Shape, Source, Weights,
 };
 use super::kernel::Kernel;
 use super::launch::{Cost, Launch, SHARED_BYTES_MAX};
@@ -33,6 +33,8 @@ pub struct Rig {
     real: Real,
     /// Where launches are timed, while they are.
     profile: Mutex<Option<Profile>>,
+    /// Whole passes as one piece of work each, where that is wished for.
+    graphs: Option<Mutex<Graphs>>,
 }
 
 /// What was found out while a card was opened.
@@ -112,11 +114,19 @@ impl Rig {
             program.function(kernel.name(), SHARED_BYTES_MAX as u32)
         };
         let functions = Kernel::ALL.iter().map(function).collect::<Result<_, _>>()?;
-        Ok(Self { card, functions, products: None, real, profile: Mutex::default() })
+        Ok(Self { card, functions, products: None, real, profile: Mutex::default(), graphs: None })
     }
 }
 
 impl CudaDevice {
+    /// The same, submitting each pass as one piece of work, a CUDA graph. The bits are the same; whether
+    /// it is faster depends on how small the kernels are and how slow the host is.
+    #[must_use]
+    pub fn with_graphs(mut self) -> Self {
+        self.machine_mut().graphs = Some(Mutex::default());
+        self
+    }
+
     /// Does some work, and says what each kernel took of it. Meanwhile kernels do not overlap.
     ///
     /// # Errors
@@ -228,6 +238,17 @@ impl Machine for Rig {
             unsafe { function.launch(Shape { grid, block, shared_bytes }, arguments) }
         });
         Ok(launched?)
+    }
+
+    fn as_one(&self, kind: u64, work: &mut dyn FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
+        match &self.graphs {
+            // What is timed is marked kernel by kernel.
+            Some(graphs) if self.profile().is_none() => {
+                let mut graphs = graphs.lock().unwrap_or_else(PoisonError::into_inner);
+                self.card.submit_as_one(&mut graphs, kind, work)
+            }
+            Some(_) | None => work(),
+        }
     }
 
     fn multiply(&self, way: Way, layer: Layer<'_, Self::Buffer>) -> Result<bool, Fault> {

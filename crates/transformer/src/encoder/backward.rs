@@ -49,10 +49,12 @@ impl<B: Backend> Encoder<B> {
         tape: &mut Tape<B>,
         gradients: &mut [Vec<f32>],
     ) {
-        for at in (tape.first..self.layers.len()).rev() {
-            self.feed_forward_backward(forward, at, scratch, tape, gradients);
-            self.attention_backward(forward, at, scratch, tape, gradients);
-        }
+        self.backend.as_one(self.kind(forward, Some(tape.mode), Course::Backward), &mut || {
+            for at in (tape.first..self.layers.len()).rev() {
+                self.feed_forward_backward(forward, at, scratch, tape, gradients);
+                self.attention_backward(forward, at, scratch, tape, gradients);
+            }
+        });
     }
 
     /// `scratch.d_y`, the gradient of the last layer's output.

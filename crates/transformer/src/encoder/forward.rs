@@ -6,6 +6,7 @@ use super::tape::{self, LayerTape, Scratch, Tape, TapeMode};
 use super::{Encoder, Forward, Start};
 use crate::backend::{Attention, Backend, Course, Group, NormTape, Pools, reads_head};
 use crate::packed::Packed;
+use crate::random::mix;
 
 impl<B: Backend> Encoder<B> {
     /// Writes one embedding a text to `out: [texts, hidden]` and keeps nothing. Where a segment's
@@ -59,9 +60,21 @@ impl<B: Backend> Encoder<B> {
         }
         assert!(tape.first >= forward.first_layer(), "no adapter below the start of the pass");
         self.begin(forward, scratch);
-        self.untaped(forward, forward.first_layer()..tape.first, scratch);
-        self.resize(&mut tape.input, forward.batch, self.config.hidden);
-        self.backend.copy(&scratch.x, &mut tape.input);
+        self.backend.as_one(self.kind(forward, Some(mode), Course::Forward), &mut || {
+            self.untaped(forward, forward.first_layer()..tape.first, scratch);
+            self.resize(&mut tape.input, forward.batch, self.config.hidden);
+            self.backend.copy(&scratch.x, &mut tape.input);
+            self.layers_taped(forward, mode, scratch, tape);
+        });
+    }
+
+    fn layers_taped(
+        &self,
+        forward: &Forward<'_>,
+        mode: TapeMode,
+        scratch: &mut Scratch<B>,
+        tape: &mut Tape<B>,
+    ) {
         let mut spare = std::mem::take(&mut scratch.spare);
         for (layer, kept) in (tape.first..).zip(&mut tape.layers) {
             let kept = match mode {
@@ -75,6 +88,27 @@ impl<B: Backend> Encoder<B> {
             self.layer(forward, layer, scratch, kept);
         }
         scratch.spare = spare;
+    }
+
+    /// What tells passes apart that do not ask for the same operations in the same order.
+    pub(super) fn kind(
+        &self,
+        forward: &Forward<'_>,
+        mode: Option<TapeMode>,
+        course: Course,
+    ) -> u64 {
+        let mode = match mode {
+            None => 0,
+            Some(TapeMode::Full) => 1,
+            Some(TapeMode::Light) => 2,
+            Some(TapeMode::Lean) => 3,
+        };
+        let groups =
+            [Group::QueryKeyValue, Group::AttentionOutput, Group::Intermediate, Group::Output];
+        let sites = (0..self.layers.len()).flat_map(|layer| groups.map(|group| (layer, group)));
+        let adapted = sites.map(|(layer, group)| !forward.pairs(layer, group).is_empty());
+        let first = mix(&[course as u64, mode, forward.first_layer() as u64]);
+        adapted.fold(first, |kind, is_adapted| mix(&[kind, u64::from(is_adapted)]))
     }
 
     /// Writes the input of an encoder layer to `rows: [tokens, hidden]`, computed by the bare base
@@ -148,7 +182,9 @@ impl<B: Backend> Encoder<B> {
     /// Runs all layers from the start of the pass to `scratch.x` and keeps nothing.
     pub(super) fn all_untaped(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>) {
         self.begin(forward, scratch);
-        self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
+        self.backend.as_one(self.kind(forward, None, Course::Forward), &mut || {
+            self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
+        });
     }
 
     /// Runs layers from `scratch.x` to `scratch.x` and keeps nothing.

@@ -2,6 +2,7 @@
 
 mod alone;
 mod differences;
+mod graphs;
 mod kernels;
 mod memory;
 mod opens;
@@ -40,6 +41,7 @@ pub(crate) fn all<P: Place>() -> Vec<Check<P>> {
         check("trained", "trained adapters are the processor's", (240, trained::run)),
         check("speed", "how fast it trains", (180, speed::run)),
         check("kernels", "what each kernel takes of a round", (120, kernels::run)),
+        check("graphs", "passes as CUDA graphs give the same bits", (180, graphs::run)),
         check("sanitizer", "compute-sanitizer finds nothing", (400, sanitizer::run)),
         check("peers", "beside sentence-transformers and peft", (600, peers::run)),
     ]

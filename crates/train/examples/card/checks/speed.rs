@@ -11,7 +11,7 @@ use super::super::scene::{Amount, plain_tenant};
 use super::super::work::{Batch, Buffers, Run, Speed, pass, train_for};
 use super::same::{large_batch, slopes};
 
-const SEED: u64 = 16;
+pub(super) const SEED: u64 = 16;
 /// Tokens of a timed pass.
 const TOKENS: usize = 16_384;
 /// More steps than any run has time for.

@@ -13,6 +13,7 @@ mod pass;
 mod rankings;
 mod tables;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::floats::Floats;
@@ -32,6 +33,8 @@ use crate::backend::{Attention, Backend, Fault, Pools, Target};
 pub struct Cuda<M: Machine> {
     machine: M,
     real: Real,
+    /// Features of a head of the model that is on it.
+    head_width: AtomicUsize,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -96,12 +99,18 @@ fn run<M: Machine>(machine: &M, launch: Option<Launch>) -> Result<(), Fault> {
 impl<M: Machine> Cuda<M> {
     /// A machine whose rows are in this format.
     pub(super) fn new(machine: M, real: Real) -> Self {
-        Self { machine, real, fault: Mutex::default() }
+        let head_width = AtomicUsize::new(0);
+        Self { machine, real, head_width, fault: Mutex::default() }
     }
 
     /// The machine.
     pub(super) fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The same, to be set up.
+    pub(super) fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
     }
 
     fn fault(&self) -> MutexGuard<'_, Option<Fault>> {
@@ -222,10 +231,10 @@ impl<M: Machine> Cuda<M> {
 
     fn attention_args(
         &self,
-        pass: &mut Pass<M>,
+        pass: &Pass<M>,
         scope: Attention<'_>,
-    ) -> Result<(AttentionBackwardArgs, AttentionSize), Fault> {
-        let (tiles, size) = pass.tiles(&self.machine, scope.width)?;
+    ) -> (AttentionBackwardArgs, AttentionSize) {
+        let (tiles, size) = pass.tiles(&self.machine);
         let args = AttentionBackwardArgs {
             qkv: Address::NONE,
             d_context: Address::NONE,
@@ -237,7 +246,7 @@ impl<M: Machine> Cuda<M> {
             width: short(scope.width),
             scale: 1.0 / (scope.width as f32).sqrt(),
         };
-        Ok((args, size))
+        (args, size)
     }
 
     /// `[texts]`: how each text is pooled.

@@ -1,5 +1,7 @@
 //! What the encoder asks for, as launches.
 
+use std::sync::atomic::Ordering;
+
 use super::floats::Floats;
 use super::pass::{Pass, Slots, Step};
 use super::{Cuda, CudaLinear, CudaNorm, CudaTables, CudaWorkspace, run, short};
@@ -57,6 +59,7 @@ impl<M: Machine> Backend for Cuda<M> {
 
     fn tables_from(&self, weights: &mut EncoderWeights, config: &EncoderConfig) -> CudaTables<M> {
         let hidden = config.hidden;
+        self.head_width.store(config.head(), Ordering::Relaxed);
         let mut kinds = std::mem::take(&mut weights.token_types);
         kinds.truncate(2 * hidden);
         let (words, positions) =
@@ -138,7 +141,22 @@ impl<M: Machine> Backend for Cuda<M> {
         workspace.pass = None;
         let is_backward = course == Course::Backward;
         let adapters = Slots { adapters, kept: workspace.kept.as_deref() };
-        workspace.pass = self.attempt(|machine| Pass::begin(machine, batch, adapters, is_backward));
+        let width = self.head_width.load(Ordering::Relaxed);
+        workspace.pass =
+            self.attempt(|machine| Pass::begin(machine, (batch, width), adapters, is_backward));
+    }
+
+    fn as_one(&self, kind: u64, work: &mut dyn FnMut()) {
+        if self.has_failed() {
+            return;
+        }
+        let done = self.machine.as_one(kind, &mut || {
+            work();
+            self.fault().clone().map_or(Ok(()), Err)
+        });
+        if let Err(fault) = done {
+            self.fault().get_or_insert(fault);
+        }
     }
 
     fn embed(
@@ -251,7 +269,7 @@ impl<M: Machine> Backend for Cuda<M> {
     ) {
         let (qkv, context) = (self.at(qkv), self.at(context));
         self.in_pass(workspace, |pass| {
-            let (args, size) = self.attention_args(pass, scope)?;
+            let (args, size) = self.attention_args(pass, scope);
             let AttentionBackwardArgs { offsets, tiles, heads, width, scale, .. } = args;
             let args = AttentionArgs { qkv, context, offsets, tiles, heads, width, scale };
             run(&self.machine, attention(args, size)?)
@@ -273,7 +291,7 @@ impl<M: Machine> Backend for Cuda<M> {
         let (qkv, d_context, d_qkv) = (self.at(qkv), self.at(d_context), self.at(d_qkv));
         let softmax = self.at(&workspace.softmax);
         self.in_pass(workspace, |pass| {
-            let (args, size) = self.attention_args(pass, scope)?;
+            let (args, size) = self.attention_args(pass, scope);
             let args = AttentionBackwardArgs { qkv, d_context, d_qkv, softmax, ..args };
             run(&self.machine, attention_queries(args, size)?)?;
             run(&self.machine, attention_keys(args, size)?)

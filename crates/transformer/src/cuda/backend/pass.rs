@@ -23,9 +23,8 @@ pub(super) struct Pass<M: Machine> {
     offsets: Place,
     firsts: Place,
     text_keys: Place,
-    /// First rows of texts, for the tiles of attention.
-    row_offsets: Vec<u32>,
-    tiles: Option<(Placed<M>, Place, AttentionSize)>,
+    /// Of attention.
+    tiles: (Place, AttentionSize),
     adapters: Option<AdapterValues<M>>,
     /// `[layers * groups]`, where pairs are adapted.
     pairs: Vec<Option<OnPairs>>,
@@ -88,11 +87,11 @@ pub(super) struct BatchPlaces {
 }
 
 impl<M: Machine> Pass<M> {
-    /// Brings a batch and its adapters to the machine; with room for gradients where the pass is a
-    /// backward one.
+    /// Brings a batch and its adapters to the machine, for heads so wide; with room for gradients where
+    /// the pass is a backward one.
     pub(super) fn begin(
         machine: &M,
-        batch: &Packed,
+        (batch, head_width): (&Packed, usize),
         slots: Slots<'_>,
         is_backward: bool,
     ) -> Result<Self, Fault> {
@@ -103,6 +102,9 @@ impl<M: Machine> Pass<M> {
         let offsets = tables.numbers(&of_batch.offsets);
         let firsts = tables.numbers(&of_batch.firsts);
         let text_keys = tables.keys(&of_batch.text_keys);
+        let planned = attention_tiles(&of_batch.offsets, head_width)?;
+        let size = AttentionSize::new(&of_batch.offsets, planned.len());
+        let tiles = (tables.records(&planned), size);
         let mut pass = Self {
             batch: tables.upload(machine)?,
             tokens,
@@ -110,8 +112,7 @@ impl<M: Machine> Pass<M> {
             offsets,
             firsts,
             text_keys,
-            row_offsets: of_batch.offsets,
-            tiles: None,
+            tiles,
             adapters: None,
             pairs: Vec::new(),
             tables: None,
@@ -228,21 +229,10 @@ impl<M: Machine> Pass<M> {
         (at(group.pairs), at(tiles))
     }
 
-    /// The tiles of attention with heads so wide, and how much they do.
-    pub(super) fn tiles(
-        &mut self,
-        machine: &M,
-        width: usize,
-    ) -> Result<(Address, AttentionSize), Fault> {
-        if self.tiles.is_none() {
-            let planned = attention_tiles(&self.row_offsets, width)?;
-            let mut tables = Tables::default();
-            let place = tables.records(&planned);
-            let size = AttentionSize::new(&self.row_offsets, planned.len());
-            self.tiles = Some((tables.upload(machine)?, place, size));
-        }
-        let (placed, place, size) = self.tiles.as_ref().expect("it was just set");
-        Ok((placed.at(machine, *place), *size))
+    /// The tiles of attention, and how much they do.
+    pub(super) fn tiles(&self, machine: &M) -> (Address, AttentionSize) {
+        let (place, size) = self.tiles;
+        (self.batch.at(machine, place), size)
     }
 
     /// Where each segment's gradients lie; none in a forward pass.

@@ -1,68 +1,75 @@
-//! Work that is submitted as a whole, without this process naming each kernel again.
+//! Work that is submitted at once, without this process naming each kernel to the card again.
+//!
+//! A pass asks for the same kernels in the same order each time, on other sizes and addresses. So it is
+//! captured each time, which costs less than submitting, and put in the place of the work of its kind
+//! before; a new kind, or work that the driver does not put there, is made ready anew.
 
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaGraph, DriverError};
+use cudarc::driver::DriverError;
+use cudarc::driver::sys::CUstreamCaptureMode;
 
 use super::card::Card;
 use super::error::CudaError;
 use super::pool::FreeList;
+use super::raw::{self, Captured, Ready};
 
-/// Work that was captured. It is for the shapes and addresses that it was captured with; other
-/// shapes are other graphs, which the caller tells apart.
-#[derive(Debug)]
-pub(crate) struct Graph<K> {
-    // The order is that in which fields are dropped: what runs, then the memory that it uses.
-    work: Work,
-    kept: K,
-    scratch: Scratch,
+/// Kinds of work that are kept ready; of more, the one that was used least recently is let go.
+const KINDS_MAX: usize = 32;
+
+/// Work that is ready, by its kind; what was used last comes last.
+#[derive(Debug, Default)]
+pub(crate) struct Graphs {
+    kinds: Vec<(u64, Ready)>,
 }
 
-struct Work(CudaGraph);
-
-// SAFETY: a graph may be used by any thread, by one at a time, and it is not `Sync`.
-unsafe impl Send for Work {}
-
-impl std::fmt::Debug for Work {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.write_str("Work")
-    }
-}
-
-/// Memory that was taken and given back while the graph was captured, and that it uses each time.
-#[derive(Debug)]
-struct Scratch {
-    card: Card,
-    blocks: FreeList<u64>,
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What the graph does comes before whatever takes the memory next, by the stream's order.
-        self.card.store().give_blocks(&mut self.blocks);
+impl Graphs {
+    /// Submits captured work of a kind.
+    fn submit(&mut self, card: &Card, kind: u64, captured: &Captured) -> Result<(), CudaError> {
+        const DOING: &str = "making a graph";
+        let at = self.kinds.iter().position(|(known, _)| *known == kind);
+        let before = at.map(|at| self.kinds.remove(at).1);
+        let updated = match &before {
+            Some(ready) => card.check("changing a graph", ready.update(captured))?,
+            None => false,
+        };
+        let ready = match before.filter(|_| updated) {
+            Some(ready) => ready,
+            None => card.check(DOING, captured.make_ready())?,
+        };
+        card.check("launching a graph", ready.launch(card.compute()))?;
+        self.kinds.push((kind, ready));
+        if self.kinds.len() > KINDS_MAX {
+            self.kinds.remove(0);
+        }
+        Ok(())
     }
 }
 
 impl Card {
-    /// Captures the work that is submitted in `body`, which is then not done, but becomes a graph.
-    /// `body` gives what the work uses and was made before or within: the graph keeps it. Buffers
-    /// that are dropped within are the graph's own too.
-    pub(crate) fn capture<K>(
+    /// Submits at once what `body` asks for, or nothing if it fails. Within, nothing is copied from the
+    /// host or to it, and nothing waited for. Memory that is given back within is free for what is
+    /// asked for after it.
+    pub(crate) fn submit_as_one<E: From<CudaError>>(
         &self,
-        body: impl FnOnce(&Self) -> Result<K, CudaError>,
-    ) -> Result<Graph<K>, CudaError> {
+        graphs: &mut Graphs,
+        kind: u64,
+        body: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         self.refuse_in_capture("another capture")?;
         // Memory may be taken meanwhile, which a stricter mode would forbid.
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         self.check("capturing a graph", self.compute().begin_capture(mode))?;
         self.store().begin_capture();
         let open = Open { card: self, is_open: true };
-        let made = body(self);
-        let (captured, scratch) = open.end();
-        let kept = made?;
-        let captured = self.check("making a graph", captured)?;
-        let nothing =
-            || CudaError::Refused { doing: "making a graph", code: "no graph".to_owned() };
-        Ok(Graph { work: Work(captured.ok_or_else(nothing)?), kept, scratch })
+        let asked = body();
+        let (captured, mut blocks) = open.end();
+        let submitted = asked.and_then(|()| {
+            let nothing =
+                || CudaError::Refused { doing: "making a graph", code: "no graph".to_owned() };
+            let captured = self.check("making a graph", captured)?.ok_or_else(nothing)?;
+            Ok(graphs.submit(self, kind, &captured)?)
+        });
+        self.store().give_blocks(&mut blocks);
+        submitted
     }
 }
 
@@ -72,37 +79,27 @@ struct Open<'a> {
     is_open: bool,
 }
 
+/// What was captured, and memory that was given back meanwhile.
+type Ended = (Result<Option<Captured>, DriverError>, FreeList<u64>);
+
 impl Open<'_> {
-    fn end(mut self) -> (Result<Option<CudaGraph>, DriverError>, Scratch) {
+    fn end(mut self) -> Ended {
         self.end_once()
     }
 
-    fn end_once(&mut self) -> (Result<Option<CudaGraph>, DriverError>, Scratch) {
+    fn end_once(&mut self) -> Ended {
         self.is_open = false;
-        let captured = self.card.compute().end_capture(CUgraphInstantiate_flags(0));
-        let blocks = self.card.store().end_capture();
-        (captured, Scratch { card: self.card.clone(), blocks })
+        let captured = raw::end_capture(self.card.compute());
+        (captured, self.card.store().end_capture())
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         if self.is_open {
-            drop(self.end_once());
+            let (_, mut blocks) = self.end_once();
+            // None of the work was submitted.
+            self.card.store().give_blocks(&mut blocks);
         }
-    }
-}
-
-impl<K> Graph<K> {
-    /// Submits the work once more, after all that was submitted before.
-    pub(crate) fn launch(&self) -> Result<(), CudaError> {
-        let card = &self.scratch.card;
-        card.refuse_in_capture("launching a graph")?;
-        card.check("launching a graph", self.work.0.launch())
-    }
-
-    /// What the graph keeps.
-    pub(crate) fn kept(&self) -> &K {
-        &self.kept
     }
 }

@@ -46,7 +46,7 @@ pub(crate) use cache::Cache;
 pub(crate) use card::{Card, CardFacts, MemoryFacts};
 pub(crate) use compiler::{Compiler, Source};
 pub(crate) use error::CudaError;
-pub(crate) use graph::Graph;
+pub(crate) use graph::Graphs;
 pub(crate) use memory::Buffer;
 pub(crate) use operands::{Number, Product, Weights};
 pub(crate) use products::{Factors, Products};

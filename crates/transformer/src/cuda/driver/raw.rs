@@ -9,7 +9,8 @@ use std::ptr::NonNull;
 
 use cudarc::driver::sys::{
     self, CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT, CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT,
-    CU_LAUNCH_PARAM_END_AS_INT, CUevent, CUfunction, CUfunction_attribute, CUmodule, CUresult,
+    CU_LAUNCH_PARAM_END_AS_INT, CUevent, CUfunction, CUfunction_attribute, CUgraph, CUgraphExec,
+    CUgraphExecUpdateResultInfo, CUgraphInstantiate_flags, CUmodule, CUresult,
 };
 use cudarc::driver::{CudaEvent, CudaStream, DriverError, result};
 
@@ -18,7 +19,7 @@ use super::target::Version;
 
 /// Every function of the driver that is called here or by what of `cudarc` is used; a test holds the
 /// list against the calls that a driver of our own counts.
-pub(super) const FUNCTIONS: [&CStr; 41] = [
+pub(super) const FUNCTIONS: [&CStr; 42] = [
     c"cuCtxGetCurrent",
     c"cuCtxSetCurrent",
     c"cuCtxSynchronize",
@@ -39,6 +40,7 @@ pub(super) const FUNCTIONS: [&CStr; 41] = [
     c"cuGetErrorString",
     c"cuGraphDestroy",
     c"cuGraphExecDestroy",
+    c"cuGraphExecUpdate_v2",
     c"cuGraphInstantiateWithFlags",
     c"cuGraphLaunch",
     c"cuInit",
@@ -183,6 +185,66 @@ pub(super) unsafe fn clear(
 ) -> Result<(), DriverError> {
     // SAFETY: as the caller promises.
     unsafe { result::memset_d8_async(address, 0, bytes, stream.cu_stream()) }
+}
+
+/// Work that was captured.
+#[derive(Debug)]
+pub(super) struct Captured(CUgraph);
+
+/// Work that can be launched.
+#[derive(Debug)]
+pub(super) struct Ready(CUgraphExec);
+
+// SAFETY: it may be used by any thread, by one at a time, and it is not `Sync`.
+unsafe impl Send for Ready {}
+
+/// Ends the capture of a stream.
+pub(super) fn end_capture(stream: &CudaStream) -> Result<Option<Captured>, DriverError> {
+    // SAFETY: the stream lives.
+    let graph = unsafe { result::stream::end_capture(stream.cu_stream()) }?;
+    Ok((!graph.is_null()).then_some(Captured(graph)))
+}
+
+impl Captured {
+    /// Makes it ready.
+    pub(super) fn make_ready(&self) -> Result<Ready, DriverError> {
+        // SAFETY: the graph lives, and what is made of it does not need it any more.
+        unsafe { result::graph::instantiate(self.0, CUgraphInstantiate_flags(0)) }.map(Ready)
+    }
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        // SAFETY: it lives until now. An error is that of a context that is gone.
+        let _ = unsafe { result::graph::destroy(self.0) };
+    }
+}
+
+impl Ready {
+    /// Puts other work in its place; false if the two are not of one kind. What was launched before
+    /// stays as it was.
+    pub(super) fn update(&self, work: &Captured) -> Result<bool, DriverError> {
+        let mut found = MaybeUninit::<CUgraphExecUpdateResultInfo>::zeroed();
+        // SAFETY: both live, and the driver writes no more than this struct.
+        let answer = unsafe { sys::cuGraphExecUpdate_v2(self.0, work.0, found.as_mut_ptr()) };
+        match answer {
+            CUresult::CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE => Ok(false),
+            answer => answer.result().map(|()| true),
+        }
+    }
+
+    /// Submits it.
+    pub(super) fn launch(&self, stream: &CudaStream) -> Result<(), DriverError> {
+        // SAFETY: both live; who captured the work vouches for what it reads and writes.
+        unsafe { result::graph::launch(self.0, stream.cu_stream()) }
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // SAFETY: it lives until now; what runs of it is freed once it has ended.
+        let _ = unsafe { result::graph::exec_destroy(self.0) };
+    }
 }
 
 /// Machine code that the driver has taken.

@@ -1,6 +1,6 @@
 //! The processor as a machine: its own memory, and kernels that have run by the time they are asked.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::host::Host;
 use crate::backend::Fault;
@@ -20,6 +20,8 @@ pub(in crate::cuda) struct HostMachine {
     launches: AtomicUsize,
     /// Operations that the plans of those have counted.
     operations: AtomicU64,
+    /// Whether what is asked for now is one piece of work.
+    is_one: AtomicBool,
 }
 
 /// Memory that kernels write behind the compiler's back.
@@ -31,7 +33,13 @@ pub(in crate::cuda) struct HostBuffer {
 impl HostMachine {
     pub(in crate::cuda) fn new(host: &'static Host) -> Self {
         let buffers_left = AtomicUsize::new(usize::MAX);
-        Self { host, buffers_left, launches: AtomicUsize::new(0), operations: AtomicU64::new(0) }
+        Self {
+            host,
+            buffers_left,
+            launches: AtomicUsize::new(0),
+            operations: AtomicU64::new(0),
+            is_one: AtomicBool::new(false),
+        }
     }
 
     /// From now on so many buffers can be made.
@@ -45,6 +53,12 @@ impl HostMachine {
 }
 
 impl HostMachine {
+    /// That a copy from or to the host is not asked for within one piece of work.
+    #[track_caller]
+    fn assert_apart(&self) {
+        assert!(!self.is_one.load(Ordering::Relaxed), "a copy within one piece of work");
+    }
+
     /// Operations since they were last asked for.
     pub(in crate::cuda) fn take_operations(&self) -> u64 {
         self.operations.swap(0, Ordering::Relaxed)
@@ -86,12 +100,14 @@ impl Machine for HostMachine {
     }
 
     fn upload(&self, from: &[u8]) -> Result<HostBuffer, Fault> {
+        self.assert_apart();
         let buffer = self.buffer(from.len())?;
         buffer.fill(from);
         Ok(buffer)
     }
 
     fn download(&self, from: &HostBuffer, to: &mut [u8]) -> Result<(), Fault> {
+        self.assert_apart();
         assert!(to.len() <= from.bytes, "{} bytes of {}", to.len(), from.bytes);
         for (to, word) in to.chunks_mut(8).zip(from.words()) {
             to.copy_from_slice(&word[..to.len()]);
@@ -137,6 +153,13 @@ impl Machine for HostMachine {
         self.launches.fetch_add(1, Ordering::Relaxed);
         self.operations.fetch_add(launch.cost.operations, Ordering::Relaxed);
         self.host.run(launch, SEED).map_err(Fault::Refused)
+    }
+
+    fn as_one(&self, _: u64, work: &mut dyn FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
+        assert!(!self.is_one.swap(true, Ordering::Relaxed), "one piece within another");
+        let done = work();
+        self.is_one.store(false, Ordering::Relaxed);
+        done
     }
 
     fn multiply(&self, _: Way, _: Layer<'_, HostBuffer>) -> Result<bool, Fault> {

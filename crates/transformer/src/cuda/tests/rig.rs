@@ -29,10 +29,19 @@ fn device() -> Result<CudaDevice, Fault> {
 }
 
 fn encoder() -> Encoder<CudaDevice> {
+    on(device().unwrap())
+}
+
+fn on(device: CudaDevice) -> Encoder<CudaDevice> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/encoder/bert-tiny");
     let folder = ModelFolder::open(&path).unwrap();
     let (config, weights) = (folder.config().clone(), folder.weights().unwrap());
-    Encoder::new(device().unwrap(), config, weights, Pooling::Mean, true)
+    Encoder::new(device, config, weights, Pooling::Mean, true)
+}
+
+/// The same, asking for each pass at once.
+fn encoder_with_graphs() -> Encoder<CudaDevice> {
+    on(device().unwrap().with_graphs())
 }
 
 /// Forward and backward over one batch.
@@ -127,5 +136,46 @@ fn what_each_kernel_takes_is_said_beside_what_it_does() {
         assert!(used.is_sorted_by(|a, b| a.ms >= b.ms));
         let again = encoder.backend().profiled(|| ()).unwrap();
         assert_eq!(again, [], "nothing is timed that is not asked for");
+    });
+}
+
+/// Kernels that a process has launched on its card, once its steps were done.
+fn kernels_of(test: &str, encoder: fn() -> Encoder<CudaDevice>) -> Option<u64> {
+    let world = World::new("memory=64MiB,sms=10");
+    let cards = world.run((HERE, test), || {
+        let encoder = encoder();
+        for texts in [3, 40, 7, 40] {
+            step(&encoder, texts);
+            assert_eq!(encoder.backend().take_fault(), None, "{texts} texts");
+        }
+    })?;
+    assert_eq!(cards.card(0).unwrap().used_bytes, 0, "it gives its memory back");
+    Some(cards.truth().processes[0].cards[0].kernels)
+}
+
+#[test]
+fn passes_as_graphs_run_the_kernels_of_passes_without() {
+    let test = "passes_as_graphs_run_the_kernels_of_passes_without";
+    let with = kernels_of(test, encoder_with_graphs);
+    let Some(with) = with else { return };
+    assert_eq!(kernels_of("steps_without_graphs", encoder), Some(with));
+}
+
+/// For the one above, which runs it in a process of its own.
+#[test]
+fn steps_without_graphs() {
+    kernels_of("steps_without_graphs", encoder);
+}
+
+#[test]
+fn with_graphs_too_a_card_that_is_too_small_says_so_and_goes_on_with_less() {
+    let test = "with_graphs_too_a_card_that_is_too_small_says_so_and_goes_on_with_less";
+    World::new("memory=8MiB,sms=10").run((HERE, test), || {
+        let encoder = encoder_with_graphs();
+        step(&encoder, 20_000);
+        let fault = encoder.backend().take_fault();
+        assert!(matches!(fault, Some(Fault::OutOfMemory(_))), "{fault:?}");
+        step(&encoder, 4);
+        assert_eq!(encoder.backend().take_fault(), None);
     });
 }

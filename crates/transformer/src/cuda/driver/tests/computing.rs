@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{MIB, World, open, sentence};
-use crate::cuda::driver::{Card, CudaError, Function, Graph, Mark, Program, Shape};
+use crate::cuda::driver::{Card, CudaError, Function, Graphs, Mark, Page, Program, Shape};
 
 const HERE: &str = module_path!();
 const IMAGE: &[u8] = b"fake-image\nkernel step ns=1000000\nkernel other ns=5000000";
@@ -85,41 +85,71 @@ fn a_kernel_that_fails_is_found_when_the_card_is_waited_for() {
     });
 }
 
-/// A graph of three kernels, which take memory and give it back; it keeps the memory's address.
-fn graph(card: &Card, step: &Function) -> Graph<(u64, Function)> {
-    let captured = card.capture(|card| {
+/// Asks for kernels of so many blocks at once, which take memory and give it back; says where it was.
+fn submit(
+    card: &Card,
+    graphs: &mut Graphs,
+    (kind, step): (u64, &Function),
+    blocks: &[u32],
+) -> Result<u64, CudaError> {
+    let mut address = 0;
+    card.submit_as_one(graphs, kind, || {
         let scratch = card.buffer(MIB)?;
-        for _ in 0..3 {
-            launch(step, SHAPE)?;
+        for &blocks in blocks {
+            launch(step, Shape { grid: [blocks, 1, 1], ..SHAPE })?;
         }
-        let address = scratch.address();
+        address = scratch.address();
         drop(scratch);
         assert_eq!(card.buffer(MIB)?.address(), address, "it is taken again within");
-        Ok((address, step.clone()))
-    });
-    captured.unwrap()
+        Ok::<(), CudaError>(())
+    })?;
+    Ok(address)
 }
 
 #[test]
-fn a_graph_does_its_work_each_time_on_memory_of_its_own() {
+fn work_that_is_asked_for_at_once_is_done_each_time_with_its_own_sizes() {
     let world = World::new("memory=16MiB,sms=10");
-    let test = "a_graph_does_its_work_each_time_on_memory_of_its_own";
+    let test = "work_that_is_asked_for_at_once_is_done_each_time_with_its_own_sizes";
+    let cards = world.run((HERE, test), || {
+        let card = open();
+        let step = program(&card).function("step", 0).unwrap();
+        let mut graphs = Graphs::default();
+        let mut last = card.mark().unwrap();
+        for (blocks, ms) in [(&[1, 1, 1][..], 3.0), (&[1, 1, 1], 3.0), (&[1, 1], 2.0)] {
+            let address = submit(&card, &mut graphs, (blocks.len() as u64, &step), blocks).unwrap();
+            assert_eq!(ms_since(&card, &last), ms);
+            last = card.mark().unwrap();
+            let free = card.buffer(MIB).unwrap().address();
+            assert_eq!(free, address, "what it used is free for what comes after it");
+        }
+        for kind in 10..200 {
+            submit(&card, &mut graphs, (kind, &step), &[1]).unwrap();
+        }
+        card.synchronize().unwrap();
+    });
+    if let Some(cards) = cards {
+        let kernels = cards.truth().processes[0].cards[0].kernels;
+        assert_eq!(kernels, 3 + 3 + 2 + 190, "each was done once");
+    }
+}
+
+/// What the driver does not put in the place of the work before is made ready anew.
+#[test]
+fn work_that_does_not_fit_its_kind_is_done_nonetheless() {
+    let world = World {
+        faults: "cuGraphExecUpdate_v2 call=1 times=1 code=910",
+        ..World::new("memory=16MiB,sms=10")
+    };
+    let test = "work_that_does_not_fit_its_kind_is_done_nonetheless";
     world.run((HERE, test), || {
         let card = open();
         let step = program(&card).function("step", 0).unwrap();
+        let mut graphs = Graphs::default();
         let start = card.mark().unwrap();
-        let graph = graph(&card, &step);
-        let captured = card.mark().unwrap();
-        assert_eq!(captured.ms_since(&start).unwrap(), 0.0, "a capture does nothing");
-        for _ in 0..5 {
-            graph.launch().unwrap();
+        for _ in 0..3 {
+            submit(&card, &mut graphs, (1, &step), &[1]).unwrap();
         }
-        assert_eq!(ms_since(&card, &captured), 15.0);
-        let own = graph.kept().0;
-        let others: Vec<_> = (0..3).map(|_| card.buffer(MIB).unwrap()).collect();
-        assert!(others.iter().all(|other| other.address() != own));
-        drop(graph);
-        assert_eq!(card.buffer(MIB).unwrap().address(), own, "it goes back with the graph");
+        assert_eq!(ms_since(&card, &start), 3.0);
     });
 }
 
@@ -133,42 +163,49 @@ fn a_capture_ends_whatever_comes() {
             let expected = format!("a graph is being captured, and {doing} cannot be a part of it");
             assert_eq!(sentence(&answer.unwrap_err()), expected);
         };
+        let mut graphs = Graphs::default();
         let arriving = card.upload_values(&[1_u8; 8]).unwrap();
         let arrived = card.upload_values(&[1_u8; 8]).unwrap().ready().unwrap();
-        let error = card.capture::<()>(|card| {
+        let mut page = Page::new(&card, &[1; 8]).unwrap();
+        let start = card.mark().unwrap();
+        let error = card.submit_as_one(&mut graphs, 1, || {
+            let mut others = Graphs::default();
             refused("uploading", card.upload_values(&[1_u8]).map(drop));
+            refused("bringing a page", card.bring(&mut page).map(drop));
             refused("downloading", card.download(&arrived).map(drop));
+            refused("putting a page aside", card.put_aside(arrived, &mut page));
             refused("waiting for an upload", arriving.ready().map(drop));
             refused("waiting for the card", card.synchronize());
-            refused("another capture", card.capture(|_| Ok(())).map(drop));
+            refused("another capture", card.submit_as_one(&mut others, 1, || Ok(())));
             refused("marking a time", card.mark().map(drop));
-            drop(arrived);
             launch(&step, SHAPE)?;
             Err(CudaError::Refused { doing: "a test", code: "on purpose".to_owned() })
         });
         assert_eq!(sentence(&error.unwrap_err()), "a test was refused: on purpose");
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            drop(card.capture::<()>(|_| panic!("on purpose")));
+            let mut others = Graphs::default();
+            drop(card.submit_as_one::<CudaError>(&mut others, 1, || panic!("on purpose")));
         }));
         assert!(panicked.is_err());
-        let start = card.mark().unwrap();
-        graph(&card, &step).launch().unwrap();
+        assert_eq!(ms_since(&card, &start), 0.0, "nothing of it was done");
+        submit(&card, &mut graphs, (1, &step), &[1, 1, 1]).unwrap();
         assert_eq!(ms_since(&card, &start), 3.0);
     });
 }
 
 #[test]
-fn a_graph_that_does_not_fit_is_told_from_one_that_is_wrong() {
+fn work_that_does_not_fit_the_card_is_told_from_work_that_is_wrong() {
     let faults = "cuGraphInstantiateWithFlags call=1 times=1 code=2";
     let world = World { faults, ..World::new("memory=16MiB,sms=10") };
-    let test = "a_graph_that_does_not_fit_is_told_from_one_that_is_wrong";
+    let test = "work_that_does_not_fit_the_card_is_told_from_work_that_is_wrong";
     world.run((HERE, test), || {
         let card = open();
         let step = program(&card).function("step", 0).unwrap();
-        let error = card.capture(|_| launch(&step, SHAPE)).unwrap_err();
+        let mut graphs = Graphs::default();
+        let error = submit(&card, &mut graphs, (1, &step), &[1]).unwrap_err();
         assert_eq!(sentence(&error), "card 0 has no memory left for making a graph");
         assert!(error.is_out_of_memory());
-        graph(&card, &step).launch().unwrap();
+        submit(&card, &mut graphs, (1, &step), &[1]).unwrap();
         card.synchronize().unwrap();
     });
 }
