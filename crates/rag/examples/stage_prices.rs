@@ -137,6 +137,7 @@ fn rerank(
         threads: 1,
         chunk_tokens: 256,
         fingerprint: base.fingerprint,
+        precision: base.precision,
     };
     let cross = CrossEncoder {
         embedder: &embedder,

@@ -89,6 +89,12 @@ pub enum FinishReason {
         /// What is wrong with it.
         reason: String,
     },
+    /// The device has no memory for its batch alone, however few tokens it runs at a time. The step
+    /// was not taken.
+    OutOfMemory {
+        /// What the device says.
+        reason: String,
+    },
     /// [`crate::Trainer::remove`] took the tenant out before it was through.
     Removed,
 }
@@ -98,7 +104,9 @@ impl FinishReason {
     pub fn is_failure(&self) -> bool {
         match self {
             FinishReason::Completed | FinishReason::EarlyStopped | FinishReason::Removed => false,
-            FinishReason::NotFinite { .. } | FinishReason::BadText { .. } => true,
+            FinishReason::NotFinite { .. }
+            | FinishReason::BadText { .. }
+            | FinishReason::OutOfMemory { .. } => true,
         }
     }
 }
@@ -120,6 +128,7 @@ impl fmt::Display for FinishReason {
                      hint: remove or change that text in the tenant's data"
                 )
             }
+            FinishReason::OutOfMemory { reason } => write!(formatter, "{reason}"),
             FinishReason::Removed => write!(formatter, "removed before it was through"),
         }
     }

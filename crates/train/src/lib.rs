@@ -10,7 +10,7 @@
 //! # Invariants
 //! - A tenant's adapter is bit-identical on the CPU whether it trained alone, fused with any
 //!   others, joined late or resumed, on any number of threads and with any limits.
-//! - A tenant that fails (bad text, a number that is not finite) ends alone.
+//! - A tenant that fails (bad text, a number that is not finite, no memory for it alone) ends alone.
 //! - A damaged or foreign checkpoint is an error that says what is wrong, never a panic.
 
 mod checkpoint;

@@ -13,7 +13,7 @@ use crate::event::{Counters, Event, Outcome, Progress, TenantId};
 use crate::fleet::Fleet;
 use crate::packing::{Candidate, Fairness};
 use crate::prefix::{PrefixCache, PrefixCounters};
-use crate::round::{RoundCost, RoundFault, Share};
+use crate::round::{RoundCost, Share};
 use crate::spec::{Limits, LimitsError, SettingsError, TenantSpec};
 use crate::tenant::{Phase, Tenant};
 
@@ -107,7 +107,8 @@ impl<B: Backend> Trainer<B> {
         self.bring_home(id);
         let tenant = self.tenants.remove(&id)?;
         self.fairness.leave(id);
-        tenant.has_values().then(|| tenant.into_outcome(id))
+        let is_whole = tenant.has_values() || tenant.state.best.is_some();
+        is_whole.then(|| tenant.into_outcome(id))
     }
 
     /// Why the device has given up, once it has: no rounds are run any more, and what was trained
@@ -141,7 +142,7 @@ impl<B: Backend> Trainer<B> {
                 self.count(cost);
             }
             Ok(_) => {}
-            Err(failed) => self.fault = Some(self.name_in(failed)),
+            Err(fault) => self.fault = Some(fault),
         }
         self.leave_finished(&events);
         events.extend(self.call_for_scores());
@@ -149,7 +150,7 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// The shares of these tenants in a round; devices keep their states from now on, if they can.
-    fn take_shares(&mut self, chosen: &[TenantId]) -> Result<Vec<Share>, RoundFault> {
+    fn take_shares(&mut self, chosen: &[TenantId]) -> Result<Vec<Share>, Fault> {
         let tokens = |id: &TenantId| self.tenants[id].fetched_tokens().unwrap_or(0);
         let loads: Vec<(TenantId, usize)> = chosen.iter().map(|id| (*id, tokens(id))).collect();
         let devices = self.fleet.assign(&loads);
@@ -157,25 +158,10 @@ impl<B: Backend> Trainer<B> {
         for (&id, device) in chosen.iter().zip(devices) {
             let tenant = self.tenants.get_mut(&id).expect("chosen among the tenants");
             let loss = tenant.settings.loss;
-            self.fleet
-                .settle(id, device, (loss, || tenant.give_slab()))
-                .map_err(|fault| RoundFault { fault, tenants: vec![id] })?;
-            shares.push(tenant.take_share(id, device, self.fleet.keeps(id)));
+            let is_kept = self.fleet.settle(id, device, (loss, || tenant.slab_state()))?;
+            shares.push(tenant.take_share(id, device, is_kept));
         }
         Ok(shares)
-    }
-
-    /// What the device said, with the names of those whom it has no memory for.
-    fn name_in(&self, failed: RoundFault) -> Fault {
-        let RoundFault { fault, tenants } = failed;
-        match fault {
-            Fault::OutOfMemory(words) => {
-                let names = tenants.iter().filter_map(|id| Some(&*self.tenants.get(id)?.name));
-                let names: Vec<&str> = names.collect();
-                Fault::OutOfMemory(format!("{}: {words}", names.join(", ")))
-            }
-            fault @ (Fault::Lost(_) | Fault::Refused(_)) => fault,
-        }
     }
 
     /// An adapter's values, from wherever they are.
@@ -190,7 +176,11 @@ impl<B: Backend> Trainer<B> {
         if tenant.state.phase != Phase::AwaitingScore {
             return Err(TenantError::NotDue { tenant: id, name: tenant.name.clone() });
         }
-        let values = tenant.improves(score).then(|| self.values(id)).transpose()?;
+        let values = tenant.improves(score).then(|| self.values(id)).transpose();
+        if let Err(TenantError::Lost(fault)) = &values {
+            self.fault.get_or_insert_with(|| fault.clone());
+        }
+        let values = values?;
         let tenant = self.tenants.get_mut(&id).expect("it was just looked at");
         let events = tenant.on_score(id, score, values);
         self.fairness.rejoin(id);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use common::frail::Frail;
-use common::{FINGERPRINT, config, encoder_on, finish, join, limits, tenant};
-use cotenant_train::{Base, CheckpointError, Limits, PrefixLimits, Trainer};
+use common::{FINGERPRINT, TestTexts, config, encoder_on, finish, join, limits, tenant};
+use cotenant_train::{Base, CheckpointError, Limits, PrefixLimits, TenantSpec, Trainer};
 use cotenant_transformer::{Encoder, Fault};
 
 const SEEDS: [u64; 4] = [3, 8, 21, 34];
@@ -23,6 +23,10 @@ const DEVICES: [fn() -> Frail; 2] = [Frail::new, Frail::keeping];
 fn wide() -> Limits {
     let prefix = PrefixLimits { memory_bytes_max: 1 << 20, ..PrefixLimits::default() };
     Limits { tokens_chunk: 1024, prefix, ..limits() }
+}
+
+fn texts() -> TestTexts {
+    TestTexts { texts: Vec::new(), are_pairs: false, bad: None }
 }
 
 fn trainer(encoder: &Arc<Encoder<Frail>>) -> Trainer<Frail> {
@@ -54,17 +58,49 @@ fn with_less_memory_fewer_tokens_are_run_at_a_time_and_the_bits_stay() {
 }
 
 #[test]
-fn a_device_without_memory_for_anything_ends_the_run_and_says_whom_it_was_for() {
+fn on_a_device_without_memory_for_anything_each_tenant_ends_and_says_why() {
     for device in DEVICES {
         let encoder = encoder_on(device(), config());
         encoder.backend().floats_max.store(10, Ordering::Relaxed);
-        let mut trainer = trainer(&encoder);
-        while !trainer.is_done() && trainer.fault().is_none() {
-            common::round(&mut trainer);
+        for (name, ended) in finish(&mut trainer(&encoder)) {
+            assert!(ended.reason.contains("there is no room for"), "{name}: {}", ended.reason);
+            assert!(ended.losses.is_empty(), "{name} took no step");
         }
-        let is_named = |why: &String| why.contains("no room") && why.contains("tenant ");
-        assert!(matches!(trainer.fault(), Some(Fault::OutOfMemory(why)) if is_named(why)));
-        assert_eq!(trainer.run_round(), [], "nothing runs any more");
+    }
+}
+
+/// Texts of 63 tokens, of which one piece holds four, beside tenants with pieces of 40 tokens.
+#[test]
+fn a_tenant_that_the_device_has_no_memory_for_ends_alone() {
+    let long = || {
+        let mut spec = tenant(40);
+        spec.name = "long".into();
+        (spec.settings.tokens_chunk, spec.settings.batch) = (256, 4);
+        spec.texts = Arc::new(TestTexts { texts: vec![vec![7; 63].into(); 40], ..texts() });
+        spec
+    };
+    let short = |seed: u64| {
+        let mut spec = tenant(seed);
+        spec.texts = Arc::new(TestTexts { texts: vec![vec![7, 8, 9].into(); 40], ..texts() });
+        spec.settings.tokens_chunk = 40;
+        spec
+    };
+    let run = |device: Frail, specs: Vec<TenantSpec>, tokens: usize| {
+        let encoder = encoder_on(device, config());
+        let floats_max = tokens * 3 * config().hidden;
+        encoder.backend().floats_max.store(floats_max, Ordering::Relaxed);
+        let base = Base { encoder: Arc::clone(&encoder), fingerprint: FINGERPRINT };
+        let mut trainer = Trainer::new(base, wide()).unwrap();
+        join(&mut trainer, specs);
+        finish(&mut trainer)
+    };
+    let others = || [3, 8, 21, 44].map(short).to_vec();
+    let expected = run(Frail::new(), others(), 10_000);
+    for device in DEVICES {
+        let mut found = run(device(), [others(), vec![long()]].concat(), 130);
+        let ended = found.remove("long").unwrap();
+        assert!(ended.reason.contains("there is no room for"), "{}", ended.reason);
+        assert!(found == expected, "nobody else is touched");
     }
 }
 

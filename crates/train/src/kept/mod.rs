@@ -77,9 +77,9 @@ impl<B: Backend> Kept<B> {
         tenants.take_while(fits).count().max(1)
     }
 
-    /// Bytes of states that may be on the device.
-    pub(crate) fn bytes_max(&self) -> usize {
-        self.bytes_max
+    /// Whether anybody's state is here.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.slabs.is_empty()
     }
 
     /// Begins to bring these tenants' states to the device, and then those that are wanted next, the

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cotenant_transformer::{
-    Adapter, Backend, Ending, Forward, Member, Round, RoundRanking, TapeMode,
+    Adapter, Backend, Ending, Fault, Forward, Member, Round, RoundRanking, TapeMode,
 };
 
 use super::forward::start;
-use super::{Chunk, Engine, RoundCost, RoundFault, Scene, Share, Worker, plan_shape, plan_tapes};
+use super::{Chunk, Engine, RoundCost, Scene, Share, Worker, plan_shape, plan_tapes};
 use crate::event::TenantId;
 use crate::kept::Slab;
 use crate::loss::{Ranking, Task};
@@ -40,7 +40,7 @@ impl<B: Backend> Engine<B> {
         &mut self,
         shares: &mut [Share],
         next: &[TenantId],
-    ) -> Result<RoundCost, RoundFault> {
+    ) -> Result<RoundCost, Fault> {
         let mut cost = RoundCost::default();
         let mut done = 0;
         while done < shares.len() {
@@ -49,12 +49,15 @@ impl<B: Backend> Engine<B> {
             let (these, later) = rest.split_at_mut(count);
             let soon = later.iter().map(|share| share.tenant).chain(next.iter().copied());
             let run = self.attempt_kept(these, &soon.collect::<Vec<_>>());
-            match self.encoder.backend().take_fault() {
-                Some(fault) => self.make_do(fault, these)?,
-                None => {
-                    cost.add(run);
-                    done += count;
-                }
+            let Some(fault) = self.encoder.backend().take_fault() else {
+                cost.add(run);
+                done += count;
+                continue;
+            };
+            // With no room for states at all these are one.
+            if let (Some(why), [alone]) = (self.ask_for_less(fault)?, these) {
+                self.give_up(alone, why);
+                done += 1;
             }
         }
         Ok(cost)
@@ -79,6 +82,11 @@ impl<B: Backend> Engine<B> {
             Scene { encoder: &encoder, prefix: prefix.as_deref(), shares, adapters: &adapters };
 
         let begun = Instant::now();
+        // What frozen layers give is waited for, before anything is asked for that is not.
+        for chunk in &mut chunks {
+            chunk.fill(&scene);
+            chunk.fetch_prefix(&scene, worker);
+        }
         let mut members: Vec<Member<'_, Slab<B>>> = kept
             .slabs(&tenants)
             .zip(shares.iter())
@@ -122,8 +130,6 @@ fn run_forward<B: Backend>(
 ) {
     let mut first = 0;
     for chunk in chunks {
-        chunk.fill(scene);
-        chunk.fetch_prefix(scene, worker);
         let Chunk { packed, prefix, keep, tape, shape, .. } = chunk;
         let start = start(scene, shape.first_layer, prefix);
         let forward = Forward { batch: packed, adapters: scene.adapters, start };

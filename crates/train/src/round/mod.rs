@@ -65,6 +65,8 @@ pub(crate) struct Share {
     pub(crate) gradient: Vec<f32>,
     /// The batch's loss, once the round has run.
     pub(crate) loss_value: f32,
+    /// Why it was not run: the device has no memory for it alone.
+    pub(crate) failed: Option<String>,
 }
 
 /// Embeddings of a share's texts and the gradient by them, `[texts, hidden]` each.
@@ -148,19 +150,13 @@ impl RoundCost {
     }
 }
 
-/// Why a round could not be run.
-#[derive(Clone, Debug)]
-pub(crate) struct RoundFault {
-    /// What the device said.
-    pub(crate) fault: Fault,
-    /// Whom it was asked to run.
-    pub(crate) tenants: Vec<TenantId>,
-}
-
 /// Runs rounds, reusing its memory.
 pub(crate) struct Engine<B: Backend> {
     encoder: Arc<Encoder<B>>,
+    /// What the device is asked for.
     limits: Limits,
+    /// What it may be asked for.
+    limits_max: Limits,
     prefix: Option<Arc<PrefixCache>>,
     workers: Vec<Worker<B>>,
     tapes: TapePool<B>,
@@ -179,7 +175,8 @@ impl<B: Backend> Engine<B> {
         let tapes = TapePool::new(limits.tape_bytes_max);
         let (spare_chunks, spare_rows) = (Vec::new(), Vec::new());
         let kept = Kept::new(limits.kept_bytes_max);
-        Self { encoder, limits, prefix, workers, tapes, spare_chunks, spare_rows, kept }
+        let limits_max = limits.clone();
+        Self { encoder, limits, limits_max, prefix, workers, tapes, spare_chunks, spare_rows, kept }
     }
 
     pub(crate) fn encoder(&self) -> &Encoder<B> {
@@ -212,17 +209,17 @@ impl<B: Backend> Engine<B> {
 
     /// Fills in each share's loss and adds to its gradient; those whose tenants the device keeps are
     /// stepped as well, if their step ends. Where a device's memory does not suffice, it is tried
-    /// again with fewer tokens at a time, which changes no result. `next` are the tenants that are
-    /// wanted in later rounds, the soonest first.
+    /// again with fewer tokens at a time, which changes no result, and in the end share by share: one
+    /// that has no room alone is as it was, and says so. `next` are the tenants that are wanted in
+    /// later rounds, the soonest first.
     ///
     /// # Errors
-    /// If the device failed otherwise, or with few tokens too: nothing that it keeps can be gone on
-    /// with then.
+    /// If the device failed otherwise: nothing that it keeps can be gone on with then.
     pub(crate) fn run(
         &mut self,
         shares: &mut [Share],
         next: &[TenantId],
-    ) -> Result<RoundCost, RoundFault> {
+    ) -> Result<RoundCost, Fault> {
         shares.sort_by_key(|share| (share.kept.is_some(), share.tenant));
         let at = shares.partition_point(|share| share.kept.is_none());
         let (home, kept) = shares.split_at_mut(at);
@@ -233,41 +230,65 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Runs shares whose states are the host's.
-    fn run_home(&mut self, shares: &mut [Share]) -> Result<RoundCost, RoundFault> {
+    fn run_home(&mut self, shares: &mut [Share]) -> Result<RoundCost, Fault> {
+        let mut cost = RoundCost::default();
         while !shares.is_empty() {
             let before: Vec<Vec<f32>> = match B::CAN_FAIL {
                 true => shares.iter().map(|share| share.gradient.clone()).collect(),
                 false => Vec::new(),
             };
-            let cost = self.attempt(shares);
-            let Some(fault) = self.encoder.backend().take_fault() else { return Ok(cost) };
+            let run = self.attempt(shares);
+            let Some(fault) = self.encoder.backend().take_fault() else { return Ok(run) };
             for (share, gradient) in shares.iter_mut().zip(before) {
                 share.gradient = gradient;
             }
-            self.make_do(fault, shares)?;
+            let Some(why) = self.ask_for_less(fault)? else { continue };
+            if let [alone] = shares {
+                self.give_up(alone, why);
+            } else {
+                for alone in shares.chunks_mut(1) {
+                    cost.add(self.run_home(alone)?);
+                }
+            }
+            break;
         }
-        Ok(RoundCost::default())
+        Ok(cost)
     }
 
-    /// Asks less of the device from now on, if that may help with these shares.
-    fn make_do(&mut self, fault: Fault, shares: &[Share]) -> Result<(), RoundFault> {
+    /// Asks less of the device from now on, after it had no memory; says why it cannot be asked for
+    /// less.
+    fn ask_for_less(&mut self, fault: Fault) -> Result<Option<String>, Fault> {
         let tokens = self.limits.tokens_chunk / 2;
-        let is_short = matches!(fault, Fault::OutOfMemory(_));
-        if is_short && tokens >= TOKENS_CHUNK_MIN {
-            self.limits.tokens_chunk = tokens;
-            self.limits.tape_bytes_max /= 2;
-            self.tapes = TapePool::new(self.limits.tape_bytes_max);
-            self.workers.iter_mut().for_each(|worker| *worker = Worker::default());
-            self.kept.limit(self.encoder.backend(), self.kept.bytes_max() / 2);
-            return Ok(());
+        match fault {
+            Fault::OutOfMemory(_) if tokens >= TOKENS_CHUNK_MIN => {
+                self.limits.tokens_chunk = tokens;
+                self.limits.tape_bytes_max /= 2;
+                self.limits.kept_bytes_max /= 2;
+                self.set_limits();
+                Ok(None)
+            }
+            Fault::OutOfMemory(_) if self.limits.kept_bytes_max > 0 && self.kept.is_used() => {
+                self.limits.kept_bytes_max = 0;
+                self.set_limits();
+                Ok(None)
+            }
+            Fault::OutOfMemory(why) => Ok(Some(why)),
+            fault @ (Fault::Lost(_) | Fault::Refused(_)) => Err(fault),
         }
-        // Whoever does not fit alone is named.
-        if is_short && self.kept.bytes_max() > 0 && shares.iter().all(|it| it.kept.is_some()) {
-            self.kept.limit(self.encoder.backend(), 0);
-            return Ok(());
-        }
-        let tenants = shares.iter().map(|share| share.tenant).collect();
-        Err(RoundFault { fault, tenants })
+    }
+
+    /// Gives up on a share, and asks for as much as before: others may fit.
+    fn give_up(&mut self, share: &mut Share, why: String) {
+        share.failed = Some(why);
+        self.limits = self.limits_max.clone();
+        self.set_limits();
+    }
+
+    /// Lets go of what was taken within other limits.
+    fn set_limits(&mut self) {
+        self.tapes = TapePool::new(self.limits.tape_bytes_max);
+        self.workers.iter_mut().for_each(|worker| *worker = Worker::default());
+        self.kept.limit(self.encoder.backend(), self.limits.kept_bytes_max);
     }
 
     fn attempt(&mut self, shares: &mut [Share]) -> RoundCost {

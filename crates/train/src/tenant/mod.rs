@@ -122,6 +122,9 @@ impl Tenant {
     pub(crate) fn take_share(&mut self, id: TenantId, device: usize, is_kept: bool) -> Share {
         let Ready { plan, tokens } = self.supply.take().expect("only a ready tenant is chosen");
         let kept = is_kept.then(|| self.kept_share());
+        if is_kept {
+            self.drop_slab_state();
+        }
         let course = self.supply.course();
         let state = &mut self.state;
         let mut gradient = mem::take(&mut state.gradient);
@@ -141,6 +144,7 @@ impl Tenant {
             part: 1.0 / course.batches_of_step() as f32,
             gradient,
             loss_value: 0.0,
+            failed: None,
         }
     }
 
@@ -157,16 +161,25 @@ impl Tenant {
         KeptShare { goes_on: course.batch_of_step() > 0, ending, gradient_norm: 0.0 }
     }
 
-    /// Gives what training changes to a device that is to keep it.
-    pub(crate) fn give_slab(&mut self) -> SlabState {
-        let state = &mut self.state;
-        let AdamW { mean, square, .. } = &mut state.optimizer;
+    /// What training changes, for a device that is to keep it.
+    pub(crate) fn slab_state(&self) -> SlabState {
+        let State { adapter, optimizer: AdamW { mean, square, .. }, gradient, .. } = &self.state;
         SlabState {
-            values: mem::take(&mut Arc::make_mut(&mut state.adapter).values),
-            mean: mem::take(mean),
-            square: mem::take(square),
-            gradient: mem::take(&mut state.gradient),
+            values: adapter.values.clone(),
+            mean: mean.clone(),
+            square: square.clone(),
+            gradient: gradient.clone(),
         }
+    }
+
+    /// Lets go of what a device keeps.
+    fn drop_slab_state(&mut self) {
+        let State { adapter, optimizer, gradient, .. } = &mut self.state;
+        if !adapter.values.is_empty() {
+            *adapter =
+                Arc::new(Adapter { layout: Arc::clone(&adapter.layout), values: Vec::new() });
+        }
+        (optimizer.mean, optimizer.square, *gradient) = Default::default();
     }
 
     /// Takes the values back that a device kept, once nothing else is needed.
@@ -186,8 +199,11 @@ impl Tenant {
 
     /// Takes the share back after its round; steps the optimizer once the step's batches are in.
     pub(crate) fn on_round_finished(&mut self, id: TenantId, share: Share) -> Vec<Event> {
-        let Share { adapter, plan, part, gradient, loss_value, kept, .. } = share;
+        let Share { adapter, plan, part, gradient, loss_value, kept, failed, .. } = share;
         drop(adapter);
+        if let Some(reason) = failed {
+            return vec![self.finish(id, FinishReason::OutOfMemory { reason })];
+        }
         let state = &mut self.state;
         state.gradient = gradient;
         if !loss_value.is_finite() {
@@ -214,9 +230,9 @@ impl Tenant {
         events
     }
 
-    /// Whether a score is better than all before.
+    /// Whether a score is better than all before; what is not a number never is.
     pub(crate) fn improves(&self, score: f64) -> bool {
-        self.state.best.as_ref().is_none_or(|best| score > best.score)
+        !score.is_nan() && self.state.best.as_ref().is_none_or(|best| score > best.score)
     }
 
     /// Compares a score with the best so far and goes on, or stops. `values` are the adapter's, if

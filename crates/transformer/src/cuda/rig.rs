@@ -46,12 +46,19 @@ pub struct CudaNotes {
     pub driver: String,
     /// NVRTC's version.
     pub compiler: String,
-    /// Whether cuBLASLt multiplies; else kernels do.
-    pub has_products: bool,
+    /// What multiplies, with its version; without it kernels do.
+    pub products: Option<String>,
     /// Bytes of its memory that are free.
     pub free_bytes: u64,
     /// What works less well than it could, and what to do, in words.
     pub notes: Vec<String>,
+}
+
+impl CudaNotes {
+    /// All that decides which bits the card gives, besides the model and the precision.
+    pub fn bits(&self) -> [&str; 3] {
+        [&self.card, &self.compiler, self.products.as_deref().unwrap_or("kernels")]
+    }
 }
 
 /// Opens the card of a number for a precision, and compiles its kernels or takes those that an
@@ -90,7 +97,7 @@ pub fn open(
         card: facts.name.clone(),
         driver: facts.driver.to_string(),
         compiler: compiler.version().to_string(),
-        has_products: rig.products.is_some(),
+        products: rig.products.as_ref().map(Products::name),
         free_bytes: rig.card.memory()?.free,
         notes,
     };
@@ -148,17 +155,23 @@ impl Rig {
         self.profile.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Submits work, and marks its time if somebody asked for it.
+    /// Submits work, and marks its time if somebody asked for it; `submit` says besides whether there
+    /// was any.
     fn timed<T>(
         &self,
         (kernel, cost): (&'static str, Cost),
-        submit: impl FnOnce() -> Result<T, CudaError>,
+        submit: impl FnOnce() -> Result<(T, bool), CudaError>,
     ) -> Result<T, CudaError> {
         let mut profile = self.profile();
-        let Some(profile) = profile.as_mut() else { return submit() };
-        let begun = self.card.mark()?;
-        let submitted = submit()?;
-        profile.add(kernel, cost, [begun, self.card.mark()?]);
+        let Some(profile) = profile.as_mut() else { return submit().map(|(done, _)| done) };
+        // Both are made before, so that nothing but the work is between them.
+        let [begun, ended] = [self.card.unplaced_mark()?, self.card.unplaced_mark()?];
+        begun.place()?;
+        let (submitted, is_done) = submit()?;
+        ended.place()?;
+        if is_done {
+            profile.add(kernel, cost, [begun, ended]);
+        }
         Ok(submitted)
     }
 }
@@ -167,7 +180,7 @@ impl From<CudaError> for Fault {
     fn from(error: CudaError) -> Self {
         let words = error.to_string();
         match error {
-            CudaError::OutOfMemory { .. } => Self::OutOfMemory(words),
+            _ if error.is_out_of_memory() => Self::OutOfMemory(words),
             _ if error.ends_context() => Self::Lost(words),
             _ => Self::Refused(words),
         }
@@ -233,9 +246,10 @@ impl Machine for Rig {
         let bytes: Vec<u8> = arguments.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         let arguments = &bytes[..arguments.bytes()];
         let launched = self.timed((launch.kernel.name(), cost), || {
-            // SAFETY: the caller vouches for the addresses. A download is waited for before it
-            // returns, so that none runs.
-            unsafe { function.launch(Shape { grid, block, shared_bytes }, arguments) }
+            // SAFETY: the caller vouches for the addresses. A download is waited for before it returns,
+            // and what is put aside is no buffer any more, so that no copy from a buffer runs.
+            let done = unsafe { function.launch(Shape { grid, block, shared_bytes }, arguments) };
+            done.map(|()| ((), true))
         });
         Ok(launched?)
     }
@@ -272,7 +286,8 @@ impl Machine for Rig {
         let Layer { rows, x, weight: weights, bias, y, adds, .. } = layer;
         let cost = linear_cost([rows as u32, product.inner, product.outputs], adds);
         let multiplied = self.timed((PRODUCT, cost), || {
-            products.multiply(&product, Factors { rows, x, weights, bias, y, adds })
+            let done = products.multiply(&product, Factors { rows, x, weights, bias, y, adds });
+            done.map(|is_done| (is_done, is_done))
         });
         Ok(multiplied?)
     }

@@ -21,12 +21,12 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
         };
         say(&json!({
             "card": notes.card, "driver": notes.driver, "compiler": notes.compiler,
-            "free_bytes": notes.free_bytes, "has_products": notes.has_products,
+            "free_bytes": notes.free_bytes, "products": notes.products,
         }));
         rows.claim(&what, Ok(()));
         rows.add(Figure {
             what: &format!("cuBLASLt multiplies in {format}"),
-            value: f64::from(u8::from(notes.has_products)),
+            value: f64::from(u8::from(notes.products.is_some())),
             unit: "",
             bar: Bar::Measured,
             detail: notes.notes.join("; "),

@@ -4,10 +4,13 @@
 //! begun. Its page, as long, is taken with it and stays, so that putting a slab aside never fails for
 //! want of memory.
 
+use std::sync::Arc;
+
 use super::floats::Floats;
 use super::rankings::Judged;
 use super::tables::{Placed, Tables};
 use super::{Cuda, CudaWorkspace, run, short};
+use crate::adapter::Adapter;
 use crate::backend::{Fault, Pools};
 use crate::cuda::launch::Launch;
 use crate::cuda::machine::Machine;
@@ -33,16 +36,38 @@ enum Place<M: Machine> {
     Aside,
     /// On its way from the page to the machine.
     Arriving(M::Arriving),
-    /// On the machine; the page is from before.
-    There(M::Buffer),
+    /// On the machine; the page is from before. A round under way holds it too.
+    There(Arc<M::Buffer>),
     /// Nowhere: the machine failed on the way.
     Lost,
+}
+
+/// The slabs of a round's members.
+pub(super) struct KeptSlabs<M: Machine> {
+    slabs: Vec<(Arc<M::Buffer>, usize)>,
+}
+
+impl<M: Machine> KeptSlabs<M> {
+    /// Where the values of these adapters lie, which are the members.
+    pub(super) fn values(
+        &self,
+        machine: &M,
+        adapters: &[&Adapter],
+    ) -> Result<Vec<Address>, String> {
+        let lengths = adapters.iter().map(|adapter| adapter.layout.len());
+        if !lengths.eq(self.slabs.iter().map(|(_, count)| *count)) {
+            return Err("the adapters of a pass are not those of its round".to_owned());
+        }
+        Ok(self.slabs.iter().map(|(slab, _)| machine.address(slab)).collect())
+    }
 }
 
 /// A round under way; nothing of it is there once something has failed.
 pub struct CudaRound<M: Machine> {
     memory: Option<RoundMemory<M>>,
     members: Vec<Kept>,
+    /// Held until it ends.
+    _slabs: Vec<Arc<M::Buffer>>,
     texts: usize,
     hidden: usize,
 }
@@ -117,10 +142,13 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
             return;
         }
         slab.place = match std::mem::replace(&mut slab.place, Place::Lost) {
-            Place::There(buffer) => {
-                let put = self.attempt(|machine| machine.put_aside(buffer, &mut slab.page));
-                put.map_or(Place::Lost, |()| Place::Aside)
-            }
+            Place::There(buffer) => match Arc::try_unwrap(buffer) {
+                Ok(buffer) => {
+                    let put = self.attempt(|machine| machine.put_aside(buffer, &mut slab.page));
+                    put.map_or(Place::Lost, |()| Place::Aside)
+                }
+                Err(shared) => Place::There(shared),
+            },
             other => other,
         };
     }
@@ -159,11 +187,17 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
             Sums::new(machine, &sums)?.launch(machine)?;
             Ok((memory, kept))
         });
-        let (memory, members) =
+        let (memory, kept) =
             begun.map_or((None, Vec::new()), |(memory, kept)| (Some(memory), kept));
+        let there = |member: &Member<'_, CudaSlab<M>>| match &member.slab.place {
+            Place::There(buffer) => Some((Arc::clone(buffer), member.slab.count)),
+            Place::Aside | Place::Arriving(_) | Place::Lost => None,
+        };
+        let slabs: Vec<(Arc<M::Buffer>, usize)> = members.iter().filter_map(there).collect();
+        let held = slabs.iter().map(|(slab, _)| Arc::clone(slab)).collect();
         // Of a round that is not there, too, no values are read from the host.
-        workspace.kept = Some(members.iter().map(|member| member.slab).collect());
-        CudaRound { memory, members, texts, hidden }
+        workspace.kept = Some(KeptSlabs { slabs });
+        CudaRound { memory, members: kept, _slabs: held, texts, hidden }
     }
 
     fn pool(
@@ -175,6 +209,9 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     ) {
         let modes = self.modes(pools);
         let (Some(pass), Some(memory)) = (&workspace.pass, &round.memory) else { return };
+        if text + pools.batch.texts() > round.texts {
+            return self.refuse("a pass has more texts than are left of its round");
+        }
         let args = PoolArgs {
             x: self.at(x),
             offsets: pass.batch(&self.machine).offsets,
@@ -187,7 +224,10 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     }
 
     fn rank(&self, round: &mut CudaRound<M>, rankings: &[RoundRanking<'_>]) {
-        let CudaRound { memory: Some(memory), texts, hidden, .. } = round else { return };
+        let CudaRound { memory: Some(memory), members, texts, hidden, .. } = round else { return };
+        if rankings.len() != members.len() {
+            return self.refuse("a round has one ranking for each member");
+        }
         let [rows, lengths, modes, slopes, verdicts] =
             [&memory.rows, &memory.lengths, &memory.modes, &memory.slopes, &memory.verdicts]
                 .map(|buffer| self.machine.address(buffer));
@@ -204,8 +244,11 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     ) {
         let modes = self.modes(pools);
         let (Some(pass), Some(memory)) = (&workspace.pass, &round.memory) else { return };
+        if text + pools.batch.texts() > round.texts {
+            return self.refuse("a pass has more texts than are left of its round");
+        }
         let places = pass.batch(&self.machine);
-        self.launch(pool_backward(PoolBackwardArgs {
+        let args = PoolBackwardArgs {
             d_out: self.machine.address(&memory.slopes).plus_floats(text * round.hidden),
             texts: places.texts,
             offsets: places.offsets,
@@ -213,7 +256,8 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
             dx: self.at(dx),
             rows: short(pools.batch.tokens().len()),
             hidden: short(round.hidden),
-        }));
+        };
+        self.launch(pool_backward(args, pools.batch.texts()));
     }
 
     fn sum(&self, workspace: &mut CudaWorkspace<M>, batch: &Packed, round: &mut CudaRound<M>) {
@@ -234,6 +278,9 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         workspace.kept = None;
         workspace.pass = None;
         let CudaRound { memory: Some(memory), members, .. } = round else { return };
+        if endings.len() != members.len() {
+            return self.refuse("a round has one ending for each member");
+        }
         self.attempt(|machine| {
             let verdicts = machine.address(&memory.verdicts);
             let all = || members.iter().enumerate().zip(endings);
@@ -258,8 +305,10 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     fn verdicts(&self, round: CudaRound<M>) -> Vec<Verdict> {
         let mut values = vec![0.0; 2 * round.members.len()];
         if let Some(memory) = round.memory {
-            let len = values.len();
+            let (len, has_failed) = (values.len(), self.fault().is_some());
             self.download_wide(&Floats::new(memory.verdicts, len), &mut values);
+            let mut fault = self.fault();
+            *fault = fault.take().map(|fault| if has_failed { fault } else { final_one(fault) });
         }
         let (pairs, _) = values.as_chunks::<2>();
         pairs.iter().map(|&[loss, gradient_norm]| Verdict { loss, gradient_norm }).collect()
@@ -273,7 +322,7 @@ impl<M: Machine> Cuda<M> {
             && let Place::Arriving(arriving) = std::mem::replace(&mut slab.place, Place::Aside)
             && let Some(buffer) = self.attempt(|machine| machine.arrive(arriving))
         {
-            slab.place = Place::There(buffer);
+            slab.place = Place::There(Arc::new(buffer));
         }
     }
 }
@@ -362,6 +411,14 @@ impl<M: Machine> Sums<M> {
     }
 }
 
+/// A fault of a round that has ended: it must not be run again.
+fn final_one(fault: Fault) -> Fault {
+    match fault {
+        Fault::OutOfMemory(words) => Fault::Refused(words),
+        fault @ (Fault::Lost(_) | Fault::Refused(_)) => fault,
+    }
+}
+
 /// Steps these, and keeps the sums of those. Nothing is launched before all is there that it takes.
 fn end<M: Machine>(machine: &M, steps: &[Step], kept: &[Kept]) -> Result<(), Fault> {
     let keep = |member: &Kept| {
@@ -375,9 +432,9 @@ fn end<M: Machine>(machine: &M, steps: &[Step], kept: &[Kept]) -> Result<(), Fau
     let there = tables.upload(machine)?;
     let args = StepArgs { steps: there.at(machine, records), tiles: there.at(machine, blocks) };
     let (norms, step) = (gradient_norm(args, steps)?, adamw_step(args, steps, tiles.len())?);
-    sums.launch(machine)?;
-    run(machine, norms)?;
-    run(machine, step)
+    let launched =
+        sums.launch(machine).and_then(|()| run(machine, norms)).and_then(|()| run(machine, step));
+    launched.map_err(final_one)
 }
 
 fn step_of(member: Kept, verdict: Address, step: AdamStep) -> Step {

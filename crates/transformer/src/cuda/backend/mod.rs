@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::floats::Floats;
+use self::keeper::KeptSlabs;
 use self::pass::Pass;
 use super::launch::{Launch, PlanError};
 use super::machine::{Layer, Machine, Way};
@@ -70,8 +71,8 @@ pub struct CudaTables<M: Machine> {
 pub struct CudaWorkspace<M: Machine> {
     pass: Option<Pass<M>>,
     softmax: Floats<M>,
-    /// Where the values of adapters lie that the machine keeps, while a round is under way.
-    kept: Option<Vec<Address>>,
+    /// The adapters that the machine keeps, while a round is under way.
+    kept: Option<KeptSlabs<M>>,
 }
 
 impl<M: Machine> Default for CudaWorkspace<M> {
@@ -89,8 +90,9 @@ fn short(count: usize) -> u32 {
 fn run<M: Machine>(machine: &M, launch: Option<Launch>) -> Result<(), Fault> {
     match launch {
         // SAFETY: every address comes from a buffer of this machine that the caller borrows, or that
-        // the pass under way holds; the encoder has made rows as long as the batch that the launch
-        // was planned for, and tables and weights are as long as they were when they were uploaded.
+        // the pass or the round under way holds; the encoder has made rows as long as the batch that
+        // the launch was planned for, tables and weights are as long as they were when they were
+        // uploaded, and adapters and rows of a round as long as was checked.
         Some(launch) => unsafe { machine.launch(&launch) },
         None => Ok(()),
     }
@@ -115,6 +117,12 @@ impl<M: Machine> Cuda<M> {
 
     fn fault(&self) -> MutexGuard<'_, Option<Fault>> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does nothing more, since it was asked for what makes no sense.
+    fn refuse(&self, why: &str) {
+        let words = format!("{why}\nhint: this is a fault of Cotenant's; please report it");
+        self.fault().get_or_insert(Fault::Refused(words));
     }
 
     /// Does something unless something failed before.

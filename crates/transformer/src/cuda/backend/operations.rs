@@ -140,7 +140,12 @@ impl<M: Machine> Backend for Cuda<M> {
         // What the pass before held is free for this one.
         workspace.pass = None;
         let is_backward = course == Course::Backward;
-        let adapters = Slots { adapters, kept: workspace.kept.as_deref() };
+        let kept = workspace.kept.as_ref().map(|kept| kept.values(&self.machine, adapters));
+        let kept = match kept.transpose() {
+            Ok(kept) => kept,
+            Err(why) => return self.refuse(&why),
+        };
+        let adapters = Slots { adapters, kept: kept.as_deref() };
         let width = self.head_width.load(Ordering::Relaxed);
         workspace.pass =
             self.attempt(|machine| Pass::begin(machine, (batch, width), adapters, is_backward));
@@ -396,7 +401,7 @@ impl<M: Machine> Backend for Cuda<M> {
         let Some(pass) = &workspace.pass else { return };
         let places = pass.batch(&self.machine);
         let rows = pools.batch.tokens().len();
-        self.launch(pool_backward(PoolBackwardArgs {
+        let args = PoolBackwardArgs {
             d_out: self.at(&slopes),
             texts: places.texts,
             offsets: places.offsets,
@@ -404,6 +409,7 @@ impl<M: Machine> Backend for Cuda<M> {
             dx: self.at(dx),
             rows: short(rows),
             hidden: short(dx.len() / rows.max(1)),
-        }));
+        };
+        self.launch(pool_backward(args, pools.batch.texts()));
     }
 }

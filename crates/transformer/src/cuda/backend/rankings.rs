@@ -110,8 +110,10 @@ impl Judged {
         shapes: &[RankingShape],
     ) -> Result<Listed<M>, Fault> {
         let tiles = LossTiles::new(shapes, self.hidden)?;
+        // Nobody computes slopes for a ranking without anchors, nor has room for them.
+        let ranked = rankings.iter().filter(|it| !it.anchors.is_empty());
         let targets: Vec<u32> =
-            rankings.iter().flat_map(|it| it.anchors.iter().chain(it.columns)).copied().collect();
+            ranked.flat_map(|it| it.anchors.iter().chain(it.columns)).copied().collect();
         let gather = Gather::new(self.texts, &targets)?;
         let mut tables = Tables::default();
         let [scores, choices, slopes, values] =
@@ -135,6 +137,7 @@ impl Judged {
 
 fn shape(ranking: &RoundRanking<'_>) -> RankingShape {
     let (anchors, columns) = (ranking.anchors.len(), ranking.columns.len());
+    let columns = if anchors == 0 { 0 } else { columns };
     RankingShape { anchors, columns, is_symmetric: ranking.is_symmetric }
 }
 

@@ -55,6 +55,7 @@ struct Inner {
     context: Arc<CudaContext>,
     compute: Arc<CudaStream>,
     copies: Arc<CudaStream>,
+    pages: Arc<CudaStream>,
     elapsed: ElapsedTime,
     store: Mutex<Store>,
 }
@@ -76,8 +77,11 @@ impl Card {
         }
         let compute = context.new_stream().map_err(refused)?;
         let copies = context.new_stream().map_err(refused)?;
+        let pages = context.new_stream().map_err(refused)?;
         let store = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { facts, context, compute, copies, elapsed, store }) })
+        Ok(Self {
+            inner: Arc::new(Inner { facts, context, compute, copies, pages, elapsed, store }),
+        })
     }
 
     /// What the card is.
@@ -131,6 +135,11 @@ impl Card {
     /// The stream of copies to and from the host.
     pub(super) fn copies(&self) -> &Arc<CudaStream> {
         &self.inner.copies
+    }
+
+    /// The stream of copies that nobody waits for soon.
+    pub(super) fn pages(&self) -> &Arc<CudaStream> {
+        &self.inner.pages
     }
 
     pub(super) fn elapsed(&self) -> ElapsedTime {

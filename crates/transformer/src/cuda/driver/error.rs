@@ -33,7 +33,8 @@ pub(crate) enum CudaError {
     },
     /// No card has this number.
     #[error(
-        "there is no card {ordinal}: {count} can be seen\nhint: CUDA_VISIBLE_DEVICES hides cards"
+        "there is no card {ordinal}: {count} can be seen\n\
+         hint: CUDA_VISIBLE_DEVICES hides cards, and `cards` of a workspace says how many are used"
     )]
     NoCard {
         /// The number asked for.
@@ -123,7 +124,7 @@ pub(crate) enum CudaError {
     /// The card's memory is short.
     #[error(
         "out of memory on card {ordinal}: {asked} bytes asked, {free} of {total} free\n\
-         hint: lower the token budget, or leave the card to fewer processes"
+         hint: use smaller batches, shorter texts or lower ranks, or leave the card to fewer processes"
     )]
     OutOfMemory {
         /// The card.
@@ -138,7 +139,7 @@ pub(crate) enum CudaError {
     /// The card's memory is short for something whose size the driver does not say.
     #[error(
         "card {ordinal} has no memory left for {doing}\n\
-         hint: lower the token budget, or leave the card to fewer processes"
+         hint: use smaller batches, shorter texts or lower ranks, or leave the card to fewer processes"
     )]
     NoRoom {
         /// The card.
@@ -149,7 +150,7 @@ pub(crate) enum CudaError {
     /// The host's memory is short, or as much is pinned as may be.
     #[error(
         "no {asked} bytes of the host can be pinned for copies\n\
-         hint: keep fewer tenants' states in memory, or raise the limit of locked memory"
+         hint: free memory of the host, or raise the limit of locked memory (`ulimit -l`)"
     )]
     OutOfHostMemory {
         /// Bytes that were asked for.
@@ -240,7 +241,8 @@ impl CudaError {
 
     /// Whether less at a time may fit the card.
     pub(crate) fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::OutOfMemory { .. } | Self::NoRoom { .. })
+        use CudaError::{NoRoom, OutOfHostMemory, OutOfMemory};
+        matches!(self, OutOfMemory { .. } | NoRoom { .. } | OutOfHostMemory { .. })
     }
 
     /// Whether nothing can be done with the card any more before it is opened again.

@@ -22,9 +22,10 @@ pub(super) const ALIGNMENT: u32 = 16;
 const CANDIDATES: usize = 32;
 
 /// Every function that is called here, by way of `cudarc`.
-const FUNCTIONS: [&CStr; 14] = [
+const FUNCTIONS: [&CStr; 15] = [
     c"cublasLtCreate",
     c"cublasLtDestroy",
+    c"cublasLtGetVersion",
     c"cublasLtMatmul",
     c"cublasLtMatmulAlgoCheck",
     c"cublasLtMatmulAlgoConfigGetAttribute",
@@ -103,6 +104,12 @@ impl Light {
         }
         let handle = result::create_handle().map_err(|error| format!("it answers {error}"))?;
         Ok(Self(handle))
+    }
+
+    /// Its version, as a number.
+    pub(super) fn version(&self) -> usize {
+        // SAFETY: it reads nothing of ours, and was there when the library was opened.
+        unsafe { sys::cublasLtGetVersion() }
     }
 
     /// Ways to compute a product, the fastest first as the library estimates, that need no more

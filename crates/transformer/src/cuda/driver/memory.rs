@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
 
-use cudarc::driver::{CudaEvent, DriverError};
+use cudarc::driver::{CudaEvent, CudaStream, DriverError};
 
 use super::card::Card;
 use super::code::{Meaning, meaning};
@@ -15,8 +15,8 @@ use super::raw;
 /// Memory that is not in use, and events.
 ///
 /// A block that is given back may still be used by work that was submitted. Whoever takes it next
-/// comes after that work: on the compute stream by the stream's order, and on the stream of copies
-/// by the block's event, which is recorded where it was given back.
+/// comes after that work: on the compute stream by the stream's order, and on the streams of copies
+/// by the block's event, which is recorded behind all that used it.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     /// Addresses for the compute stream.
@@ -136,20 +136,16 @@ impl Buffer {
         self.len
     }
 
-    /// Gives it to uploads, which come after this event and whatever copies it now.
-    pub(super) fn give_to_uploads(self, computed: CudaEvent) {
+    /// Gives it to uploads, which come after this event.
+    pub(super) fn give_to_uploads(self, left: CudaEvent) {
         let kept = std::mem::ManuallyDrop::new(self);
-        kept.card.store().landings.give(size_class(kept.len), (kept.address, computed));
+        kept.card.store().landings.give(size_class(kept.len), (kept.address, left));
         // SAFETY: the card's count of users is given back once; what held it is never dropped.
         drop(unsafe { std::ptr::read(&kept.card) });
     }
 
-    /// An event after all that the compute stream does with it now, where uploads may take it next.
-    /// Without one they may not; the compute stream, which has waited for its upload, always may.
+    /// An event after all that the compute stream does with it now.
     fn released(&self) -> Option<CudaEvent> {
-        if self.lane == Lane::Compute || self.card.store().is_capturing() {
-            return None;
-        }
         let event = self.card.event().ok()?;
         event.record(self.card.compute()).ok()?;
         Some(event)
@@ -159,12 +155,19 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let class = size_class(self.len);
-        let released = self.released();
+        let is_capturing = self.card.store().is_capturing();
+        let released = match self.lane {
+            Lane::Landing if !is_capturing => self.released(),
+            Lane::Landing | Lane::Compute => None,
+        };
         let mut store = self.card.store();
         match (released, &mut store.captured) {
             (Some(event), _) => store.landings.give(class, (self.address, event)),
+            // What is dropped within has been waited for by the compute stream.
             (None, Some(captured)) => captured.give(class, self.address),
-            (None, None) => store.blocks.give(class, self.address),
+            (None, None) if self.lane == Lane::Compute => store.blocks.give(class, self.address),
+            // Without an event nobody knows when a copy has left it: it is never taken again.
+            (None, None) => {}
         }
     }
 }
@@ -257,14 +260,15 @@ impl Card {
         Ok(Buffer { address, len, lane: Lane::Compute, card: self.clone() })
     }
 
-    /// Memory that an upload may write at once, and where it is.
-    pub(super) fn landing(&self, len: usize) -> Result<Buffer, CudaError> {
+    /// Memory that a stream of copies may write once it did all that was submitted to it: that which
+    /// was given back first, and so is most likely free already.
+    pub(super) fn landing(&self, len: usize, stream: &CudaStream) -> Result<Buffer, CudaError> {
         let class = size_class(len);
-        let kept = self.store().landings.take(class);
+        let kept = self.store().landings.take_oldest(class);
         let address = match kept {
             None => self.take_block(class)?,
             Some((address, released)) => {
-                let ordered = self.copies().wait(&released);
+                let ordered = stream.wait(&released);
                 self.store().give_event(released);
                 self.check("ordering an upload", ordered)?;
                 address

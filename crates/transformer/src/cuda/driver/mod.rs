@@ -5,11 +5,14 @@
 //! and a hint. Functions and types of the driver and of cuBLASLt are those of the crate `cudarc`,
 //! which panics where a library or a function is missing; so `library` asks for all of them first.
 //!
-//! A card has two streams. All work is in the order of its *compute* stream; *copies* go beside it,
-//! and events make one wait for the other where that must be, never this process:
+//! A card has three streams. All work is in the order of its *compute* stream; *copies* go beside it,
+//! and so do copies of *pages*, which are wanted later and must not hold up the others. Events make one
+//! wait for the other where that must be, never this process:
 //!
 //! ```text
-//! copies   ──┬─ upload ─┬──────────────────────┬─ download ─┬──
+//! pages    ──── put aside ── bring ────────────────────────────────
+//!            │          │         └─ arrived, when it is wanted
+//! copies   ──┼─ upload ─┼──────────────────────┬─ download ─┬──
 //!            │ released │ arrived      so far  │            │ left
 //! compute  ──┴──────────┴─ kernels ────────────┴────────────┴──
 //! ```

@@ -37,6 +37,12 @@ impl<T> FreeList<T> {
         self.by_class.get_mut(&class)?.pop()
     }
 
+    /// What was given first of exactly this size.
+    pub(super) fn take_oldest(&mut self, class: u64) -> Option<T> {
+        let items = self.by_class.get_mut(&class).filter(|items| !items.is_empty())?;
+        Some(items.remove(0))
+    }
+
     /// Keeps something of a size.
     pub(super) fn give(&mut self, class: u64, item: T) {
         self.by_class.entry(class).or_default().push(item);
@@ -91,7 +97,9 @@ mod tests {
         list.give(1024, 'c');
         assert_eq!([list.take(512), list.take(2048)], [Some('b'), None]);
         list.give(512, 'd');
-        assert_eq!(list.drain().collect::<Vec<_>>(), [(512, 'a'), (512, 'd'), (1024, 'c')]);
+        assert_eq!([list.take_oldest(2048), list.take_oldest(512)], [None, Some('a')]);
+        list.give(512, 'a');
+        assert_eq!(list.drain().collect::<Vec<_>>(), [(512, 'd'), (512, 'a'), (1024, 'c')]);
         assert_eq!([list.take(512), list.take(1024)], [None, None]);
     }
 }

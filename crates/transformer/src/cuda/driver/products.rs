@@ -22,6 +22,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use cudarc::cublaslt::result::CublasError;
+use cudarc::cublaslt::sys::cublasStatus_t;
 
 use super::card::Card;
 use super::error::CudaError;
@@ -92,6 +93,11 @@ impl Products {
         Ok(Self { light, workspace, chosen: Mutex::default(), card: card.clone() })
     }
 
+    /// The library and its version.
+    pub(crate) fn name(&self) -> String {
+        format!("cuBLASLt {}", self.light.version())
+    }
+
     /// Submits `y = x · W`, with bias and sum as wanted. `false` says that nothing was done, and that
     /// no product of this kind can be, whatever its rows: our own kernel does them all.
     pub(crate) fn multiply(
@@ -106,7 +112,7 @@ impl Products {
         }
         self.card.bind()?;
         let bias = factors.bias.map_or(0, Buffer::address);
-        let prepared = refused(Prepared::new(product, factors.rows, bias))?;
+        let prepared = refused(&self.card, Prepared::new(product, factors.rows, bias))?;
         let at = Addresses {
             weights: factors.weights.address(),
             x: factors.x.address(),
@@ -118,7 +124,7 @@ impl Products {
         // The workspace is as long as candidates may want, and used here alone.
         let submitted =
             unsafe { self.light.multiply(self.card.compute(), &prepared, &algorithm, &at) };
-        refused(submitted)?;
+        refused(&self.card, submitted)?;
         Ok(true)
     }
 
@@ -129,7 +135,7 @@ impl Products {
             Entry::Occupied(entry) => Ok(*entry.get()),
             Entry::Vacant(entry) => {
                 self.card.bind()?;
-                Ok(*entry.insert(refused(self.choose(product))?))
+                Ok(*entry.insert(refused(&self.card, self.choose(product))?))
             }
         }
     }
@@ -186,8 +192,14 @@ fn check_lengths(product: &Product, factors: &Factors<'_>) -> Result<(), CudaErr
     Ok(())
 }
 
-fn refused<T>(answer: Result<T, CublasError>) -> Result<T, CudaError> {
-    answer.map_err(|error| CudaError::Refused { doing: "a product", code: error.to_string() })
+/// What the library answered, as an error of the card.
+fn refused<T>(card: &Card, answer: Result<T, CublasError>) -> Result<T, CudaError> {
+    answer.map_err(|error| match error.0 {
+        cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED => {
+            CudaError::NoRoom { ordinal: card.facts().ordinal, doing: "a product" }
+        }
+        _ => CudaError::Refused { doing: "a product", code: error.to_string() },
+    })
 }
 
 #[cfg(test)]

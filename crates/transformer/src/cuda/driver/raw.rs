@@ -137,27 +137,29 @@ pub(super) unsafe fn free_host(place: NonNull<u8>) -> Result<(), DriverError> {
 /// Submits a copy to the card.
 ///
 /// # Safety
-/// The memory of the card is as long, and the bytes stay as they are until the stream did it.
+/// Both pieces of memory are as long, and the bytes stay as they are until the stream did it.
 pub(super) unsafe fn upload(
     stream: &CudaStream,
-    from: &[u8],
+    from: *const u8,
+    bytes: usize,
     address: u64,
 ) -> Result<(), DriverError> {
     // SAFETY: as the caller promises.
-    unsafe { result::memcpy_htod_async(address, from, stream.cu_stream()) }
+    unsafe { sys::cuMemcpyHtoDAsync_v2(address, from.cast(), bytes, stream.cu_stream()) }.result()
 }
 
 /// Submits a copy from the card.
 ///
 /// # Safety
-/// The memory of the card is as long, and nobody reads or writes the bytes until the stream did it.
+/// Both pieces of memory are as long, and nobody reads or writes the bytes until the stream did it.
 pub(super) unsafe fn download(
     stream: &CudaStream,
     address: u64,
-    to: &mut [u8],
+    to: *mut u8,
+    bytes: usize,
 ) -> Result<(), DriverError> {
     // SAFETY: as the caller promises.
-    unsafe { result::memcpy_dtoh_async(to, address, stream.cu_stream()) }
+    unsafe { sys::cuMemcpyDtoHAsync_v2(to.cast(), address, bytes, stream.cu_stream()) }.result()
 }
 
 /// Submits a copy within the card.

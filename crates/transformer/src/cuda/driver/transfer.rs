@@ -32,27 +32,48 @@ impl Card {
     pub(crate) fn upload(&self, from: Pinned) -> Result<Arriving, CudaError> {
         const DOING: &str = "uploading";
         self.refuse_in_capture(DOING)?;
-        let (to, arrived) = (self.landing(from.len())?, self.event()?);
+        let (to, arrived) = (self.landing(from.len(), self.copies())?, self.event()?);
         if !from.is_empty() {
+            let (bytes, len) = (from.as_ptr(), from.len());
             // SAFETY: the memory is as long. The bytes are kept by what is returned, and by the card
             // thereafter, until the event.
-            self.check(DOING, unsafe { raw::upload(self.copies(), &from, to.address()) })?;
+            let copied = unsafe { raw::upload(self.copies(), bytes, len, to.address()) };
+            self.check(DOING, copied)?;
         }
-        let (from, arrived) = self.note_end(DOING, from, arrived)?;
-        Ok(Arriving { card: self.clone(), parts: Some((to, Some(from), arrived)) })
+        match self.note_end(DOING, from, arrived) {
+            Ok((from, arrived)) => {
+                Ok(Arriving { card: self.clone(), parts: Some((to, Some(from), arrived)) })
+            }
+            Err(error) => {
+                // Nobody knows when the copy has ended.
+                std::mem::forget(to);
+                Err(error)
+            }
+        }
     }
 
-    /// [`Card::upload`] of what a page holds, which it goes on to hold.
+    /// Copies what a page holds into memory of the card that is new, beside everything else. The page
+    /// goes on to hold it.
     pub(crate) fn bring(&self, page: &mut Page) -> Result<Arriving, CudaError> {
         const DOING: &str = "bringing a page";
         self.refuse_in_capture(DOING)?;
-        let (to, arrived) = (self.landing(page.len())?, self.event()?);
-        // SAFETY: the memory is as long. Copies of one page are in the order of their stream, and its
-        // bytes are neither changed nor given back before the last of them has ended.
-        self.check(DOING, unsafe { raw::upload(self.copies(), page.pinned(), to.address()) })?;
-        self.check(DOING, arrived.record(self.copies()))?;
-        page.note_end(DOING)?;
-        Ok(Arriving { card: self.clone(), parts: Some((to, None, arrived)) })
+        let (to, arrived) = (self.landing(page.len(), self.pages())?, self.event()?);
+        let copied = {
+            let from = page.bytes.place();
+            // SAFETY: the memory is as long. Copies of one page are in the order of their stream, and
+            // its bytes are neither changed nor given back before the last of them has ended.
+            unsafe { raw::upload(self.pages(), from, page.len(), to.address()) }
+        };
+        // Whatever comes, the page is told first that a copy runs.
+        let noted = page.note_end(DOING).and_then(|()| self.check(DOING, copied));
+        match noted.and_then(|()| self.check(DOING, arrived.record(self.pages()))) {
+            Ok(()) => Ok(Arriving { card: self.clone(), parts: Some((to, None, arrived)) }),
+            Err(error) => {
+                // Nobody knows when the copy has ended.
+                std::mem::forget(to);
+                Err(error)
+            }
+        }
     }
 
     /// Copies what a buffer holds after all that was submitted to a page of its length, while more is
@@ -64,15 +85,25 @@ impl Card {
         if found != expected {
             return Err(CudaError::Length { what: "a page", found, expected });
         }
-        let computed = self.event()?;
+        let (computed, left) = (self.event()?, self.event()?);
         self.check(DOING, computed.record(self.compute()))?;
-        self.check(DOING, self.copies().wait(&computed))?;
+        self.check(DOING, self.pages().wait(&computed))?;
+        self.store().give_event(computed);
+        let to = page.bytes.place_mut();
         // SAFETY: the memory is as long, and as above.
-        let copied = unsafe { raw::download(self.copies(), from.address(), page.pinned_mut()) };
-        self.check(DOING, copied)?;
-        page.note_end(DOING)?;
-        from.give_to_uploads(computed);
-        Ok(())
+        let copied = unsafe { raw::download(self.pages(), from.address(), to, expected) };
+        let noted = page.note_end(DOING).and_then(|()| self.check(DOING, copied));
+        match noted.and_then(|()| self.check(DOING, left.record(self.pages()))) {
+            Ok(()) => {
+                from.give_to_uploads(left);
+                Ok(())
+            }
+            Err(error) => {
+                // As above.
+                std::mem::forget(from);
+                Err(error)
+            }
+        }
     }
 
     /// [`Card::upload`] of values that lie anywhere. They pass through pinned memory, which is kept
@@ -93,8 +124,10 @@ impl Card {
         self.check(DOING, event.record(self.compute()))?;
         self.check(DOING, self.copies().wait(&event))?;
         if !to.is_empty() {
+            let (bytes, len) = (to.as_mut_ptr(), to.len());
             // SAFETY: the memory is as long. The bytes are reached only after the event below.
-            self.check(DOING, unsafe { raw::download(self.copies(), from.address(), &mut to) })?;
+            let copied = unsafe { raw::download(self.copies(), from.address(), bytes, len) };
+            self.check(DOING, copied)?;
         }
         let parts = Some(self.note_end(DOING, to, event)?);
         Ok(Leaving { card: self.clone(), parts, from: PhantomData })
@@ -145,26 +178,64 @@ impl Card {
     }
 }
 
-/// Pinned bytes that stay while copies to a card and back come and go.
+/// Bytes of the host that stay while copies to a card and back come and go.
 #[derive(Debug)]
 pub struct Page {
     card: Card,
-    /// There until it is dropped.
-    pinned: Option<Pinned>,
+    bytes: PageBytes,
     /// Where the last copy ends.
     end: Option<CudaEvent>,
 }
 
+/// Where a page's bytes are.
+#[derive(Debug)]
+enum PageBytes {
+    /// In memory that copies run from and to by themselves.
+    Pinned(Pinned),
+    /// In any memory, where no more can be pinned: the driver copies it before it answers.
+    Plain(Vec<u8>),
+    /// Nobody knows when the last copy ends: they are never used again.
+    Lost,
+}
+
+impl PageBytes {
+    fn held(&self) -> &[u8] {
+        match self {
+            Self::Pinned(bytes) => bytes,
+            Self::Plain(bytes) => bytes,
+            Self::Lost => &[],
+        }
+    }
+
+    fn place(&self) -> *const u8 {
+        self.held().as_ptr()
+    }
+
+    fn place_mut(&mut self) -> *mut u8 {
+        match self {
+            Self::Pinned(bytes) => bytes.as_mut_ptr(),
+            Self::Plain(bytes) => bytes.as_mut_ptr(),
+            Self::Lost => std::ptr::null_mut(),
+        }
+    }
+}
+
 impl Page {
-    /// New pinned memory with a copy of these bytes.
+    /// New memory with a copy of these bytes; pinned, if it can be.
     pub(crate) fn new(card: &Card, from: &[u8]) -> Result<Self, CudaError> {
-        let mut pinned = card.pinned(from.len())?;
-        pinned.copy_from_slice(from);
-        Ok(Self { card: card.clone(), pinned: Some(pinned), end: None })
+        let bytes = match card.pinned(from.len()) {
+            Ok(mut pinned) => {
+                pinned.copy_from_slice(from);
+                PageBytes::Pinned(pinned)
+            }
+            Err(CudaError::OutOfHostMemory { .. }) => PageBytes::Plain(from.to_vec()),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { card: card.clone(), bytes, end: None })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.pinned().len()
+        self.bytes.held().len()
     }
 
     /// The bytes, once the last copy has ended.
@@ -172,31 +243,23 @@ impl Page {
         if let Some(end) = &self.end {
             self.card.check("waiting for a page", end.synchronize())?;
         }
-        Ok(self.pinned())
+        Ok(self.bytes.held())
     }
 
-    fn pinned(&self) -> &Pinned {
-        self.pinned.as_ref().expect("it is there until the page is dropped")
-    }
-
-    fn pinned_mut(&mut self) -> &mut Pinned {
-        self.pinned.as_mut().expect("it is there until the page is dropped")
-    }
-
-    /// Records where a copy ends. Where that cannot be known, the memory is never used again.
+    /// Records where a copy ends.
     fn note_end(&mut self, doing: &'static str) -> Result<(), CudaError> {
         let recorded = match self.end.take() {
             Some(end) => Ok(end),
             None => self.card.event(),
         }
-        .and_then(|end| self.card.check(doing, end.record(self.card.copies())).map(|()| end));
+        .and_then(|end| self.card.check(doing, end.record(self.card.pages())).map(|()| end));
         match recorded {
             Ok(end) => {
                 self.end = Some(end);
                 Ok(())
             }
             Err(error) => {
-                std::mem::forget(self.pinned.take());
+                std::mem::forget(std::mem::replace(&mut self.bytes, PageBytes::Lost));
                 Err(error)
             }
         }
@@ -205,8 +268,16 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        if let (Some(pinned), Some(end)) = (self.pinned.take(), self.end.take()) {
-            self.card.store().give_leaving(end, pinned);
+        let bytes = std::mem::replace(&mut self.bytes, PageBytes::Lost);
+        match (bytes, self.end.take()) {
+            (PageBytes::Pinned(pinned), Some(end)) => self.card.store().give_leaving(end, pinned),
+            (PageBytes::Plain(bytes), Some(end)) => {
+                // The driver may still write to them.
+                if end.synchronize().is_err() {
+                    std::mem::forget(bytes);
+                }
+            }
+            (PageBytes::Pinned(_) | PageBytes::Plain(_) | PageBytes::Lost, _) => {}
         }
     }
 }

@@ -7,6 +7,9 @@
 #define POOL_FIRST 1u // its first row, not the mean of all
 #define POOL_AS_IS 2u // the row is a head's to read, and keeps its length
 
+// A shorter vector is divided by this, and has no direction.
+#define LENGTH_MIN 1e-12f
+
 struct PoolArgs {
     const real *x;      // [tokens, hidden]
     const u32 *offsets; // [texts + 1]
@@ -82,13 +85,13 @@ KERNEL(unit_forward, UnitArgs, THREADS) {
         float squares = 0.0f;
         for (u32 i = lane(); i < a.hidden; i += WARP) squares = squares + row[i] * row[i];
         length = sqrtf(warp_sum(squares));
-        length = length > 1e-12f ? length : 1e-12f;
+        length = length > LENGTH_MIN ? length : LENGTH_MIN;
         for (u32 i = lane(); i < a.hidden; i += WARP) row[i] = row[i] / length;
     }
     if (lane() == 0) a.lengths[text] = length;
 }
 
-// slope = (slope - row * (slope . row)) / length; one warp a text.
+// slope = (slope - row * (slope . row)) / length, and 0 where there was no direction; one warp a text.
 KERNEL(unit_backward, UnitBackwardArgs, THREADS) {
     u64 text = row_of_warp();
     if (text >= a.texts || (a.modes[text] & POOL_AS_IS)) return;
@@ -97,7 +100,8 @@ KERNEL(unit_backward, UnitBackwardArgs, THREADS) {
     float along = 0.0f;
     for (u32 i = lane(); i < a.hidden; i += WARP) along = along + slope[i] * row[i];
     along = warp_sum(along);
+    float length = a.lengths[text];
     for (u32 i = lane(); i < a.hidden; i += WARP) {
-        slope[i] = (slope[i] - row[i] * along) / a.lengths[text];
+        slope[i] = length <= LENGTH_MIN ? 0.0f : (slope[i] - row[i] * along) / length;
     }
 }

@@ -73,7 +73,7 @@ pub(in crate::cuda) fn modes(pools: Pools<'_>) -> Vec<u32> {
     pooled.zip(scored).map(|(pooled, scored)| pooled | scored).collect()
 }
 
-/// One vector a text, of so many rows in all.
+/// One vector a text, from so many rows in all.
 pub(in crate::cuda) fn pool_forward(
     args: PoolArgs,
     rows: usize,
@@ -84,10 +84,14 @@ pub(in crate::cuda) fn pool_forward(
     Launch::worth(Launch::each(Kernel::PoolForward, values, args), cost)
 }
 
-/// The gradient by token rows.
-pub(in crate::cuda) fn pool_backward(args: PoolBackwardArgs) -> Result<Option<Launch>, PlanError> {
+/// The gradient by token rows, from so many texts.
+pub(in crate::cuda) fn pool_backward(
+    args: PoolBackwardArgs,
+    texts: usize,
+) -> Result<Option<Launch>, PlanError> {
     let values = u64::from(args.rows) * u64::from(args.hidden);
-    let cost = Cost::reals([args.rows, args.hidden], 1);
+    let slopes = texts as u64 * u64::from(args.hidden);
+    let cost = Cost::reals([args.rows, args.hidden], 1).and(Cost::floats(slopes));
     Launch::worth(Launch::each(Kernel::PoolBackward, values, args), cost)
 }
 

@@ -196,7 +196,7 @@ fn out_of_memory_is_told_once_and_gone_on_from() {
     let adapters: Vec<&Adapter> = adapters.iter().collect();
     let batch = batch(encoder.config(), &[0, 1]);
     let before = run(&encoder, (&batch, &adapters), TapeMode::Full);
-    for left in [0, 1, 5, 20, 60] {
+    for left in [0, 1, 5, 20, 40] {
         machine.leave(left);
         let _ = run(&encoder, (&batch, &adapters), TapeMode::Full);
         let launches = machine.launches();

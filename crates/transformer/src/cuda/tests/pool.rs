@@ -78,7 +78,7 @@ fn run(memory: &Memory, pools: Pools<'_>, x: &[f32], slopes: &[f32]) -> Found {
         hidden,
     }));
     let dx = memory.blank_reals(held.len());
-    memory.run(pool_backward(PoolBackwardArgs {
+    let args = PoolBackwardArgs {
         d_out: slopes.address(),
         texts: memory.numbers(&tables.texts).address(),
         offsets,
@@ -86,7 +86,8 @@ fn run(memory: &Memory, pools: Pools<'_>, x: &[f32], slopes: &[f32]) -> Found {
         dx: dx.address(),
         rows: pools.batch.tokens().len() as u32,
         hidden,
-    }));
+    };
+    memory.run(pool_backward(args, texts));
     Found {
         x: held,
         pooled,
