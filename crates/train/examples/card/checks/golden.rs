@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cotenant_train::{Base, Decay, Event, Example, Length, Limits, Loss, Settings, TenantSpec};
 use cotenant_train::{TextError, Texts, Trainer};
-use cotenant_transformer::{Adapter, Backend, Encoder, ModelFolder, Pooling, Precision};
+use cotenant_transformer::{Adapter, Encoder, ModelFolder, Pooling, Precision};
 use safetensors::SafeTensors;
 
 use super::super::place::{Place, Stage};
