@@ -126,10 +126,24 @@ fn pack(project: &Project) -> Result<PathBuf, String> {
         fs::copy(&from, &to).map_err(|error| format!("failed to copy {part}: {error}"))?;
         command::run(Command::new("strip").arg("--strip-unneeded").arg(&to))?;
     }
+    copy_folder(&project.at("golden/encoder"), &folder.join("golden")).map_err(failed)?;
     match bytes_in(&folder)? {
         0..=PACK_BYTES_MAX => Ok(folder),
         bytes => Err(format!("{} holds {bytes} bytes, too many to travel", folder.display())),
     }
+}
+
+/// Copies a folder with all that is in it.
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (from, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        match from.is_dir() {
+            true => copy_folder(&from, &to.join(name))?,
+            false => drop(fs::copy(&from, to.join(name))?),
+        }
+    }
+    Ok(())
 }
 
 /// Copies NVRTC, which is named by its file or folder, with what it loads itself; gives its bytes.

@@ -68,7 +68,7 @@ fn without_a_driver_it_says_so() {
 /// Each check on the processor, which has no other bits than itself; and spoilt, where it compares.
 #[test]
 fn checks_hold_on_the_processor_and_fail_where_it_differs() {
-    for check in ["same", "differences", "alone", "trained"] {
+    for check in ["golden", "same", "differences", "alone", "trained"] {
         let found = run(&["--on-processor", "--only", check]);
         assert_eq!(found.code, Some(0), "{}", found.talk);
         assert!(found.count(check, "passed") > 0, "{}", found.talk);

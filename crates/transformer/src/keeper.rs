@@ -8,8 +8,12 @@
 //!                  ─▶ each chunk backward from those slopes, its gradients into the round's sums
 //!                  ─▶ end: clip and step each slab, or keep its sum ─▶ verdicts
 //! ```
-//! Nothing of this but `verdicts` waits for the device. A round that failed before `end`
+//! Nothing of this but `verdicts` waits for the device. With a large batch others may help: each
+//! begins a round with a copy of the member's values, gives the rows of its texts, takes their slopes,
+//! and gives the gradient of each segment. A round that failed before `end`
 //! has changed no slab, and can be begun again.
+
+use std::ops::Range;
 
 use crate::backend::{Backend, Fault, Pools};
 use crate::packed::Packed;
@@ -151,6 +155,29 @@ pub trait Keeper<B: Backend + ?Sized> {
     /// Ends a backward pass: its segments' gradients are added to the sums of their members, in the
     /// order of the segments.
     fn sum(&self, workspace: &mut B::Workspace, batch: &Packed, round: &mut Self::Round);
+    /// Begins a round that helps another device with members of its own, whose values these are: it is
+    /// neither ranked nor ended.
+    fn begin_helping(
+        &self,
+        workspace: &mut B::Workspace,
+        values: &[&[f32]],
+        size: (usize, usize),
+    ) -> Self::Round;
+    /// Copies the pooled rows of a helping round; waits for them.
+    fn read_rows(&self, round: &Self::Round) -> Vec<f32>;
+    /// Puts pooled rows that another device computed into a round, from `text` on.
+    fn write_rows(&self, round: &mut Self::Round, text: usize, rows: &[f32]);
+    /// Copies the slopes of some texts of a round that was ranked; waits for them.
+    fn read_slopes(&self, round: &Self::Round, texts: Range<usize>) -> Vec<f32>;
+    /// Puts the slopes of all texts into a helping round.
+    fn write_slopes(&self, round: &mut Self::Round, slopes: &[f32]);
+    /// Ends a backward pass of a helping round: the gradient of each of its segments comes to the host,
+    /// which waits for it.
+    fn collect(&self, workspace: &mut B::Workspace, gradients: &mut [Vec<f32>]);
+    /// Adds a gradient that another device computed to a member's sum.
+    fn add_gradient(&self, round: &mut Self::Round, member: usize, gradient: &[f32]);
+    /// Lets the workspace go from a round that is not ended.
+    fn leave(&self, workspace: &mut B::Workspace);
     /// Ends every member's part, each in its own way; the workspace is as before the round.
     fn end(&self, workspace: &mut B::Workspace, round: &mut Self::Round, endings: &[Ending]);
     /// Waits for what came of it, one a member.
@@ -209,6 +236,38 @@ impl<B: Backend> Keeper<B> for NoKeeper {
     }
 
     fn sum(&self, _: &mut B::Workspace, _: &Packed, _: &mut NoKeeper) {
+        match *self {}
+    }
+
+    fn begin_helping(&self, _: &mut B::Workspace, _: &[&[f32]], _: (usize, usize)) -> NoKeeper {
+        match *self {}
+    }
+
+    fn read_rows(&self, _: &NoKeeper) -> Vec<f32> {
+        match *self {}
+    }
+
+    fn write_rows(&self, _: &mut NoKeeper, _: usize, _: &[f32]) {
+        match *self {}
+    }
+
+    fn read_slopes(&self, _: &NoKeeper, _: Range<usize>) -> Vec<f32> {
+        match *self {}
+    }
+
+    fn write_slopes(&self, _: &mut NoKeeper, _: &[f32]) {
+        match *self {}
+    }
+
+    fn collect(&self, _: &mut B::Workspace, _: &mut [Vec<f32>]) {
+        match *self {}
+    }
+
+    fn add_gradient(&self, _: &mut NoKeeper, _: usize, _: &[f32]) {
+        match *self {}
+    }
+
+    fn leave(&self, _: &mut B::Workspace) {
         match *self {}
     }
 

@@ -117,7 +117,7 @@ def main():
         args = SentenceTransformerTrainingArguments(
             output_dir=out, max_steps=1_000_000, per_device_train_batch_size=shape["batch"], learning_rate=1e-3,
             bf16=True, dataloader_drop_last=True, save_strategy="no", logging_strategy="no", report_to=[],
-            disable_tqdm=True,
+            disable_tqdm=True, use_cpu=not torch.cuda.is_available(),
         )
         trainer = SentenceTransformerTrainer(
             model=model, args=args, train_dataset=read_pairs(folder), loss=MultipleNegativesRankingLoss(model),

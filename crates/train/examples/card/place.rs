@@ -27,6 +27,9 @@ pub(crate) trait Place {
     /// What the trainer may ask of it where so many bytes are free.
     fn limits(&self, free_bytes: u64) -> Limits;
 
+    /// The device without any product but that of its kernels, where it has others.
+    fn with_kernels_alone(&self, device: Self::Device) -> Option<Self::Device>;
+
     /// The device, asking for each pass at once, where that can be.
     fn with_graphs(&self, device: Self::Device) -> Option<Self::Device>;
 
@@ -60,6 +63,10 @@ impl Place for OnCard {
             kept_bytes_max: (free_bytes / 4) as usize,
             ..Limits::default()
         }
+    }
+
+    fn with_kernels_alone(&self, device: CudaDevice) -> Option<CudaDevice> {
+        Some(device.with_kernels_alone())
     }
 
     fn with_graphs(&self, device: CudaDevice) -> Option<CudaDevice> {
@@ -98,6 +105,10 @@ impl Place for OnProcessor {
 
     fn limits(&self, _free_bytes: u64) -> Limits {
         processor_limits()
+    }
+
+    fn with_kernels_alone(&self, _: Cpu) -> Option<Cpu> {
+        None
     }
 
     fn with_graphs(&self, _: Cpu) -> Option<Cpu> {
@@ -162,6 +173,17 @@ impl<P: Place> Stage<'_, P> {
     ) -> Result<Option<Opened<P::Device>>, Fault> {
         let (device, notes) = self.place.open(precision)?;
         let device = self.place.with_graphs(device);
+        device.map(|device| self.put((device, notes), model)).transpose()
+    }
+
+    /// The same without any product but that of its kernels, where it has others.
+    pub(crate) fn open_with_kernels_alone(
+        &self,
+        precision: Precision,
+        model: (EncoderConfig, u64),
+    ) -> Result<Option<Opened<P::Device>>, Fault> {
+        let (device, notes) = self.place.open(precision)?;
+        let device = self.place.with_kernels_alone(device);
         device.map(|device| self.put((device, notes), model)).transpose()
     }
 

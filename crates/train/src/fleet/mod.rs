@@ -11,7 +11,7 @@ use cotenant_transformer::{Backend, Encoder, Fault, SlabState};
 use crate::event::TenantId;
 use crate::kept::Kept;
 use crate::prefix::PrefixCache;
-use crate::round::{Engine, RoundCost, Share};
+use crate::round::{Engine, RoundCost, Share, run_wide};
 use crate::spec::{Limits, Loss};
 use assign::{Load, assign};
 
@@ -104,13 +104,41 @@ impl<B: Backend> Fleet<B> {
         self.engines.iter_mut().for_each(|engine| engine.forget(tenant));
     }
 
-    /// Runs shares, each on its device, all devices at once; see [`Engine::run`].
+    /// Runs shares, each on its device, all devices at once, but one that is larger than a device's part
+    /// of a round on all of them; see [`Engine::run`].
     pub(crate) fn run(
         &mut self,
         shares: &mut [Share],
         next: &[TenantId],
     ) -> Result<RoundCost, Fault> {
-        shares.sort_by_key(|share| share.device);
+        let tokens_max = self.engines[0].limits().round_tokens_max;
+        let is_wide = |share: &Share| share.kept.is_some() && share.plan.tokens() > tokens_max;
+        shares.sort_by_key(|share| (!is_wide(share), share.device));
+        let wide = match self.engines.len() {
+            1 => 0,
+            _ => shares.partition_point(is_wide),
+        };
+        let (wide, rest) = shares.split_at_mut(wide);
+        let mut all = RoundCost::default();
+        for share in wide {
+            all.add(self.run_wide(share, next)?);
+        }
+        all.add(self.run_each(rest, next)?);
+        shares.sort_by_key(|share| share.tenant);
+        Ok(all)
+    }
+
+    /// Runs a share on all devices, its own first.
+    fn run_wide(&mut self, share: &mut Share, next: &[TenantId]) -> Result<RoundCost, Fault> {
+        let (before, rest) = self.engines.split_at_mut(share.device);
+        let (owner, after) = rest.split_first_mut().expect("a share's device is one of them");
+        let others = before.iter_mut().chain(after);
+        let mut engines: Vec<&mut Engine<B>> = std::iter::once(owner).chain(others).collect();
+        run_wide(&mut engines, share, next)
+    }
+
+    /// Runs shares on their devices, which are in order.
+    fn run_each(&mut self, shares: &mut [Share], next: &[TenantId]) -> Result<RoundCost, Fault> {
         let mut parts: Vec<_> = shares.chunk_by_mut(|a, b| a.device == b.device).collect();
         let run = |engine: &mut Engine<B>, part: &mut [Share]| engine.run(part, next);
         let ran = match &mut parts[..] {
@@ -129,7 +157,6 @@ impl<B: Backend> Fleet<B> {
                 started.into_iter().map(join).collect()
             }),
         };
-        shares.sort_by_key(|share| share.tenant);
         let mut all = RoundCost::default();
         for cost in ran {
             all.beside(cost?);

@@ -28,7 +28,7 @@ pub(crate) struct KeptShare {
 }
 
 /// A share's texts as rows of a round, and what its loss compares.
-struct Numbered {
+pub(super) struct Numbered {
     anchors: Vec<u32>,
     columns: Vec<u32>,
 }
@@ -122,7 +122,7 @@ impl<B: Backend> Engine<B> {
 }
 
 /// Runs all chunks forward, their texts end to end.
-fn run_forward<B: Backend>(
+pub(super) fn run_forward<B: Backend>(
     scene: &Scene<B>,
     worker: &mut Worker<B>,
     chunks: &mut [Chunk<B>],
@@ -140,7 +140,7 @@ fn run_forward<B: Backend>(
 }
 
 /// Runs all chunks backward, in their order; those without a tape once more forward before.
-fn run_backward<B: Backend>(
+pub(super) fn run_backward<B: Backend>(
     (scene, recompute): (&Scene<B>, TapeMode),
     worker: &mut Worker<B>,
     chunks: &mut [Chunk<B>],
@@ -183,7 +183,7 @@ fn number<B: Backend>(scene: &Scene<B>, chunks: &[Chunk<B>]) -> Vec<Numbered> {
     scene.shares.iter().zip(places).map(of).collect()
 }
 
-fn ranking_of<'a>((numbered, share): (&'a Numbered, &'a Share)) -> RoundRanking<'a> {
+pub(super) fn ranking_of<'a>((numbered, share): (&'a Numbered, &'a Share)) -> RoundRanking<'a> {
     let (scale, is_symmetric) = match share.loss {
         Loss::Mnrl { scale, symmetric } => (scale, symmetric),
         Loss::CoSent { .. } | Loss::Lce => unreachable!("no device keeps tenants of this loss"),
@@ -196,6 +196,12 @@ fn ranking_of<'a>((numbered, share): (&'a Numbered, &'a Share)) -> RoundRanking<
         is_symmetric,
         part: share.part,
     }
+}
+
+/// A share whose texts are the rows of a round, in their order.
+pub(super) fn whole(task: &Task) -> Numbered {
+    let Ranking { anchors, columns, .. } = ranking(task);
+    Numbered { anchors: anchors.clone(), columns: columns.clone() }
 }
 
 fn ranking(task: &Task) -> &Ranking {

@@ -13,6 +13,7 @@ mod forward;
 mod kept;
 mod reduce;
 mod tapes;
+mod wide;
 
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -32,6 +33,7 @@ use crate::spec::{Limits, Loss, Tokens};
 pub(crate) use kept::KeptShare;
 use tapes::{PooledTape, TapePool};
 pub(crate) use tapes::{TapeCost, TapePlan, choose as choose_tapes};
+pub(crate) use wide::run_wide;
 
 /// Tokens of a chunk below which a device that has no memory for them has none for anything.
 const TOKENS_CHUNK_MIN: usize = 64;
@@ -132,7 +134,7 @@ pub(crate) struct RoundCost {
 }
 
 impl RoundCost {
-    fn add(&mut self, more: Self) {
+    pub(crate) fn add(&mut self, more: Self) {
         self.chunks += more.chunks;
         self.chunks_recomputed += more.chunks_recomputed;
         self.forward += more.forward;
@@ -280,6 +282,11 @@ impl<B: Backend> Engine<B> {
     /// Gives up on a share, and asks for as much as before: others may fit.
     fn give_up(&mut self, share: &mut Share, why: String) {
         share.failed = Some(why);
+        self.ask_for_all();
+    }
+
+    /// Asks for as much as it may.
+    fn ask_for_all(&mut self) {
         self.limits = self.limits_max.clone();
         self.set_limits();
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::mem;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -24,6 +25,8 @@ pub struct Frail {
     pub products_left: AtomicI64,
     /// States that were brought.
     pub brought: AtomicUsize,
+    /// Rounds in which it helped another device.
+    pub helped: AtomicUsize,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -78,6 +81,7 @@ impl Frail {
             slab_bytes: Arc::default(),
             products_left: AtomicI64::new(i64::MAX),
             brought: AtomicUsize::new(0),
+            helped: AtomicUsize::new(0),
             fault: Mutex::default(),
         }
     }
@@ -363,6 +367,51 @@ impl Keeper<Frail> for Frail {
             let sum = &mut round.members[segment.adapter.unwrap()].sum;
             sum.iter_mut().zip(gradient).for_each(|(sum, slope)| *sum += slope);
         }
+    }
+
+    fn begin_helping(
+        &self,
+        workspace: &mut Workspace,
+        values: &[&[f32]],
+        (texts, hidden): (usize, usize),
+    ) -> Round {
+        let state = |values: &&[f32]| {
+            Arc::new(Mutex::new(SlabState { values: values.to_vec(), ..SlabState::default() }))
+        };
+        workspace.kept = Some(values.iter().map(state).collect());
+        self.helped.fetch_add(1, Ordering::Relaxed);
+        let rows = vec![f32::NAN; texts * hidden];
+        let (members, verdicts) = (Vec::new(), Vec::new());
+        Round { members, slopes: rows.clone(), rows, hidden, verdicts }
+    }
+
+    fn read_rows(&self, round: &Round) -> Vec<f32> {
+        round.rows.clone()
+    }
+
+    fn write_rows(&self, round: &mut Round, text: usize, rows: &[f32]) {
+        round.rows[text * round.hidden..][..rows.len()].copy_from_slice(rows);
+    }
+
+    fn read_slopes(&self, round: &Round, texts: Range<usize>) -> Vec<f32> {
+        round.slopes[texts.start * round.hidden..texts.end * round.hidden].to_vec()
+    }
+
+    fn write_slopes(&self, round: &mut Round, slopes: &[f32]) {
+        round.slopes.copy_from_slice(slopes);
+    }
+
+    fn collect(&self, workspace: &mut Workspace, gradients: &mut [Vec<f32>]) {
+        gradients.clone_from_slice(&workspace.gradients);
+    }
+
+    fn add_gradient(&self, round: &mut Round, member: usize, gradient: &[f32]) {
+        let sum = &mut round.members[member].sum;
+        sum.iter_mut().zip(gradient).for_each(|(sum, slope)| *sum += slope);
+    }
+
+    fn leave(&self, workspace: &mut Workspace) {
+        workspace.kept = None;
     }
 
     fn end(&self, workspace: &mut Workspace, round: &mut Round, endings: &[Ending]) {

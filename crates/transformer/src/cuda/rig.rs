@@ -134,6 +134,13 @@ impl CudaDevice {
         self
     }
 
+    /// The same without cuBLASLt: kernels multiply, which is slower.
+    #[must_use]
+    pub fn with_kernels_alone(mut self) -> Self {
+        self.machine_mut().products = None;
+        self
+    }
+
     /// Does some work, and says what each kernel took of it. Meanwhile kernels do not overlap.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Passes of a round whose adapters the device keeps: what comes out of them stays there.
 
+use std::ops::Range;
+
 use super::tape::{Scratch, Tape, TapeMode};
 use super::{Encoder, Forward};
 use crate::backend::{Backend, Course};
@@ -27,6 +29,67 @@ impl<'a, B: Backend> Round<'a, B> {
         let size = (texts, encoder.config.hidden);
         let inner = keeper.begin(&mut scratch.workspace, members, size);
         Self { encoder, keeper, inner }
+    }
+
+    /// Begins a round that helps another device, with copies of its members' values.
+    pub fn help(
+        (encoder, keeper): (&'a Encoder<B>, &'a B::Keeper),
+        scratch: &mut Scratch<B>,
+        values: &[&[f32]],
+        texts: usize,
+    ) -> Self {
+        let size = (texts, encoder.config.hidden);
+        let inner = keeper.begin_helping(&mut scratch.workspace, values, size);
+        Self { encoder, keeper, inner }
+    }
+
+    /// The rows of a helping round, once all its batches were run; waits for them.
+    pub fn rows(&self) -> Vec<f32> {
+        self.keeper.read_rows(&self.inner)
+    }
+
+    /// Takes the rows of texts that another device has run.
+    pub fn take_rows(&mut self, text: usize, rows: &[f32]) {
+        self.keeper.write_rows(&mut self.inner, text, rows);
+    }
+
+    /// The slopes of texts that another device runs backward; waits for them.
+    pub fn slopes(&self, texts: Range<usize>) -> Vec<f32> {
+        self.keeper.read_slopes(&self.inner, texts)
+    }
+
+    /// Takes the slopes of all texts of a helping round.
+    pub fn take_slopes(&mut self, slopes: &[f32]) {
+        self.keeper.write_slopes(&mut self.inner, slopes);
+    }
+
+    /// Adds a gradient that another device has computed to a member's sum.
+    pub fn take_gradient(&mut self, member: usize, gradient: &[f32]) {
+        self.keeper.add_gradient(&mut self.inner, member, gradient);
+    }
+
+    /// Runs a batch of a helping round backward; the gradient of each segment comes to the host, which
+    /// waits for it.
+    pub fn differentiate(
+        &mut self,
+        forward: &Forward<'_>,
+        scratch: &mut Scratch<B>,
+        tape: &mut Tape<B>,
+        (text, gradients): (usize, &mut [Vec<f32>]),
+    ) {
+        for (segment, gradient) in forward.batch.segments().iter().zip(gradients.iter_mut()) {
+            gradient.clear();
+            let len = segment.adapter.map_or(0, |at| forward.adapters[at].layout.len());
+            gradient.resize(len, 0.0);
+        }
+        if self.run_backward(forward, scratch, tape, text) {
+            self.keeper.collect(&mut scratch.workspace, gradients);
+        }
+    }
+
+    /// Gives up: nothing of it has any effect.
+    pub fn leave(self, scratch: &mut Scratch<B>) {
+        self.keeper.leave(&mut scratch.workspace);
     }
 
     /// Runs a batch forward, whose texts are those of the round from `text` on.
@@ -70,9 +133,22 @@ impl<'a, B: Backend> Round<'a, B> {
         tape: &mut Tape<B>,
         text: usize,
     ) {
+        if self.run_backward(forward, scratch, tape, text) {
+            self.keeper.sum(&mut scratch.workspace, forward.batch, &mut self.inner);
+        }
+    }
+
+    /// Runs a batch backward; false if there is nothing to be differentiated.
+    fn run_backward(
+        &mut self,
+        forward: &Forward<'_>,
+        scratch: &mut Scratch<B>,
+        tape: &mut Tape<B>,
+        text: usize,
+    ) -> bool {
         let (encoder, batch) = (self.encoder, forward.batch);
         if tape.layers.is_empty() || batch.texts() == 0 {
-            return;
+            return false;
         }
         let scene = (batch, forward.adapters);
         encoder.backend.begin(&mut scratch.workspace, scene, Course::Backward);
@@ -81,7 +157,7 @@ impl<'a, B: Backend> Round<'a, B> {
         let pools = encoder.pools(forward);
         self.keeper.pool_backward(workspace, pools, (&self.inner, text), d_y);
         encoder.layers_backward(forward, scratch, tape, &mut []);
-        self.keeper.sum(&mut scratch.workspace, batch, &mut self.inner);
+        true
     }
 
     /// Ends every member's part, and lets the scratch go.

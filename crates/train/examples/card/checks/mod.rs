@@ -2,6 +2,7 @@
 
 mod alone;
 mod differences;
+mod golden;
 mod graphs;
 mod kernels;
 mod memory;
@@ -34,6 +35,7 @@ fn check<P>(name: &'static str, about: &'static str, run: (u64, Run<P>)) -> Chec
 pub(crate) fn all<P: Place>() -> Vec<Check<P>> {
     vec![
         check("opens", "the card opens and its kernels compile", (180, opens::run)),
+        check("golden", "ten steps are PyTorch's", (60, golden::run)),
         check("same", "embeddings and gradients are the processor's", (240, same::run)),
         check("differences", "gradients are those of differences", (120, differences::run)),
         check("alone", "a tenant has the same bits alone and with others", (120, alone::run)),

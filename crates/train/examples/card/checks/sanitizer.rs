@@ -58,6 +58,11 @@ pub(crate) fn step<P: Place>(stage: &Stage<'_, P>) -> Result<(), String> {
             pass(&opened.encoder, (&batch, &slopes), (mode, &mut Buffers::default()))?;
         }
         train(&opened.encoder, &opened.limits, &tenants)?;
+        // Kernels for linear layers run where nothing else multiplies.
+        let plain = stage.open_with_kernels_alone(precision, (config.clone(), SEED));
+        if let Some(plain) = plain.map_err(|fault| fault.to_string())? {
+            pass(&plain.encoder, (&batch, &slopes), (TapeMode::Full, &mut Buffers::default()))?;
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! begun. Its page, as long, is taken with it and stays, so that putting a slab aside never fails for
 //! want of memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::floats::Floats;
@@ -82,7 +83,7 @@ struct RoundMemory<M: Machine> {
     /// `[texts]`, how they are scaled: all alike.
     modes: M::Buffer,
     /// Of all members' gradients, end to end.
-    _sums: M::Buffer,
+    sums: M::Buffer,
     /// `[members, 2]`: loss, and norm.
     verdicts: M::Buffer,
 }
@@ -180,7 +181,9 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     ) -> CudaRound<M> {
         members.iter_mut().for_each(|member| self.settle(member.slab));
         let begun = self.attempt(|machine| {
-            let (memory, kept) = RoundMemory::new(machine, members, (texts, hidden))?;
+            let values = members.iter().map(|member| member.slab.count).sum();
+            let memory = RoundMemory::new(machine, (members.len(), values), (texts, hidden))?;
+            let kept = memory.members(machine, members)?;
             let going_on = members.iter().zip(&kept).filter(|(member, _)| member.goes_on);
             let sums: Vec<SumOf> =
                 going_on.map(|(_, kept)| kept.more(vec![kept.gradient()])).collect();
@@ -274,6 +277,81 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         });
     }
 
+    fn begin_helping(
+        &self,
+        workspace: &mut CudaWorkspace<M>,
+        values: &[&[f32]],
+        (texts, hidden): (usize, usize),
+    ) -> CudaRound<M> {
+        let begun = self.attempt(|machine| {
+            let memory = RoundMemory::new(machine, (0, 0), (texts, hidden))?;
+            let brought = values.iter().map(|values| {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+                Ok((Arc::new(machine.upload(&bytes)?), values.len()))
+            });
+            Ok((memory, brought.collect::<Result<Vec<_>, Fault>>()?))
+        });
+        let (memory, slabs) =
+            begun.map_or((None, Vec::new()), |(memory, slabs)| (Some(memory), slabs));
+        let held = slabs.iter().map(|(slab, _)| Arc::clone(slab)).collect();
+        workspace.kept = Some(KeptSlabs { slabs });
+        CudaRound { memory, members: Vec::new(), _slabs: held, texts, hidden }
+    }
+
+    fn read_rows(&self, round: &CudaRound<M>) -> Vec<f32> {
+        let rows = round.memory.as_ref().map(|memory| self.machine.address(&memory.rows));
+        self.read_part(rows, round.texts * round.hidden)
+    }
+
+    fn write_rows(&self, round: &mut CudaRound<M>, text: usize, rows: &[f32]) {
+        let Some(memory) = &round.memory else { return };
+        if text * round.hidden + rows.len() > round.texts * round.hidden {
+            return self.refuse("rows go beyond their round");
+        }
+        let to = self.machine.address(&memory.rows).plus_floats(text * round.hidden);
+        self.write_part(to, rows);
+    }
+
+    fn read_slopes(&self, round: &CudaRound<M>, texts: Range<usize>) -> Vec<f32> {
+        if texts.end > round.texts || texts.start > texts.end {
+            self.refuse("slopes are asked for beyond their round");
+        }
+        let first = texts.start * round.hidden;
+        let slopes = round.memory.as_ref().map(|memory| self.machine.address(&memory.slopes));
+        self.read_part(slopes.map(|slopes| slopes.plus_floats(first)), texts.len() * round.hidden)
+    }
+
+    fn write_slopes(&self, round: &mut CudaRound<M>, slopes: &[f32]) {
+        let Some(memory) = &round.memory else { return };
+        if slopes.len() != round.texts * round.hidden {
+            return self.refuse("a helping round has one slope for each text");
+        }
+        self.write_part(self.machine.address(&memory.slopes), slopes);
+    }
+
+    fn collect(&self, workspace: &mut CudaWorkspace<M>, gradients: &mut [Vec<f32>]) {
+        self.in_pass(workspace, |pass| pass.collect(&self.machine, gradients));
+    }
+
+    fn add_gradient(&self, round: &mut CudaRound<M>, member: usize, gradient: &[f32]) {
+        if round.memory.is_none() {
+            return;
+        }
+        match round.members.get(member).filter(|kept| kept.count == gradient.len()) {
+            Some(&kept) => {
+                let brought = self.wide(gradient);
+                let terms = vec![self.at(&brought)];
+                self.attempt(|machine| Sums::new(machine, &[kept.more(terms)])?.launch(machine));
+            }
+            None => self.refuse("a gradient is of no member of its round"),
+        }
+    }
+
+    fn leave(&self, workspace: &mut CudaWorkspace<M>) {
+        workspace.kept = None;
+        workspace.pass = None;
+    }
+
     fn end(&self, workspace: &mut CudaWorkspace<M>, round: &mut CudaRound<M>, endings: &[Ending]) {
         workspace.kept = None;
         workspace.pass = None;
@@ -316,6 +394,27 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
 }
 
 impl<M: Machine> Cuda<M> {
+    /// So many f32 of a round, on the host.
+    fn read_part(&self, from: Option<Address>, count: usize) -> Vec<f32> {
+        let mut values = vec![0.0; count];
+        let Some(from) = from else { return values };
+        let part = self.wide_room(count);
+        self.copy_part(from, self.at(&part), count);
+        self.download_wide(&part, &mut values);
+        values
+    }
+
+    /// Puts f32 of the host into a round.
+    fn write_part(&self, to: Address, values: &[f32]) {
+        let part = self.wide(values);
+        self.copy_part(self.at(&part), to, values.len());
+    }
+
+    fn copy_part(&self, from: Address, to: Address, count: usize) {
+        let copied = SumOf { to, count, terms: vec![from], is_added: false };
+        self.attempt(|machine| Sums::new(machine, &[copied])?.launch(machine));
+    }
+
     /// What arrives is there, for what is asked for from now on.
     fn settle(&self, slab: &mut CudaSlab<M>) {
         if let Place::Arriving(_) = slab.place
@@ -328,26 +427,34 @@ impl<M: Machine> Cuda<M> {
 }
 
 impl<M: Machine> RoundMemory<M> {
+    /// Memory for so many members, of so many values together.
     fn new(
         machine: &M,
-        members: &[Member<'_, CudaSlab<M>>],
+        (members, values): (usize, usize),
         (texts, hidden): (usize, usize),
-    ) -> Result<(Self, Vec<Kept>), Fault> {
+    ) -> Result<Self, Fault> {
         let zeros = |bytes| {
             let mut buffer = machine.buffer(bytes)?;
             machine.clear(&mut buffer)?;
             Ok::<_, Fault>(buffer)
         };
-        let values = members.iter().map(|member| member.slab.count).sum::<usize>();
-        let memory = Self {
+        Ok(Self {
             rows: machine.buffer(4 * texts * hidden)?,
             lengths: machine.buffer(4 * texts)?,
             slopes: machine.buffer(4 * texts * hidden)?,
             modes: zeros(4 * texts)?,
-            _sums: zeros(4 * values)?,
-            verdicts: zeros(8 * members.len())?,
-        };
-        let first = machine.address(&memory._sums);
+            sums: zeros(4 * values)?,
+            verdicts: zeros(8 * members)?,
+        })
+    }
+
+    /// Where the members' slabs and sums lie.
+    fn members(
+        &self,
+        machine: &M,
+        members: &[Member<'_, CudaSlab<M>>],
+    ) -> Result<Vec<Kept>, Fault> {
+        let first = machine.address(&self.sums);
         let mut start = 0;
         let mut kept = Vec::with_capacity(members.len());
         for Member { slab, .. } in members {
@@ -359,7 +466,7 @@ impl<M: Machine> RoundMemory<M> {
             kept.push(Kept { slab: machine.address(buffer), sum, count });
             start += count;
         }
-        Ok((memory, kept))
+        Ok(kept)
     }
 }
 

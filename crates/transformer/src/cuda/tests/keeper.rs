@@ -80,6 +80,17 @@ impl<'a> Scene<'a> {
             tapes.push((tape, text));
             text += batch.texts();
         }
+        self.rank(&mut round);
+        for (batch, (tape, text)) in self.batches.iter().zip(&mut tapes) {
+            let forward = Forward { batch, adapters: &adapters, start: Start::Tokens };
+            round.backward(&forward, &mut scratch, tape, *text);
+        }
+        round.end(&mut scratch, &vec![ending; self.adapters.len()]);
+        round.verdicts()
+    }
+
+    /// Judges each tenant by its two texts, which follow each other.
+    fn rank(&self, round: &mut Round<'_, Kernels>) {
         let numbers = |rows: &[u32], at: usize| -> Vec<u32> {
             rows.iter().map(|row| row + 2 * at as u32).collect()
         };
@@ -98,12 +109,6 @@ impl<'a> Scene<'a> {
             })
             .collect();
         round.rank(&rankings);
-        for (batch, (tape, text)) in self.batches.iter().zip(&mut tapes) {
-            let forward = Forward { batch, adapters: &adapters, start: Start::Tokens };
-            round.backward(&forward, &mut scratch, tape, *text);
-        }
-        round.end(&mut scratch, &vec![ending; self.adapters.len()]);
-        round.verdicts()
     }
 }
 
@@ -286,4 +291,100 @@ fn a_round_that_runs_out_of_memory_has_changed_nothing() {
     }
     assert!((20..10_000).contains(&left), "{left} buffers for a round");
     assert!(read(&slabs) != before, "it was stepped in the end");
+}
+
+/// Another machine runs the second tenant's texts, and gives what the owner would have computed.
+#[test]
+fn a_round_that_is_helped_has_the_bits_of_one_that_is_not() {
+    for real in Real::ALL {
+        let Some(host) = host(real) else { return };
+        let [encoder, other] = [(); 2].map(|()| on_kernels(host, "bert-tiny"));
+        let keeper = encoder.backend().keeper().unwrap();
+        let scene = Scene::new(&encoder, &[0, 1], true);
+        let mut alone = slabs(&encoder, &[0, 1]);
+        let expected = scene.run(&mut alone, false, Ending::Step(step(1)));
+
+        let mut slabs = slabs(&encoder, &[0, 1]);
+        slabs.iter_mut().for_each(|slab| keeper.bring(slab));
+        let values: Vec<Vec<f32>> =
+            slabs.iter().map(|slab| keeper.read(slab).unwrap().values).collect();
+        let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+        let mut members: Vec<Member<'_, Slab>> =
+            slabs.iter_mut().map(|slab| Member { slab, goes_on: false }).collect();
+        let (mut scratch, mut others) = (Scratch::default(), Scratch::default());
+        let mut round = Round::begin((&encoder, keeper), &mut scratch, &mut members, 4);
+        let theirs = other.backend().keeper().unwrap();
+        let mut help = Round::help((&other, theirs), &mut others, &values, 2);
+
+        let adapters: Vec<&Adapter> = scene.adapters.iter().collect();
+        let forward = |batch| Forward { batch, adapters: &adapters, start: Start::Tokens };
+        let [first, second] = [&scene.batches[0], &scene.batches[1]].map(forward);
+        let (mut tape, mut their_tape) = (Tape::default(), Tape::default());
+        round.forward(&first, Some((TapeMode::Full, &mut tape)), &mut scratch, 0);
+        help.forward(&second, Some((TapeMode::Full, &mut their_tape)), &mut others, 0);
+        round.take_rows(2, &help.rows());
+        scene.rank(&mut round);
+        help.take_slopes(&round.slopes(2..4));
+        round.backward(&first, &mut scratch, &mut tape, 0);
+        let mut gradients = vec![Vec::new()];
+        help.differentiate(&second, &mut others, &mut their_tape, (0, &mut gradients));
+        help.leave(&mut others);
+        round.take_gradient(1, &gradients[0]);
+        round.end(&mut scratch, &[Ending::Step(step(1)); 2]);
+        assert_eq!(round.verdicts(), expected, "{real:?}");
+        for (found, expected) in slabs.iter().zip(&alone) {
+            assert!(keeper.read(found).unwrap() == keeper.read(expected).unwrap(), "{real:?}");
+        }
+        assert_eq!([&encoder, &other].map(|it| it.backend().take_fault()), [None, None]);
+    }
+}
+
+/// Something that is asked of a round.
+type Asking<'a> = dyn Fn(&mut Round<'_, Kernels>, &mut Scratch<Kernels>) + 'a;
+
+/// What makes no sense is refused before anything is launched.
+#[test]
+fn parts_that_do_not_belong_to_a_round_are_refused() {
+    let Some(host) = host(Real::Float) else { return };
+    let encoder = on_kernels(host, "bert-tiny");
+    let keeper = encoder.backend().keeper().unwrap();
+    let scene = Scene::new(&encoder, &[0, 1], false);
+    let wrong: [(&str, &Asking<'_>); 6] = [
+        ("rows go beyond", &|round, _| round.take_rows(3, &[0.0; 128])),
+        ("slopes are asked for beyond", &|round, _| drop(round.slopes(3..5))),
+        ("one slope for each text", &|round, _| round.take_slopes(&[0.0; 3])),
+        ("of no member", &|round, _| round.take_gradient(2, &[0.0; 8])),
+        ("one ranking for each member", &|round, _| round.rank(&[])),
+        ("one ending for each member", &|round, scratch| round.end(scratch, &[Ending::Keep])),
+    ];
+    for (why, act) in wrong {
+        let mut slabs = slabs(&encoder, &[0, 1]);
+        slabs.iter_mut().for_each(|slab| keeper.bring(slab));
+        let mut members: Vec<Member<'_, Slab>> =
+            slabs.iter_mut().map(|slab| Member { slab, goes_on: false }).collect();
+        let mut scratch = Scratch::default();
+        let mut round = Round::begin((&encoder, keeper), &mut scratch, &mut members, 4);
+        let launches = encoder.backend().machine().launches();
+        act(&mut round, &mut scratch);
+        assert_eq!(encoder.backend().machine().launches(), launches, "{why}");
+        let fault = encoder.backend().take_fault();
+        assert!(matches!(&fault, Some(Fault::Refused(it)) if it.contains(why)), "{why}: {fault:?}");
+    }
+    // A pass with more texts than its round has, and with adapters that are not its members.
+    let mut slabs = slabs(&encoder, &[0, 1]);
+    slabs.iter_mut().for_each(|slab| keeper.bring(slab));
+    let mut members: Vec<Member<'_, Slab>> =
+        slabs.iter_mut().map(|slab| Member { slab, goes_on: false }).collect();
+    let mut scratch = Scratch::default();
+    let mut round = Round::begin((&encoder, keeper), &mut scratch, &mut members, 3);
+    let [adapters, others] = [0, 1].map(|first: usize| -> Vec<&Adapter> {
+        [first, 1 - first].iter().map(|&at| &scene.adapters[at]).collect()
+    });
+    let forward = |adapters| Forward { batch: &scene.batches[0], adapters, start: Start::Tokens };
+    round.forward(&forward(&adapters), None, &mut scratch, 0);
+    let fault = encoder.backend().take_fault();
+    assert!(matches!(&fault, Some(Fault::Refused(it)) if it.contains("more texts")), "{fault:?}");
+    round.forward(&forward(&others), None, &mut scratch, 0);
+    let fault = encoder.backend().take_fault();
+    assert!(matches!(&fault, Some(Fault::Refused(it)) if it.contains("adapters of")), "{fault:?}");
 }

@@ -1,0 +1,284 @@
+//! One share over several devices: a batch that is larger than a device's part of a round.
+//!
+//! ```text
+//! owner    forward ─▶ all rows ─▶ loss ─▶ slopes ─▶ backward ─▶ sum, in plan order ─▶ step
+//!                        ▲                  │                     ▲
+//! helpers  forward ── rows                  └─▶ backward ── a gradient a piece
+//! ```
+//! The logical shards are the plan's pieces, whatever the number of devices: a piece gives the same
+//! rows and the same gradient on each, and gradients are added piece by piece in the plan's order, so
+//! that how many devices there are changes no bit. Rows, slopes and gradients pass through the host:
+//! they are small beside what is computed.
+
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use cotenant_transformer::{Adapter, Backend, Fault, Forward, Member, Round, TapeMode};
+
+use super::forward::start;
+use super::kept::{ranking_of, run_backward, run_forward, whole};
+use super::{Chunk, Engine, RoundCost, Scene, Share, first_layer, plan_tapes};
+use crate::event::TenantId;
+use crate::packing::{Part, PlanShape, pack};
+
+/// What a helper does: some pieces of the plan, with the texts in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Portion {
+    pieces: Range<usize>,
+    texts: Range<usize>,
+}
+
+/// The owner's ends of what it exchanges with a helper.
+struct Helper {
+    portion: Portion,
+    rows: Receiver<Vec<f32>>,
+    slopes: Sender<Vec<f32>>,
+    gradients: Receiver<Vec<Vec<f32>>>,
+}
+
+/// The helper's ends.
+struct Owner {
+    rows: Sender<Vec<f32>>,
+    slopes: Receiver<Vec<f32>>,
+    gradients: Sender<Vec<Vec<f32>>>,
+}
+
+/// Runs a share that a device keeps on all devices. `engines` are all of them, the owner first.
+pub(crate) fn run_wide<B: Backend>(
+    engines: &mut [&mut Engine<B>],
+    share: &mut Share,
+    next: &[TenantId],
+) -> Result<RoundCost, Fault> {
+    loop {
+        let cost = attempt(engines, share, next)?;
+        let mut fits = true;
+        let mut why = None;
+        for engine in engines.iter_mut() {
+            if let Some(fault) = engine.encoder.backend().take_fault() {
+                fits = false;
+                why = why.or(engine.ask_for_less(fault)?);
+            }
+        }
+        if fits {
+            let silent = || Fault::Refused("a device gave up without saying why".to_owned());
+            return cost.ok_or_else(silent);
+        }
+        if let Some(why) = why {
+            engines.iter_mut().for_each(|engine| engine.ask_for_all());
+            share.failed = Some(why);
+            return Ok(RoundCost::default());
+        }
+    }
+}
+
+fn attempt<B: Backend>(
+    engines: &mut [&mut Engine<B>],
+    share: &mut Share,
+    next: &[TenantId],
+) -> Result<Option<RoundCost>, Fault> {
+    let Some((owner, helpers)) = engines.split_first_mut() else { return Ok(None) };
+    let read = owner.kept.read(owner.encoder.backend(), share.tenant);
+    let values = read.expect("the owner keeps it")?.values;
+    let mut portions = divide(share, helpers.len() + 1).into_iter();
+    let own = portions.next().expect("there is one for each device");
+    let (ran, costs) = thread::scope(|scope| {
+        let (mut asked, mut started) = (Vec::new(), Vec::new());
+        let busy = |(_, portion): &(_, Portion)| !portion.pieces.is_empty();
+        for (engine, portion) in helpers.iter_mut().zip(portions).filter(busy) {
+            let ((give_rows, rows), (slopes, take_slopes)) = (channel(), channel());
+            let (give_gradients, gradients) = channel();
+            let ends = Owner { rows: give_rows, slopes: take_slopes, gradients: give_gradients };
+            let (share, values) = (&*share, values.as_slice());
+            let own = portion.clone();
+            started.push(scope.spawn(move || help(engine, (share, values), &own, &ends)));
+            asked.push(Helper { portion, rows, slopes, gradients });
+        }
+        let ran = lead(owner, (&*share, next), &own, asked);
+        let join = |thread: thread::ScopedJoinHandle<'_, RoundCost>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        (ran, started.into_iter().map(join).collect::<Vec<_>>())
+    });
+    let Some((mut cost, loss, norm)) = ran else { return Ok(None) };
+    costs.into_iter().for_each(|other| cost.beside(other));
+    share.loss_value = loss;
+    if let Some(kept) = &mut share.kept {
+        kept.gradient_norm = norm;
+    }
+    Ok(Some(cost))
+}
+
+/// Pieces in their order, about as many tokens for each device.
+fn divide(share: &Share, devices: usize) -> Vec<Portion> {
+    let plan = &share.plan;
+    let (all, mut done, mut from) = (plan.tokens(), 0, 0);
+    let mut portions = Vec::with_capacity(devices);
+    for device in 1..=devices {
+        let mut to = from;
+        while to < plan.pieces.len() && (device == devices || done * devices < all * device) {
+            done += plan.piece_tokens(to);
+            to += 1;
+        }
+        let text = |piece: usize| plan.pieces.get(piece).map_or(plan.texts.len(), |it| it.start);
+        portions.push(Portion { pieces: from..to, texts: text(from)..text(to) });
+        from = to;
+    }
+    portions
+}
+
+impl<B: Backend> Engine<B> {
+    /// Chunks of a portion, with their tapes, and how those without one are run again.
+    fn chunks_of(&mut self, share: &Share, portion: &Portion) -> (Vec<Chunk<B>>, TapeMode, usize) {
+        let pieces = portion.pieces.clone().map(|piece| share.plan.piece_tokens(piece)).collect();
+        let shape = PlanShape { first_layer: first_layer(&share.adapter), pieces };
+        let mut shapes = pack(&[shape], self.limits.tokens_chunk);
+        for Part { piece, .. } in shapes.iter_mut().flat_map(|shape| &mut shape.parts) {
+            *piece += portion.pieces.start;
+        }
+        let tape_plan = plan_tapes(&self.encoder, &shapes, &self.limits);
+        let chunks = self.set_up(shapes, &tape_plan);
+        (chunks, tape_plan.recompute, tape_plan.recomputed())
+    }
+}
+
+/// The owner's part; the cost, the loss and the norm, or nothing where a device failed.
+fn lead<B: Backend>(
+    engine: &mut Engine<B>,
+    (share, next): (&Share, &[TenantId]),
+    own: &Portion,
+    helpers: Vec<Helper>,
+) -> Option<(RoundCost, f32, f32)> {
+    let encoder = engine.encoder.clone();
+    let keeper = encoder.backend().keeper()?;
+    let tenant = [share.tenant];
+    engine.kept.bring(encoder.backend(), &tenant, next);
+    let (mut chunks, recompute, chunks_recomputed) = engine.chunks_of(share, own);
+    let Engine { workers, kept, prefix, .. } = &mut *engine;
+    let worker = &mut workers[0];
+    let adapters: [&Adapter; 1] = [&share.adapter];
+    let shares = std::slice::from_ref(share);
+    let prefix = prefix.as_deref();
+    let scene = Scene { encoder: &encoder, prefix, shares, adapters: &adapters };
+    let begun = Instant::now();
+    for chunk in &mut chunks {
+        chunk.fill(&scene);
+        chunk.fetch_prefix(&scene, worker);
+    }
+    let kept_share = share.kept?;
+    let member = |slab| Member { slab, goes_on: kept_share.goes_on };
+    let mut members: Vec<_> = kept.slabs(&tenant).map(member).collect();
+    let texts = share.plan.texts.len();
+    let mut round = Round::begin((&encoder, keeper), &mut worker.scratch, &mut members, texts);
+    run_forward(&scene, worker, &mut chunks, &mut round);
+    let done = (|| {
+        for helper in &helpers {
+            round.take_rows(helper.portion.texts.start, &helper.rows.recv().ok()?);
+        }
+        let forwarded = Instant::now();
+        let numbered = whole(&share.plan.task);
+        round.rank(&[ranking_of((&numbered, share))]);
+        for Helper { portion, slopes, .. } in &helpers {
+            slopes.send(round.slopes(portion.texts.clone())).ok()?;
+        }
+        let judged = Instant::now();
+        run_backward((&scene, recompute), worker, &mut chunks, &mut round);
+        for Helper { portion, gradients, .. } in &helpers {
+            let mut pieces = portion.pieces.clone();
+            while !pieces.is_empty() {
+                for gradient in gradients.recv().ok()? {
+                    round.take_gradient(0, &gradient);
+                    pieces.next();
+                }
+            }
+        }
+        Some((forwarded, judged))
+    })();
+    // Those who wait for something go on, if only to find that nothing comes.
+    drop(helpers);
+    let Some((forwarded, judged)) = done.filter(|_| !encoder.backend().has_failed()) else {
+        round.leave(&mut worker.scratch);
+        engine.clear_up(chunks, Vec::new());
+        return None;
+    };
+    round.end(&mut worker.scratch, &[kept_share.ending]);
+    let verdict = round.verdicts().into_iter().next()?;
+    let cost = RoundCost {
+        chunks: chunks.len(),
+        chunks_recomputed,
+        forward: forwarded - begun,
+        loss: judged - forwarded,
+        backward: judged.elapsed(),
+    };
+    engine.clear_up(chunks, Vec::new());
+    Some((cost, verdict.loss, verdict.gradient_norm))
+}
+
+/// A helper's part. Where its device fails, or the owner's, it ends early, and its ends are dropped.
+fn help<B: Backend>(
+    engine: &mut Engine<B>,
+    (share, values): (&Share, &[f32]),
+    portion: &Portion,
+    owner: &Owner,
+) -> RoundCost {
+    let encoder = engine.encoder.clone();
+    let Some(keeper) = encoder.backend().keeper() else { return RoundCost::default() };
+    let (mut chunks, recompute, chunks_recomputed) = engine.chunks_of(share, portion);
+    let Engine { workers, prefix, .. } = &mut *engine;
+    let worker = &mut workers[0];
+    let adapters: [&Adapter; 1] = [&share.adapter];
+    let shares = std::slice::from_ref(share);
+    let prefix = prefix.as_deref();
+    let scene = Scene { encoder: &encoder, prefix, shares, adapters: &adapters };
+    let begun = Instant::now();
+    for chunk in &mut chunks {
+        chunk.fill(&scene);
+        chunk.fetch_prefix(&scene, worker);
+    }
+    let texts = portion.texts.len();
+    let mut round = Round::help((&encoder, keeper), &mut worker.scratch, &[values], texts);
+    run_forward(&scene, worker, &mut chunks, &mut round);
+    let has_failed = || encoder.backend().has_failed();
+    let mut times = None;
+    let _ = (|| {
+        let rows = round.rows();
+        (!has_failed()).then_some(())?;
+        owner.rows.send(rows).ok()?;
+        let forwarded = Instant::now();
+        round.take_slopes(&owner.slopes.recv().ok()?);
+        let judged = Instant::now();
+        let mut first = 0;
+        for chunk in &mut chunks {
+            let Chunk { packed, prefix, tape, shape, .. } = chunk;
+            let start = start(&scene, shape.first_layer, prefix);
+            let forward = Forward { batch: packed, adapters: scene.adapters, start };
+            let tape = match tape {
+                Some(tape) => &mut tape.tape,
+                None => {
+                    let own = worker.tape.as_mut().expect("a round with too few tapes has one");
+                    round.run_again(&forward, recompute, &mut worker.scratch, &mut own.tape);
+                    &mut own.tape
+                }
+            };
+            let mut gradients = vec![Vec::new(); shape.parts.len()];
+            let to = (first, &mut gradients[..]);
+            round.differentiate(&forward, &mut worker.scratch, tape, to);
+            first += packed.texts();
+            (!has_failed()).then_some(())?;
+            owner.gradients.send(gradients).ok()?;
+        }
+        times = Some((forwarded, judged, Instant::now()));
+        Some(())
+    })();
+    round.leave(&mut worker.scratch);
+    let cost = times.map(|(forwarded, judged, ended)| RoundCost {
+        chunks: chunks.len(),
+        chunks_recomputed,
+        forward: forwarded - begun,
+        loss: judged - forwarded,
+        backward: ended - judged,
+    });
+    engine.clear_up(chunks, Vec::new());
+    cost.unwrap_or_default()
+}
