@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use common::frail::Frail;
 use common::tenant;
 use common::{Ended, FINGERPRINT, TestTexts, config, encoder_on, finish, join, limits, round};
-use cotenant_train::{Base, Limits, Loss, TenantError, TenantSpec, Trainer};
-use cotenant_transformer::{AdapterLayout, Encoder, Fault, SlabState};
+use cotenant_train::{Base, Length, Limits, Loss, TenantError, TenantSpec, Trainer};
+use cotenant_transformer::{AdapterLayout, Encoder, Fault, Module, SlabState};
 
 const SEEDS: std::ops::Range<u64> = 40..64;
 
@@ -192,4 +192,38 @@ fn what_a_lost_device_kept_is_lost() {
         assert!(adapter.is_ok() || outcome.is_none() || has_best);
     }
     assert!(outcomes.iter().any(Option::is_none), "some had nothing but what was kept");
+}
+
+/// Ten thousand tenants with room for a hundred: each comes to the device once for each of its steps.
+#[test]
+fn ten_thousand_tenants_take_turns_on_a_device_with_room_for_a_hundred() {
+    let small = |seed: u64| {
+        let mut spec = SEEDS.map(tenant).find(is_kept).unwrap();
+        spec.name = format!("tenant {seed}");
+        spec.examples.truncate(2);
+        spec.texts = Arc::new(TestTexts::random(40, seed % 10));
+        spec.settings.lora.targets = vec![Module::Query];
+        spec.settings.lora.rank = 1;
+        (spec.settings.length, spec.settings.evaluation) = (Length::Steps(1), None);
+        spec.settings.accumulate = 1;
+        spec
+    };
+    let values =
+        |spec: &TenantSpec| AdapterLayout::from_spec(&spec.settings.lora, &config()).unwrap().len();
+    let bytes = SlabState::bytes(values(&small(0)));
+    let encoder = keeping();
+    encoder.backend().slab_bytes_max.store(100 * bytes, Ordering::Relaxed);
+    let limits = Limits { kept_bytes_max: 100 * bytes, tokens_chunk: 1024, ..limits() };
+    let mut trainer = trainer(&encoder, limits);
+    let ids = join(&mut trainer, (0..10_000).map(small));
+    while !trainer.is_done() {
+        round(&mut trainer);
+        assert_eq!(trainer.fault(), None);
+    }
+    let adapters: Vec<_> = ids.iter().map(|&id| trainer.adapter(id).unwrap()).collect();
+    // Tenants of the same texts have the same bits, whenever they came.
+    for (at, adapter) in adapters.iter().enumerate() {
+        assert!(adapter.values == adapters[at % 10].values, "tenant {at}");
+    }
+    assert_eq!(encoder.backend().brought.load(Ordering::Relaxed), 10_000);
 }

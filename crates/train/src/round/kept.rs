@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cotenant_transformer::{
-    Adapter, Backend, Ending, Fault, Forward, Member, Round, RoundRanking, TapeMode,
+    Adapter, Backend, Ending, Fault, Forward, Member, Round, RoundRanking, Scratch, Tape, TapeMode,
 };
 
 use super::forward::start;
@@ -82,11 +82,7 @@ impl<B: Backend> Engine<B> {
             Scene { encoder: &encoder, prefix: prefix.as_deref(), shares, adapters: &adapters };
 
         let begun = Instant::now();
-        // What frozen layers give is waited for, before anything is asked for that is not.
-        for chunk in &mut chunks {
-            chunk.fill(&scene);
-            chunk.fetch_prefix(&scene, worker);
-        }
+        lay_out(&scene, worker, &mut chunks);
         let mut members: Vec<Member<'_, Slab<B>>> = kept
             .slabs(&tenants)
             .zip(shares.iter())
@@ -99,7 +95,8 @@ impl<B: Backend> Engine<B> {
         let numbered = number(&scene, &chunks);
         round.rank(&numbered.iter().zip(shares.iter()).map(ranking_of).collect::<Vec<_>>());
         let judged = Instant::now();
-        run_backward((&scene, tape_plan.recompute), worker, &mut chunks, &mut round);
+        let backward = (&mut chunks[..], &mut round);
+        run_backward((&scene, tape_plan.recompute), worker, backward, to_sums);
         let endings: Vec<Ending> =
             shares.iter().map(|share| share.kept.map_or(Ending::Keep, |it| it.ending)).collect();
         round.end(&mut worker.scratch, &endings);
@@ -139,28 +136,60 @@ pub(super) fn run_forward<B: Backend>(
     }
 }
 
-/// Runs all chunks backward, in their order; those without a tape once more forward before.
+/// A chunk that is run backward.
+pub(super) struct Backwards<'a, B: Backend> {
+    pub(super) forward: Forward<'a>,
+    pub(super) scratch: &'a mut Scratch<B>,
+    pub(super) tape: &'a mut Tape<B>,
+    /// The round's text that is its first.
+    pub(super) first: usize,
+}
+
+/// Runs all chunks backward by `run`, in their order, until it gives up; those without a tape once more
+/// forward before.
 pub(super) fn run_backward<B: Backend>(
     (scene, recompute): (&Scene<B>, TapeMode),
     worker: &mut Worker<B>,
-    chunks: &mut [Chunk<B>],
-    round: &mut Round<'_, B>,
-) {
+    (chunks, round): (&mut [Chunk<B>], &mut Round<'_, B>),
+    mut run: impl FnMut(&mut Round<'_, B>, Backwards<'_, B>) -> Option<()>,
+) -> Option<()> {
     let mut first = 0;
     for chunk in chunks {
         let Chunk { packed, prefix, tape, shape, .. } = chunk;
         let start = start(scene, shape.first_layer, prefix);
         let forward = Forward { batch: packed, adapters: scene.adapters, start };
+        let Worker { scratch, tape: own, .. } = worker;
         let tape = match tape {
             Some(tape) => &mut tape.tape,
             None => {
-                let own = worker.tape.as_mut().expect("a round with too few tapes has one");
-                round.run_again(&forward, recompute, &mut worker.scratch, &mut own.tape);
+                let own = own.as_mut().expect("a round with too few tapes has one");
+                round.run_again(&forward, recompute, scratch, &mut own.tape);
                 &mut own.tape
             }
         };
-        round.backward(&forward, &mut worker.scratch, tape, first);
+        run(round, Backwards { forward, scratch, tape, first })?;
         first += packed.texts();
+    }
+    Some(())
+}
+
+/// Runs a chunk backward to the sums of its members.
+pub(super) fn to_sums<B: Backend>(round: &mut Round<'_, B>, chunk: Backwards<'_, B>) -> Option<()> {
+    let Backwards { forward, scratch, tape, first } = chunk;
+    round.backward(&forward, scratch, tape, first);
+    Some(())
+}
+
+/// Lays all chunks out, with what frozen layers give for them. That is waited for, so it comes before
+/// anything is asked for that is not.
+pub(super) fn lay_out<B: Backend>(
+    scene: &Scene<B>,
+    worker: &mut Worker<B>,
+    chunks: &mut [Chunk<B>],
+) {
+    for chunk in chunks {
+        chunk.fill(scene);
+        chunk.fetch_prefix(scene, worker);
     }
 }
 

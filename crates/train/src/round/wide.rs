@@ -15,10 +15,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-use cotenant_transformer::{Adapter, Backend, Fault, Forward, Member, Round, TapeMode};
+use cotenant_transformer::{Adapter, Backend, Fault, Member, Round, TapeMode};
 
-use super::forward::start;
-use super::kept::{ranking_of, run_backward, run_forward, whole};
+use super::kept::{Backwards, lay_out, ranking_of, run_backward, run_forward, to_sums, whole};
 use super::{Chunk, Engine, RoundCost, Scene, Share, first_layer, plan_tapes};
 use crate::event::TenantId;
 use crate::packing::{Part, PlanShape, pack};
@@ -162,10 +161,7 @@ fn lead<B: Backend>(
     let prefix = prefix.as_deref();
     let scene = Scene { encoder: &encoder, prefix, shares, adapters: &adapters };
     let begun = Instant::now();
-    for chunk in &mut chunks {
-        chunk.fill(&scene);
-        chunk.fetch_prefix(&scene, worker);
-    }
+    lay_out(&scene, worker, &mut chunks);
     let kept_share = share.kept?;
     let member = |slab| Member { slab, goes_on: kept_share.goes_on };
     let mut members: Vec<_> = kept.slabs(&tenant).map(member).collect();
@@ -183,7 +179,7 @@ fn lead<B: Backend>(
             slopes.send(round.slopes(portion.texts.clone())).ok()?;
         }
         let judged = Instant::now();
-        run_backward((&scene, recompute), worker, &mut chunks, &mut round);
+        run_backward((&scene, recompute), worker, (&mut chunks, &mut round), to_sums)?;
         for Helper { portion, gradients, .. } in &helpers {
             let mut pieces = portion.pieces.clone();
             while !pieces.is_empty() {
@@ -232,10 +228,7 @@ fn help<B: Backend>(
     let prefix = prefix.as_deref();
     let scene = Scene { encoder: &encoder, prefix, shares, adapters: &adapters };
     let begun = Instant::now();
-    for chunk in &mut chunks {
-        chunk.fill(&scene);
-        chunk.fetch_prefix(&scene, worker);
-    }
+    lay_out(&scene, worker, &mut chunks);
     let texts = portion.texts.len();
     let mut round = Round::help((&encoder, keeper), &mut worker.scratch, &[values], texts);
     run_forward(&scene, worker, &mut chunks, &mut round);
@@ -248,26 +241,13 @@ fn help<B: Backend>(
         let forwarded = Instant::now();
         round.take_slopes(&owner.slopes.recv().ok()?);
         let judged = Instant::now();
-        let mut first = 0;
-        for chunk in &mut chunks {
-            let Chunk { packed, prefix, tape, shape, .. } = chunk;
-            let start = start(&scene, shape.first_layer, prefix);
-            let forward = Forward { batch: packed, adapters: scene.adapters, start };
-            let tape = match tape {
-                Some(tape) => &mut tape.tape,
-                None => {
-                    let own = worker.tape.as_mut().expect("a round with too few tapes has one");
-                    round.run_again(&forward, recompute, &mut worker.scratch, &mut own.tape);
-                    &mut own.tape
-                }
-            };
-            let mut gradients = vec![Vec::new(); shape.parts.len()];
-            let to = (first, &mut gradients[..]);
-            round.differentiate(&forward, &mut worker.scratch, tape, to);
-            first += packed.texts();
+        run_backward((&scene, recompute), worker, (&mut chunks, &mut round), |round, chunk| {
+            let Backwards { forward, scratch, tape, first } = chunk;
+            let mut gradients = vec![Vec::new(); forward.batch.segments().len()];
+            round.differentiate(&forward, scratch, tape, (first, &mut gradients));
             (!has_failed()).then_some(())?;
-            owner.gradients.send(gradients).ok()?;
-        }
+            owner.gradients.send(gradients).ok()
+        })?;
         times = Some((forwarded, judged, Instant::now()));
         Some(())
     })();
