@@ -105,6 +105,7 @@ impl<B: Backend> Trainer<B> {
     /// adapter was lost with the device.
     pub fn remove(&mut self, id: TenantId) -> Option<Outcome> {
         self.bring_home(id);
+        self.fleet.forget(id);
         let tenant = self.tenants.remove(&id)?;
         self.fairness.leave(id);
         let is_whole = tenant.has_values() || tenant.state.best.is_some();
@@ -338,7 +339,7 @@ impl<B: Backend> Trainer<B> {
 
     /// Steps the optimizers of the chosen tenants, spread over the threads.
     fn finish_shares(&mut self, chosen: &[TenantId], shares: Vec<Share>) -> Vec<Event> {
-        for share in &shares {
+        for share in shares.iter().filter(|share| share.failed.is_none()) {
             self.counters.tokens += share.plan.tokens() as u64;
             self.counters.pairs += share.plan.pairs as u64;
         }
@@ -378,11 +379,12 @@ impl<B: Backend> Trainer<B> {
         if !self.fleet.keeps(id) {
             return;
         }
-        let values = self.values(id);
-        self.fleet.forget(id);
-        let tenant = self.tenants.get_mut(&id).expect("only tenants are kept");
-        match values {
-            Ok(values) => tenant.take_values(values),
+        match self.values(id) {
+            Ok(values) => {
+                self.fleet.forget(id);
+                let tenant = self.tenants.get_mut(&id).expect("only tenants are kept");
+                tenant.take_values(values);
+            }
             Err(TenantError::Lost(fault)) => self.fault = Some(fault),
             Err(TenantError::Unknown { .. } | TenantError::NotDue { .. }) => {}
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use common::frail::Frail;
 use common::{Ended, FINGERPRINT, config, encoder_on, finish, join, limits, prefix_in_memory};
 use common::{round, tenant};
-use cotenant_train::{Limits, Loss, Trainer};
+use cotenant_train::{Limits, Loss, TenantSpec, Trainer};
 use cotenant_transformer::{Encoder, Fault};
 
 const SEEDS: std::ops::Range<u64> = 70..86;
@@ -125,5 +125,24 @@ fn a_large_batch_survives_a_helper_that_is_short_and_not_one_that_is_lost() {
             round(&mut trainer);
         }
         assert!(matches!(trainer.fault(), Some(Fault::Lost(_))), "device {lost} is lost");
+    }
+}
+
+/// What one device can do is done, whatever there is beside it.
+#[test]
+fn a_helper_without_memory_for_anything_is_done_without() {
+    let run = |encoders: &[Arc<Encoder<Frail>>]| {
+        // Every batch is larger.
+        let limits = Limits { round_tokens_max: 1, ..limits() };
+        let mut trainer = Trainer::over(encoders.to_vec(), FINGERPRINT, limits).unwrap();
+        let is_kept = |spec: &TenantSpec| matches!(spec.settings.loss, Loss::Mnrl { .. });
+        join(&mut trainer, SEEDS.map(tenant).filter(is_kept));
+        finish(&mut trainer)
+    };
+    let expected = run(&encoders(Frail::keeping, 1));
+    for full in 1..3 {
+        let encoders = encoders(Frail::keeping, 3);
+        encoders[full].backend().floats_max.store(10, Ordering::Relaxed);
+        assert!(run(&encoders) == expected, "device {full} has no memory");
     }
 }

@@ -45,7 +45,7 @@ pub struct CardModel {
     encoder: Arc<Encoder<CudaDevice>>,
     /// Whose turn it is, and the memory there that is used for it.
     turn: Mutex<Scratch<CudaDevice>>,
-    /// Tokens that it has shown to have memory for, once it had none for more.
+    /// Tokens that it has shown to have memory for, once it had none for more, in this job.
     room: AtomicUsize,
 }
 
@@ -53,6 +53,16 @@ impl CardModel {
     /// A model that is on a card.
     pub fn new(encoder: Arc<Encoder<CudaDevice>>) -> Self {
         Self { encoder, turn: Mutex::default(), room: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// Others may have let go of memory since.
+    fn begin(&self) {
+        self.room.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// Others may need the memory meanwhile.
+    fn end(&self) {
+        *self.turn.lock().expect("no thread panicked") = Scratch::default();
     }
 }
 
@@ -174,7 +184,10 @@ impl Embedder {
                     threads,
                     chunk_tokens,
                 });
-                embed_at(&desks.collect::<Vec<_>>(), &job)
+                cards.iter().for_each(CardModel::begin);
+                let embedded = embed_at(&desks.collect::<Vec<_>>(), &job);
+                cards.iter().for_each(CardModel::end);
+                embedded
             }
         }
     }

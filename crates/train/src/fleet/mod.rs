@@ -133,8 +133,7 @@ impl<B: Backend> Fleet<B> {
         let (before, rest) = self.engines.split_at_mut(share.device);
         let (owner, after) = rest.split_first_mut().expect("a share's device is one of them");
         let others = before.iter_mut().chain(after);
-        let mut engines: Vec<&mut Engine<B>> = std::iter::once(owner).chain(others).collect();
-        run_wide(&mut engines, share, next)
+        run_wide(std::iter::once(owner).chain(others).collect(), share, next)
     }
 
     /// Runs shares on their devices, which are in order.

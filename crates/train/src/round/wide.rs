@@ -44,30 +44,36 @@ struct Owner {
     gradients: Sender<Vec<Vec<f32>>>,
 }
 
-/// Runs a share that a device keeps on all devices. `engines` are all of them, the owner first.
+/// Runs a share that a device keeps on all devices; `engines` are all of them, the owner first. One
+/// that has no memory for its portion is done without; the owner must have it.
 pub(crate) fn run_wide<B: Backend>(
-    engines: &mut [&mut Engine<B>],
+    mut engines: Vec<&mut Engine<B>>,
     share: &mut Share,
     next: &[TenantId],
 ) -> Result<RoundCost, Fault> {
     loop {
-        let cost = attempt(engines, share, next)?;
-        let mut fits = true;
-        let mut why = None;
-        for engine in engines.iter_mut() {
-            if let Some(fault) = engine.encoder.backend().take_fault() {
-                fits = false;
-                why = why.or(engine.ask_for_less(fault)?);
+        let cost = attempt(&mut engines, share, next)?;
+        let faults: Vec<Option<Fault>> =
+            engines.iter().map(|engine| engine.encoder.backend().take_fault()).collect();
+        if let Some(cost) = cost {
+            // It has been stepped: only what ends everything counts now.
+            let ends = |fault: &Fault| !matches!(fault, Fault::OutOfMemory(_));
+            return faults.into_iter().flatten().find(ends).map_or(Ok(cost), Err);
+        }
+        if faults.iter().all(Option::is_none) {
+            return Err(Fault::Refused("a device gave up without saying why".to_owned()));
+        }
+        let mut exhausted = Vec::new();
+        for (at, (engine, fault)) in engines.iter_mut().zip(faults).enumerate() {
+            let why = fault.map(|fault| engine.ask_for_less(fault)).transpose()?.flatten();
+            exhausted.extend(why.map(|why| (at, why)));
+        }
+        for (at, why) in exhausted.into_iter().rev() {
+            if at == 0 {
+                engines[0].give_up(share, why);
+                return Ok(RoundCost::default());
             }
-        }
-        if fits {
-            let silent = || Fault::Refused("a device gave up without saying why".to_owned());
-            return cost.ok_or_else(silent);
-        }
-        if let Some(why) = why {
-            engines.iter_mut().for_each(|engine| engine.ask_for_all());
-            share.failed = Some(why);
-            return Ok(RoundCost::default());
+            engines.remove(at).ask_for_all();
         }
     }
 }

@@ -61,7 +61,14 @@ pub trait Machine: Send + Sync {
     fn arrive(&self, arriving: Self::Arriving) -> Result<Self::Buffer, Fault>;
     /// Begins to copy to a page of its length what a buffer holds after all that was asked for. Its
     /// memory is free for what is brought later.
-    fn put_aside(&self, from: Self::Buffer, to: &mut Self::Page) -> Result<(), Fault>;
+    ///
+    /// # Errors
+    /// The buffer comes back if nothing was begun.
+    fn put_aside(
+        &self,
+        from: Self::Buffer,
+        to: &mut Self::Page,
+    ) -> Result<(), (Option<Self::Buffer>, Fault)>;
     /// Copies what a page holds after all copies to it.
     fn read_page(&self, from: &Self::Page, to: &mut [u8]) -> Result<(), Fault>;
     /// Sets all bytes to 0.

@@ -25,6 +25,8 @@ pub type CudaDevice = Cuda<Rig>;
 
 /// A card that is open, and what runs on it.
 pub struct Rig {
+    /// Whole passes as one piece of work each, where that is wished for; let go before the card.
+    graphs: Option<Mutex<Graphs>>,
     card: Card,
     /// In the order of [`Kernel::ALL`].
     functions: Vec<Function>,
@@ -33,8 +35,6 @@ pub struct Rig {
     real: Real,
     /// Where launches are timed, while they are.
     profile: Mutex<Option<Profile>>,
-    /// Whole passes as one piece of work each, where that is wished for.
-    graphs: Option<Mutex<Graphs>>,
 }
 
 /// What was found out while a card was opened.
@@ -212,8 +212,11 @@ impl Machine for Rig {
     }
 
     fn download(&self, from: &Self::Buffer, to: &mut [u8]) -> Result<(), Fault> {
-        let bytes = self.card.download(from)?.wait()?;
-        to.copy_from_slice(&bytes[..to.len()]);
+        match self.card.download(from) {
+            Ok(leaving) => to.copy_from_slice(&leaving.wait()?[..to.len()]),
+            Err(CudaError::OutOfHostMemory { .. }) => self.card.download_plainly(from, to)?,
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
@@ -233,8 +236,12 @@ impl Machine for Rig {
         Ok(arriving.ready()?)
     }
 
-    fn put_aside(&self, from: Self::Buffer, to: &mut Page) -> Result<(), Fault> {
-        Ok(self.card.put_aside(from, to)?)
+    fn put_aside(
+        &self,
+        from: Self::Buffer,
+        to: &mut Page,
+    ) -> Result<(), (Option<Self::Buffer>, Fault)> {
+        self.card.put_aside(from, to).map_err(|(from, error)| (from, error.into()))
     }
 
     fn read_page(&self, from: &Page, to: &mut [u8]) -> Result<(), Fault> {

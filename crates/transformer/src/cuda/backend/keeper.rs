@@ -144,10 +144,13 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         }
         slab.place = match std::mem::replace(&mut slab.place, Place::Lost) {
             Place::There(buffer) => match Arc::try_unwrap(buffer) {
-                Ok(buffer) => {
-                    let put = self.attempt(|machine| machine.put_aside(buffer, &mut slab.page));
-                    put.map_or(Place::Lost, |()| Place::Aside)
-                }
+                Ok(buffer) => match self.machine.put_aside(buffer, &mut slab.page) {
+                    Ok(()) => Place::Aside,
+                    Err((buffer, fault)) => {
+                        self.fault().get_or_insert(fault);
+                        buffer.map_or(Place::Lost, |buffer| Place::There(Arc::new(buffer)))
+                    }
+                },
                 Err(shared) => Place::There(shared),
             },
             other => other,

@@ -69,6 +69,11 @@ impl Card {
             Ok(graphs.submit(self, kind, &captured)?)
         });
         self.store().give_blocks(&mut blocks);
+        if submitted.is_err() {
+            // Within, nothing that is kept could be given back for memory that was short. If that
+            // fails too, it is what was to be told anyway.
+            let _ = self.trim();
+        }
         submitted
     }
 }

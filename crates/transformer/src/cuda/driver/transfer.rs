@@ -57,6 +57,7 @@ impl Card {
     pub(crate) fn bring(&self, page: &mut Page) -> Result<Arriving, CudaError> {
         const DOING: &str = "bringing a page";
         self.refuse_in_capture(DOING)?;
+        page.refuse_if_lost(DOING)?;
         let (to, arrived) = (self.landing(page.len(), self.pages())?, self.event()?);
         let copied = {
             let from = page.bytes.place();
@@ -78,17 +79,20 @@ impl Card {
 
     /// Copies what a buffer holds after all that was submitted to a page of its length, while more is
     /// computed. What is brought next may take the buffer's memory.
-    pub(crate) fn put_aside(&self, from: Buffer, page: &mut Page) -> Result<(), CudaError> {
+    ///
+    /// # Errors
+    /// The buffer comes back if nothing was begun.
+    pub(crate) fn put_aside(
+        &self,
+        from: Buffer,
+        page: &mut Page,
+    ) -> Result<(), (Option<Buffer>, CudaError)> {
         const DOING: &str = "putting a page aside";
-        self.refuse_in_capture(DOING)?;
-        let (found, expected) = (from.len(), page.len());
-        if found != expected {
-            return Err(CudaError::Length { what: "a page", found, expected });
-        }
-        let (computed, left) = (self.event()?, self.event()?);
-        self.check(DOING, computed.record(self.compute()))?;
-        self.check(DOING, self.pages().wait(&computed))?;
-        self.store().give_event(computed);
+        let left = match self.begin_aside(DOING, &from, page) {
+            Ok(left) => left,
+            Err(error) => return Err((Some(from), error)),
+        };
+        let expected = page.len();
         let to = page.bytes.place_mut();
         // SAFETY: the memory is as long, and as above.
         let copied = unsafe { raw::download(self.pages(), from.address(), to, expected) };
@@ -101,9 +105,47 @@ impl Card {
             Err(error) => {
                 // As above.
                 std::mem::forget(from);
-                Err(error)
+                Err((None, error))
             }
         }
+    }
+
+    /// Orders a copy to a page after all that was submitted; an event for its end.
+    fn begin_aside(
+        &self,
+        doing: &'static str,
+        from: &Buffer,
+        page: &Page,
+    ) -> Result<CudaEvent, CudaError> {
+        self.refuse_in_capture(doing)?;
+        page.refuse_if_lost(doing)?;
+        let (found, expected) = (from.len(), page.len());
+        if found != expected {
+            return Err(CudaError::Length { what: "a page", found, expected });
+        }
+        let (computed, left) = (self.event()?, self.event()?);
+        self.check(doing, computed.record(self.compute()))?;
+        self.check(doing, self.pages().wait(&computed))?;
+        self.store().give_event(computed);
+        Ok(left)
+    }
+
+    /// [`Card::download`] to any memory, which the driver copies through memory of its own; waits.
+    pub(crate) fn download_plainly(&self, from: &Buffer, to: &mut [u8]) -> Result<(), CudaError> {
+        const DOING: &str = "downloading";
+        self.refuse_in_capture(DOING)?;
+        let event = self.event()?;
+        self.check(DOING, event.record(self.compute()))?;
+        self.check(DOING, self.copies().wait(&event))?;
+        let bytes = to.len().min(from.len());
+        // SAFETY: both are as long, and the copy is waited for below while both are borrowed.
+        let copied =
+            unsafe { raw::download(self.copies(), from.address(), to.as_mut_ptr(), bytes) };
+        self.check(DOING, copied)?;
+        self.check(DOING, event.record(self.copies()))?;
+        self.check(DOING, event.synchronize())?;
+        self.store().give_event(event);
+        Ok(())
     }
 
     /// [`Card::upload`] of values that lie anywhere. They pass through pinned memory, which is kept
@@ -183,8 +225,10 @@ impl Card {
 pub struct Page {
     card: Card,
     bytes: PageBytes,
-    /// Where the last copy ends.
-    end: Option<CudaEvent>,
+    /// Where the last copy ends; made with the page, so that copies need no memory for it.
+    end: CudaEvent,
+    /// Whether there was one.
+    is_copied: bool,
 }
 
 /// Where a page's bytes are.
@@ -231,7 +275,7 @@ impl Page {
             Err(CudaError::OutOfHostMemory { .. }) => PageBytes::Plain(from.to_vec()),
             Err(error) => return Err(error),
         };
-        Ok(Self { card: card.clone(), bytes, end: None })
+        Ok(Self { card: card.clone(), bytes, end: card.event()?, is_copied: false })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -240,44 +284,38 @@ impl Page {
 
     /// The bytes, once the last copy has ended.
     pub(crate) fn wait(&self) -> Result<&[u8], CudaError> {
-        if let Some(end) = &self.end {
-            self.card.check("waiting for a page", end.synchronize())?;
+        const DOING: &str = "waiting for a page";
+        self.refuse_if_lost(DOING)?;
+        if self.is_copied {
+            self.card.check(DOING, self.end.synchronize())?;
         }
         Ok(self.bytes.held())
     }
 
+    fn refuse_if_lost(&self, doing: &'static str) -> Result<(), CudaError> {
+        match self.bytes {
+            PageBytes::Pinned(_) | PageBytes::Plain(_) => Ok(()),
+            PageBytes::Lost => Err(CudaError::Refused { doing, code: "it is lost".to_owned() }),
+        }
+    }
+
     /// Records where a copy ends.
     fn note_end(&mut self, doing: &'static str) -> Result<(), CudaError> {
-        let recorded = match self.end.take() {
-            Some(end) => Ok(end),
-            None => self.card.event(),
+        self.is_copied = true;
+        let recorded = self.card.check(doing, self.end.record(self.card.pages()));
+        if recorded.is_err() {
+            std::mem::forget(std::mem::replace(&mut self.bytes, PageBytes::Lost));
         }
-        .and_then(|end| self.card.check(doing, end.record(self.card.pages())).map(|()| end));
-        match recorded {
-            Ok(end) => {
-                self.end = Some(end);
-                Ok(())
-            }
-            Err(error) => {
-                std::mem::forget(std::mem::replace(&mut self.bytes, PageBytes::Lost));
-                Err(error)
-            }
-        }
+        recorded
     }
 }
 
 impl Drop for Page {
     fn drop(&mut self) {
         let bytes = std::mem::replace(&mut self.bytes, PageBytes::Lost);
-        match (bytes, self.end.take()) {
-            (PageBytes::Pinned(pinned), Some(end)) => self.card.store().give_leaving(end, pinned),
-            (PageBytes::Plain(bytes), Some(end)) => {
-                // The driver may still write to them.
-                if end.synchronize().is_err() {
-                    std::mem::forget(bytes);
-                }
-            }
-            (PageBytes::Pinned(_) | PageBytes::Plain(_) | PageBytes::Lost, _) => {}
+        // Copies from and to it may still run.
+        if self.is_copied && self.end.synchronize().is_err() {
+            std::mem::forget(bytes);
         }
     }
 }

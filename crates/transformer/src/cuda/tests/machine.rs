@@ -135,8 +135,12 @@ impl Machine for HostMachine {
         Ok(arriving)
     }
 
-    fn put_aside(&self, from: HostBuffer, to: &mut Vec<u8>) -> Result<(), Fault> {
-        self.download(&from, to)
+    fn put_aside(
+        &self,
+        from: HostBuffer,
+        to: &mut Vec<u8>,
+    ) -> Result<(), (Option<HostBuffer>, Fault)> {
+        self.download(&from, to).map_err(|fault| (Some(from), fault))
     }
 
     fn read_page(&self, from: &Vec<u8>, to: &mut [u8]) -> Result<(), Fault> {

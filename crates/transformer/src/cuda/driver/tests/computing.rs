@@ -173,7 +173,8 @@ fn a_capture_ends_whatever_comes() {
             refused("uploading", card.upload_values(&[1_u8]).map(drop));
             refused("bringing a page", card.bring(&mut page).map(drop));
             refused("downloading", card.download(&arrived).map(drop));
-            refused("putting a page aside", card.put_aside(arrived, &mut page));
+            let put = card.put_aside(arrived, &mut page).map_err(|(_, error)| error);
+            refused("putting a page aside", put);
             refused("waiting for an upload", arriving.ready().map(drop));
             refused("waiting for the card", card.synchronize());
             refused("another capture", card.submit_as_one(&mut others, 1, || Ok(())));
