@@ -225,7 +225,7 @@ pub trait Backend: Send + Sync {
 
     /// Does `work` as one piece, where that is faster. Work of one kind asks for the same operations in
     /// the same order each time, and only for those that are between rows of the device.
-    fn as_one(&self, _kind: u64, work: &mut dyn FnMut()) {
+    fn as_one(&self, _kind: &dyn Fn() -> u64, work: &mut dyn FnMut()) {
         work();
     }
 

@@ -171,9 +171,6 @@ pub trait Keeper<B: Backend + ?Sized> {
     fn read_slopes(&self, round: &Self::Round, texts: Range<usize>) -> Vec<f32>;
     /// Puts the slopes of all texts into a helping round.
     fn write_slopes(&self, round: &mut Self::Round, slopes: &[f32]);
-    /// Ends a backward pass of a helping round: the gradient of each of its segments comes to the host,
-    /// which waits for it.
-    fn collect(&self, workspace: &mut B::Workspace, gradients: &mut [Vec<f32>]);
     /// Adds a gradient that another device computed to a member's sum.
     fn add_gradient(&self, round: &mut Self::Round, member: usize, gradient: &[f32]);
     /// Lets the workspace go from a round that is not ended.
@@ -256,10 +253,6 @@ impl<B: Backend> Keeper<B> for NoKeeper {
     }
 
     fn write_slopes(&self, _: &mut NoKeeper, _: &[f32]) {
-        match *self {}
-    }
-
-    fn collect(&self, _: &mut B::Workspace, _: &mut [Vec<f32>]) {
         match *self {}
     }
 

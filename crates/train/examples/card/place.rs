@@ -165,25 +165,15 @@ impl<P: Place> Stage<'_, P> {
         self.put((device, notes), model)
     }
 
-    /// The same, asking for each pass at once, where that can be.
-    pub(crate) fn open_with_graphs(
+    /// The same on the device as `change` makes it, such as [`Place::with_graphs`], if it can.
+    pub(crate) fn open_changed(
         &self,
+        change: fn(&P, P::Device) -> Option<P::Device>,
         precision: Precision,
         model: (EncoderConfig, u64),
     ) -> Result<Option<Opened<P::Device>>, Fault> {
         let (device, notes) = self.place.open(precision)?;
-        let device = self.place.with_graphs(device);
-        device.map(|device| self.put((device, notes), model)).transpose()
-    }
-
-    /// The same without any product but that of its kernels, where it has others.
-    pub(crate) fn open_with_kernels_alone(
-        &self,
-        precision: Precision,
-        model: (EncoderConfig, u64),
-    ) -> Result<Option<Opened<P::Device>>, Fault> {
-        let (device, notes) = self.place.open(precision)?;
-        let device = self.place.with_kernels_alone(device);
+        let device = change(&self.place, device);
         device.map(|device| self.put((device, notes), model)).transpose()
     }
 

@@ -9,11 +9,11 @@ use cotenant_transformer::{
 };
 
 use super::forward::start;
-use super::{Chunk, Engine, RoundCost, Scene, Share, Worker, plan_shape, plan_tapes};
+use super::{Chunk, Engine, RoundCost, Scene, Share, Worker, plan_shape};
 use crate::event::TenantId;
 use crate::kept::Slab;
 use crate::loss::{Ranking, Task};
-use crate::packing::{Part, pack};
+use crate::packing::Part;
 use crate::spec::Loss;
 
 /// What the device is told of a share's tenant.
@@ -73,9 +73,7 @@ impl<B: Backend> Engine<B> {
             shares.iter().map(|share| Arc::clone(&share.adapter)).collect();
         let adapters: Vec<&Adapter> = held.iter().map(Arc::as_ref).collect();
         let plans: Vec<_> = shares.iter().map(plan_shape).collect();
-        let shapes = pack(&plans, self.limits.tokens_chunk);
-        let tape_plan = plan_tapes(&self.encoder, &shapes, &self.limits);
-        let mut chunks = self.set_up(shapes, &tape_plan);
+        let (mut chunks, tape_plan) = self.chunks_of(&plans);
         let Self { workers, kept, prefix, .. } = self;
         let worker = &mut workers[0];
         let scene =

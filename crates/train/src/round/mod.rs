@@ -303,9 +303,7 @@ impl<B: Backend> Engine<B> {
             shares.iter().map(|share| Arc::clone(&share.adapter)).collect();
         let adapters: Vec<&Adapter> = held.iter().map(Arc::as_ref).collect();
         let plans: Vec<PlanShape> = shares.iter().map(plan_shape).collect();
-        let shapes = pack(&plans, self.limits.tokens_chunk);
-        let tape_plan = plan_tapes(&self.encoder, &shapes, &self.limits);
-        let mut chunks = self.set_up(shapes, &tape_plan);
+        let (mut chunks, tape_plan) = self.chunks_of(&plans);
         let encoder = Arc::clone(&self.encoder);
         let mut rows = self.rows_for(shares);
         let mut totals: Vec<Vec<f32>> =
@@ -338,6 +336,13 @@ impl<B: Backend> Engine<B> {
         }
         self.clear_up(chunks, rows);
         cost
+    }
+
+    /// Chunks of these plans, with the tapes that there is memory for.
+    fn chunks_of(&mut self, plans: &[PlanShape]) -> (Vec<Chunk<B>>, TapePlan) {
+        let shapes = pack(plans, self.limits.tokens_chunk);
+        let tape_plan = plan_tapes(&self.encoder, &shapes, &self.limits);
+        (self.set_up(shapes, &tape_plan), tape_plan)
     }
 
     /// Chunks of these shapes with the tapes that the plan gives them.

@@ -15,12 +15,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-use cotenant_transformer::{Adapter, Backend, Fault, Member, Round, TapeMode};
+use cotenant_transformer::{Adapter, Backend, Fault, Member, Round};
 
 use super::kept::{Backwards, lay_out, ranking_of, run_backward, run_forward, to_sums, whole};
-use super::{Chunk, Engine, RoundCost, Scene, Share, first_layer, plan_tapes};
+use super::{Chunk, Engine, RoundCost, Scene, Share, TapePlan, first_layer};
 use crate::event::TenantId;
-use crate::packing::{Part, PlanShape, pack};
+use crate::packing::{Part, PlanShape};
 
 /// What a helper does: some pieces of the plan, with the texts in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,17 +134,15 @@ fn divide(share: &Share, devices: usize) -> Vec<Portion> {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Chunks of a portion, with their tapes, and how those without one are run again.
-    fn chunks_of(&mut self, share: &Share, portion: &Portion) -> (Vec<Chunk<B>>, TapeMode, usize) {
+    /// Chunks of a portion, with their tapes.
+    fn chunks_of_portion(&mut self, share: &Share, portion: &Portion) -> (Vec<Chunk<B>>, TapePlan) {
         let pieces = portion.pieces.clone().map(|piece| share.plan.piece_tokens(piece)).collect();
         let shape = PlanShape { first_layer: first_layer(&share.adapter), pieces };
-        let mut shapes = pack(&[shape], self.limits.tokens_chunk);
-        for Part { piece, .. } in shapes.iter_mut().flat_map(|shape| &mut shape.parts) {
+        let (mut chunks, tape_plan) = self.chunks_of(&[shape]);
+        for Part { piece, .. } in chunks.iter_mut().flat_map(|chunk| &mut chunk.shape.parts) {
             *piece += portion.pieces.start;
         }
-        let tape_plan = plan_tapes(&self.encoder, &shapes, &self.limits);
-        let chunks = self.set_up(shapes, &tape_plan);
-        (chunks, tape_plan.recompute, tape_plan.recomputed())
+        (chunks, tape_plan)
     }
 }
 
@@ -159,7 +157,7 @@ fn lead<B: Backend>(
     let keeper = encoder.backend().keeper()?;
     let tenant = [share.tenant];
     engine.kept.bring(encoder.backend(), &tenant, next);
-    let (mut chunks, recompute, chunks_recomputed) = engine.chunks_of(share, own);
+    let (mut chunks, tape_plan) = engine.chunks_of_portion(share, own);
     let Engine { workers, kept, prefix, .. } = &mut *engine;
     let worker = &mut workers[0];
     let adapters: [&Adapter; 1] = [&share.adapter];
@@ -185,7 +183,7 @@ fn lead<B: Backend>(
             slopes.send(round.slopes(portion.texts.clone())).ok()?;
         }
         let judged = Instant::now();
-        run_backward((&scene, recompute), worker, (&mut chunks, &mut round), to_sums)?;
+        run_backward((&scene, tape_plan.recompute), worker, (&mut chunks, &mut round), to_sums)?;
         for Helper { portion, gradients, .. } in &helpers {
             let mut pieces = portion.pieces.clone();
             while !pieces.is_empty() {
@@ -208,7 +206,7 @@ fn lead<B: Backend>(
     let verdict = round.verdicts().into_iter().next()?;
     let cost = RoundCost {
         chunks: chunks.len(),
-        chunks_recomputed,
+        chunks_recomputed: tape_plan.recomputed(),
         forward: forwarded - begun,
         loss: judged - forwarded,
         backward: judged.elapsed(),
@@ -226,7 +224,7 @@ fn help<B: Backend>(
 ) -> RoundCost {
     let encoder = engine.encoder.clone();
     let Some(keeper) = encoder.backend().keeper() else { return RoundCost::default() };
-    let (mut chunks, recompute, chunks_recomputed) = engine.chunks_of(share, portion);
+    let (mut chunks, tape_plan) = engine.chunks_of_portion(share, portion);
     let Engine { workers, prefix, .. } = &mut *engine;
     let worker = &mut workers[0];
     let adapters: [&Adapter; 1] = [&share.adapter];
@@ -247,20 +245,25 @@ fn help<B: Backend>(
         let forwarded = Instant::now();
         round.take_slopes(&owner.slopes.recv().ok()?);
         let judged = Instant::now();
-        run_backward((&scene, recompute), worker, (&mut chunks, &mut round), |round, chunk| {
-            let Backwards { forward, scratch, tape, first } = chunk;
-            let mut gradients = vec![Vec::new(); forward.batch.segments().len()];
-            round.differentiate(&forward, scratch, tape, (first, &mut gradients));
-            (!has_failed()).then_some(())?;
-            owner.gradients.send(gradients).ok()
-        })?;
+        run_backward(
+            (&scene, tape_plan.recompute),
+            worker,
+            (&mut chunks, &mut round),
+            |round, chunk| {
+                let Backwards { forward, scratch, tape, first } = chunk;
+                let mut gradients = vec![Vec::new(); forward.batch.segments().len()];
+                round.differentiate(&forward, scratch, tape, (first, &mut gradients));
+                (!has_failed()).then_some(())?;
+                owner.gradients.send(gradients).ok()
+            },
+        )?;
         times = Some((forwarded, judged, Instant::now()));
         Some(())
     })();
     round.leave(&mut worker.scratch);
     let cost = times.map(|(forwarded, judged, ended)| RoundCost {
         chunks: chunks.len(),
-        chunks_recomputed,
+        chunks_recomputed: tape_plan.recomputed(),
         forward: forwarded - begun,
         loss: judged - forwarded,
         backward: ended - judged,

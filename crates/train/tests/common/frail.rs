@@ -222,6 +222,13 @@ impl Backend for Frail {
         }
     }
 
+    fn collect(&self, workspace: &mut Workspace, gradients: &mut [Vec<f32>]) {
+        match &workspace.kept {
+            Some(_) => gradients.clone_from_slice(&workspace.gradients),
+            None => self.cpu.collect(&mut workspace.cpu, gradients),
+        }
+    }
+
     as_the_processor! {
         fn copy(from: &Rows, to: &mut Rows);
         fn upload(from: &[f32], to: &mut Rows);
@@ -242,7 +249,6 @@ impl Backend for Frail {
     as_the_processor_with_a_workspace! {
         fn embed(tables: &FrozenTables, batch: &Packed, x: &mut Rows);
         fn linear_backward(linear: &CpuLinear, dy: &Rows, dx: &mut Rows, target: Target);
-        fn collect(gradients: &mut [Vec<f32>]);
         fn attention(scope: Attention<'_>, qkv: &Rows, context: &mut Rows);
         fn attention_backward(
             scope: Attention<'_>,
@@ -399,10 +405,6 @@ impl Keeper<Frail> for Frail {
 
     fn write_slopes(&self, round: &mut Round, slopes: &[f32]) {
         round.slopes.copy_from_slice(slopes);
-    }
-
-    fn collect(&self, workspace: &mut Workspace, gradients: &mut [Vec<f32>]) {
-        gradients.clone_from_slice(&workspace.gradients);
     }
 
     fn add_gradient(&self, round: &mut Round, member: usize, gradient: &[f32]) {

@@ -82,7 +82,11 @@ pub trait Machine: Send + Sync {
     /// Asks for everything that `work` asks for at once, if that is faster, or for nothing of it if it
     /// fails. Work of one kind asks for the same operations in the same order each time, and neither
     /// uploads nor downloads.
-    fn as_one(&self, kind: u64, work: &mut dyn FnMut() -> Result<(), Fault>) -> Result<(), Fault>;
+    fn as_one(
+        &self,
+        kind: &dyn Fn() -> u64,
+        work: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<(), Fault>;
     /// Multiplies by what is faster than the kernels for linear layers, if the machine has that and
     /// it may be used; false where it has nothing or must not.
     fn multiply(&self, way: Way, layer: Layer<'_, Self::Buffer>) -> Result<bool, Fault>;

@@ -268,12 +268,16 @@ impl Machine for Rig {
         Ok(launched?)
     }
 
-    fn as_one(&self, kind: u64, work: &mut dyn FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
+    fn as_one(
+        &self,
+        kind: &dyn Fn() -> u64,
+        work: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         match &self.graphs {
             // What is timed is marked kernel by kernel.
             Some(graphs) if self.profile().is_none() => {
                 let mut graphs = graphs.lock().unwrap_or_else(PoisonError::into_inner);
-                self.card.submit_as_one(&mut graphs, kind, work)
+                self.card.submit_as_one(&mut graphs, kind(), work)
             }
             Some(_) | None => work(),
         }

@@ -49,7 +49,9 @@ impl<B: Backend> Encoder<B> {
         tape: &mut Tape<B>,
         gradients: &mut [Vec<f32>],
     ) {
-        self.backend.as_one(self.kind(forward, Some(tape.mode), Course::Backward), &mut || {
+        let mode = tape.mode;
+        let kind = || self.kind(forward, Some(mode), Course::Backward);
+        self.backend.as_one(&kind, &mut || {
             for at in (tape.first..self.layers.len()).rev() {
                 self.feed_forward_backward(forward, at, scratch, tape, gradients);
                 self.attention_backward(forward, at, scratch, tape, gradients);

@@ -60,7 +60,8 @@ impl<B: Backend> Encoder<B> {
         }
         assert!(tape.first >= forward.first_layer(), "no adapter below the start of the pass");
         self.begin(forward, scratch);
-        self.backend.as_one(self.kind(forward, Some(mode), Course::Forward), &mut || {
+        let kind = || self.kind(forward, Some(mode), Course::Forward);
+        self.backend.as_one(&kind, &mut || {
             self.untaped(forward, forward.first_layer()..tape.first, scratch);
             self.resize(&mut tape.input, forward.batch, self.config.hidden);
             self.backend.copy(&scratch.x, &mut tape.input);
@@ -182,7 +183,8 @@ impl<B: Backend> Encoder<B> {
     /// Runs all layers from the start of the pass to `scratch.x` and keeps nothing.
     pub(super) fn all_untaped(&self, forward: &Forward<'_>, scratch: &mut Scratch<B>) {
         self.begin(forward, scratch);
-        self.backend.as_one(self.kind(forward, None, Course::Forward), &mut || {
+        let kind = || self.kind(forward, None, Course::Forward);
+        self.backend.as_one(&kind, &mut || {
             self.untaped(forward, forward.first_layer()..self.layers.len(), scratch);
         });
     }

@@ -83,7 +83,7 @@ impl<'a, B: Backend> Round<'a, B> {
             gradient.resize(len, 0.0);
         }
         if self.run_backward(forward, scratch, tape, text) {
-            self.keeper.collect(&mut scratch.workspace, gradients);
+            self.encoder.backend.collect(&mut scratch.workspace, gradients);
         }
     }
 

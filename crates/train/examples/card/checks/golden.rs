@@ -12,6 +12,7 @@ use safetensors::SafeTensors;
 
 use super::super::place::{Place, Stage};
 use super::super::report::{Bar, Figure, Rows};
+use super::super::work::apart;
 
 const MODELS: [&str; 2] = ["bert-tiny", "roberta-tiny"];
 const STEPS: u64 = 10;
@@ -56,8 +57,8 @@ fn folder() -> Option<PathBuf> {
 
 /// What a training came to.
 struct Trained {
-    losses: Vec<f64>,
-    norms: Vec<f64>,
+    losses: Vec<f32>,
+    norms: Vec<f32>,
     adapter: Arc<Adapter>,
 }
 
@@ -84,8 +85,8 @@ fn train<P: Place>(stage: &Stage<'_, P>, folder: &Path, model: &str) -> Result<T
     while !trainer.is_done() {
         for event in trainer.run_round() {
             if let Event::StepFinished { loss, gradient_norm, .. } = event {
-                losses.push(loss.into());
-                norms.push(gradient_norm.into());
+                losses.push(loss);
+                norms.push(gradient_norm);
             }
         }
         trainer.fault().map_or(Ok(()), |fault| Err(fault.to_string()))?;
@@ -156,8 +157,9 @@ impl Case {
         Ok(offsets.windows(2).map(text).collect())
     }
 
-    fn apart(&self, name: &str, found: &[f64]) -> Result<f64, String> {
-        Ok(apart(&self.values(name, f64::from_le_bytes)?, found))
+    fn apart(&self, name: &str, found: &[f32]) -> Result<f64, String> {
+        let expected = self.values(name, |bytes| f64::from_le_bytes(bytes) as f32)?;
+        Ok(apart(found, &expected))
     }
 
     /// The largest error of any matrix.
@@ -169,22 +171,10 @@ impl Case {
             for (matrix, range) in [("lora_A", &entry.a), ("lora_B", &entry.b)] {
                 let expected =
                     self.values(&format!("{key}.{matrix}.weight"), f32::from_le_bytes)?;
-                let wide =
-                    |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
-                let found = apart(&wide(&expected), &wide(&adapter.values[range.clone()]));
+                let found = apart(&adapter.values[range.clone()], &expected);
                 most = if found > most || found.is_nan() { found } else { most };
             }
         }
         Ok(most)
     }
-}
-
-/// The largest difference, as a part of the largest expected value.
-fn apart(expected: &[f64], found: &[f64]) -> f64 {
-    if expected.len() != found.len() {
-        return f64::INFINITY;
-    }
-    let largest = expected.iter().fold(f64::MIN_POSITIVE, |most, value| most.max(value.abs()));
-    let errors = expected.iter().zip(found).map(|(expected, found)| (expected - found).abs());
-    errors.fold(0.0, |most, one| if one > most || one.is_nan() { one } else { most }) / largest
 }

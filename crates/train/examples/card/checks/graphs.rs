@@ -20,7 +20,7 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
     let tenants: Vec<_> =
         (0..3).map(|number| ragged_tenant(number, config.vocab, amount, SEED)).collect();
     for (precision, format) in PRECISIONS {
-        let with = stage.open_with_graphs(precision, (config.clone(), SEED));
+        let with = stage.open_changed(P::with_graphs, precision, (config.clone(), SEED));
         let Some(with) = with.map_err(|fault| fault.to_string())? else {
             rows.cannot("graphs", "the processor has none");
             return Ok(());
@@ -44,7 +44,9 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
 fn faster<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(), String> {
     let model = (stage.shape(), speed::SEED);
     let without = stage.open(Precision::Bf16, model.clone()).map_err(|fault| fault.to_string())?;
-    let with = stage.open_with_graphs(Precision::Bf16, model).map_err(|fault| fault.to_string())?;
+    let with = stage
+        .open_changed(P::with_graphs, Precision::Bf16, model)
+        .map_err(|fault| fault.to_string())?;
     let Some(with) = with else { return Ok(()) };
     let span = Duration::from_millis(stage.pick(3_000, 100));
     for tenants in TENANTS {

@@ -59,7 +59,8 @@ pub(crate) fn step<P: Place>(stage: &Stage<'_, P>) -> Result<(), String> {
         }
         train(&opened.encoder, &opened.limits, &tenants)?;
         // Kernels for linear layers run where nothing else multiplies.
-        let plain = stage.open_with_kernels_alone(precision, (config.clone(), SEED));
+        let alone = P::with_kernels_alone;
+        let plain = stage.open_changed(alone, precision, (config.clone(), SEED));
         if let Some(plain) = plain.map_err(|fault| fault.to_string())? {
             pass(&plain.encoder, (&batch, &slopes), (TapeMode::Full, &mut Buffers::default()))?;
         }

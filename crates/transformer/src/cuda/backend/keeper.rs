@@ -18,7 +18,6 @@ use crate::cuda::machine::Machine;
 use crate::cuda::plan::optimizer::{
     Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, step_tiles, sum_gradients,
 };
-use crate::cuda::plan::pool::{PoolArgs, PoolBackwardArgs, pool_backward, pool_forward};
 use crate::cuda::record::Address;
 use crate::keeper::{AdamStep, Ending, Keeper, Member, RoundRanking, SlabState, Verdict};
 use crate::packed::Packed;
@@ -213,20 +212,11 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         x: &Floats<M>,
         (round, text): (&mut CudaRound<M>, usize),
     ) {
-        let modes = self.modes(pools);
         let (Some(pass), Some(memory)) = (&workspace.pass, &round.memory) else { return };
-        if text + pools.batch.texts() > round.texts {
-            return self.refuse("a pass has more texts than are left of its round");
+        if let Some(first) = self.first_of(round, pools, text) {
+            let out = self.machine.address(&memory.rows).plus_floats(first);
+            self.pool_to(pass, (pools, round.hidden), x, out);
         }
-        let args = PoolArgs {
-            x: self.at(x),
-            offsets: pass.batch(&self.machine).offsets,
-            modes: self.at(&modes),
-            out: self.machine.address(&memory.rows).plus_floats(text * round.hidden),
-            texts: short(pools.batch.texts()),
-            hidden: short(round.hidden),
-        };
-        self.launch(pool_forward(args, pools.batch.tokens().len()));
     }
 
     fn rank(&self, round: &mut CudaRound<M>, rankings: &[RoundRanking<'_>]) {
@@ -248,22 +238,11 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         (round, text): (&CudaRound<M>, usize),
         dx: &mut Floats<M>,
     ) {
-        let modes = self.modes(pools);
         let (Some(pass), Some(memory)) = (&workspace.pass, &round.memory) else { return };
-        if text + pools.batch.texts() > round.texts {
-            return self.refuse("a pass has more texts than are left of its round");
+        if let Some(first) = self.first_of(round, pools, text) {
+            let d_out = self.machine.address(&memory.slopes).plus_floats(first);
+            self.unpool_from(pass, (pools, round.hidden), d_out, dx);
         }
-        let places = pass.batch(&self.machine);
-        let args = PoolBackwardArgs {
-            d_out: self.machine.address(&memory.slopes).plus_floats(text * round.hidden),
-            texts: places.texts,
-            offsets: places.offsets,
-            modes: self.at(&modes),
-            dx: self.at(dx),
-            rows: short(pools.batch.tokens().len()),
-            hidden: short(round.hidden),
-        };
-        self.launch(pool_backward(args, pools.batch.texts()));
     }
 
     fn sum(&self, workspace: &mut CudaWorkspace<M>, batch: &Packed, round: &mut CudaRound<M>) {
@@ -332,10 +311,6 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         self.write_part(self.machine.address(&memory.slopes), slopes);
     }
 
-    fn collect(&self, workspace: &mut CudaWorkspace<M>, gradients: &mut [Vec<f32>]) {
-        self.in_pass(workspace, |pass| pass.collect(&self.machine, gradients));
-    }
-
     fn add_gradient(&self, round: &mut CudaRound<M>, member: usize, gradient: &[f32]) {
         if round.memory.is_none() {
             return;
@@ -397,6 +372,15 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
 }
 
 impl<M: Machine> Cuda<M> {
+    /// The first f32 of a batch's rows in a round, from a text on, if they are all there.
+    fn first_of(&self, round: &CudaRound<M>, pools: Pools<'_>, text: usize) -> Option<usize> {
+        if text + pools.batch.texts() > round.texts {
+            self.refuse("a pass has more texts than are left of its round");
+            return None;
+        }
+        Some(text * round.hidden)
+    }
+
     /// So many f32 of a round, on the host.
     fn read_part(&self, from: Option<Address>, count: usize) -> Vec<f32> {
         let mut values = vec![0.0; count];

@@ -25,7 +25,7 @@ use super::plan::attention::{AttentionBackwardArgs, AttentionSize};
 use super::plan::linear::{LinearArgs, linear_backward, linear_forward};
 use super::plan::lora::LoraArgs;
 use super::plan::norm::TableRows;
-use super::plan::pool::modes;
+use super::plan::pool::{PoolArgs, PoolBackwardArgs, modes, pool_backward, pool_forward};
 use super::record::Address;
 use super::source::Real;
 use crate::backend::{Attention, Backend, Fault, Pools, Target};
@@ -262,6 +262,47 @@ impl<M: Machine> Cuda<M> {
         let modes: Vec<u8> = modes(pools).iter().flat_map(|mode| mode.to_ne_bytes()).collect();
         let memory = self.attempt(|machine| machine.upload(&modes));
         memory.map_or_else(Floats::default, |memory| Floats::new(memory, modes.len() / 4))
+    }
+
+    /// Pools a batch's texts to rows of so many features, f32.
+    fn pool_to(
+        &self,
+        pass: &Pass<M>,
+        (pools, hidden): (Pools<'_>, usize),
+        x: &Floats<M>,
+        out: Address,
+    ) {
+        let modes = self.modes(pools);
+        let args = PoolArgs {
+            x: self.at(x),
+            offsets: pass.batch(&self.machine).offsets,
+            modes: self.at(&modes),
+            out,
+            texts: short(pools.batch.texts()),
+            hidden: short(hidden),
+        };
+        self.launch(pool_forward(args, pools.batch.tokens().len()));
+    }
+
+    /// The gradient by token rows from that by rows of so many features, f32.
+    fn unpool_from(
+        &self,
+        pass: &Pass<M>,
+        (pools, hidden): (Pools<'_>, usize),
+        d_out: Address,
+        dx: &mut Floats<M>,
+    ) {
+        let (modes, places) = (self.modes(pools), pass.batch(&self.machine));
+        let args = PoolBackwardArgs {
+            d_out,
+            texts: places.texts,
+            offsets: places.offsets,
+            modes: self.at(&modes),
+            dx: self.at(dx),
+            rows: short(pools.batch.tokens().len()),
+            hidden: short(hidden),
+        };
+        self.launch(pool_backward(args, pools.batch.texts()));
     }
 
     /// Copies f32 to the host; where something has failed they are 0.

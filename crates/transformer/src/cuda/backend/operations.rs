@@ -22,7 +22,6 @@ use crate::cuda::plan::norm::{
     AddNormArgs, EmbedArgs, NormAgainArgs, NormBackwardArgs, TableRows, add_norm, embed,
     norm_again, norm_backward,
 };
-use crate::cuda::plan::pool::{PoolArgs, PoolBackwardArgs, pool_backward, pool_forward};
 use crate::cuda::plan::rows::{NarrowArgs, WidenArgs, narrow, widen};
 use crate::cuda::record::Address;
 use crate::cuda::source::Real;
@@ -151,7 +150,7 @@ impl<M: Machine> Backend for Cuda<M> {
             self.attempt(|machine| Pass::begin(machine, (batch, width), adapters, is_backward));
     }
 
-    fn as_one(&self, kind: u64, work: &mut dyn FnMut()) {
+    fn as_one(&self, kind: &dyn Fn() -> u64, work: &mut dyn FnMut()) {
         if self.has_failed() {
             return;
         }
@@ -374,18 +373,10 @@ impl<M: Machine> Backend for Cuda<M> {
         x: &Floats<M>,
         out: &mut [f32],
     ) {
-        let texts = pools.batch.texts();
-        let (modes, pooled) = (self.modes(pools), self.wide_room(out.len()));
+        let pooled = self.wide_room(out.len());
         if let Some(pass) = &workspace.pass {
-            let args = PoolArgs {
-                x: self.at(x),
-                offsets: pass.batch(&self.machine).offsets,
-                modes: self.at(&modes),
-                out: self.at(&pooled),
-                texts: short(texts),
-                hidden: short(out.len() / texts.max(1)),
-            };
-            self.launch(pool_forward(args, pools.batch.tokens().len()));
+            let hidden = out.len() / pools.batch.texts().max(1);
+            self.pool_to(pass, (pools, hidden), x, self.at(&pooled));
         }
         self.download_wide(&pooled, out);
     }
@@ -397,19 +388,9 @@ impl<M: Machine> Backend for Cuda<M> {
         d_out: &[f32],
         dx: &mut Floats<M>,
     ) {
-        let (modes, slopes) = (self.modes(pools), self.wide(d_out));
+        let slopes = self.wide(d_out);
         let Some(pass) = &workspace.pass else { return };
-        let places = pass.batch(&self.machine);
-        let rows = pools.batch.tokens().len();
-        let args = PoolBackwardArgs {
-            d_out: self.at(&slopes),
-            texts: places.texts,
-            offsets: places.offsets,
-            modes: self.at(&modes),
-            dx: self.at(dx),
-            rows: short(rows),
-            hidden: short(dx.len() / rows.max(1)),
-        };
-        self.launch(pool_backward(args, pools.batch.texts()));
+        let hidden = dx.len() / pools.batch.tokens().len().max(1);
+        self.unpool_from(pass, (pools, hidden), self.at(&slopes), dx);
     }
 }

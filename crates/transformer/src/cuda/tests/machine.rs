@@ -159,7 +159,11 @@ impl Machine for HostMachine {
         self.host.run(launch, SEED).map_err(Fault::Refused)
     }
 
-    fn as_one(&self, _: u64, work: &mut dyn FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
+    fn as_one(
+        &self,
+        _: &dyn Fn() -> u64,
+        work: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         assert!(!self.is_one.swap(true, Ordering::Relaxed), "one piece within another");
         let done = work();
         self.is_one.store(false, Ordering::Relaxed);
