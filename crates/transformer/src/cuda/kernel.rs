@@ -80,6 +80,20 @@ kernels! {
         /// As above.
         AttentionKeys128 = "attention_keys_128",
     }
+    "tensor_attention", 64 {
+        /// Forward by tensor cores, heads up to 32 features.
+        TensorAttention32 = "tensor_attention_32",
+        /// Gradients by queries.
+        TensorAttentionQueries32 = "tensor_attention_queries_32",
+        /// Gradients by keys and values.
+        TensorAttentionKeys32 = "tensor_attention_keys_32",
+        /// As above, heads up to 64 features.
+        TensorAttention64 = "tensor_attention_64",
+        /// As above.
+        TensorAttentionQueries64 = "tensor_attention_queries_64",
+        /// As above.
+        TensorAttentionKeys64 = "tensor_attention_keys_64",
+    }
     "lora", 256 {
         /// `low = scale * dropout(x) · Aᵀ`.
         LoraLow = "lora_low",

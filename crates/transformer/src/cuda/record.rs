@@ -53,6 +53,19 @@ impl Field for Address {
     }
 }
 
+/// Numbers as a card gets them.
+pub(super) fn bytes_of<F: Field>(numbers: &[F]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(F::BYTES * numbers.len());
+    numbers.iter().for_each(|number| number.write(&mut bytes));
+    bytes
+}
+
+/// Floats as they come from a card.
+pub(super) fn floats_of(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let (floats, _) = bytes.as_chunks();
+    floats.iter().map(|&bytes| f32::from_ne_bytes(bytes))
+}
+
 /// A struct that a kernel reads, as arguments or in a table.
 pub(super) trait Record: Copy {
     /// Its name in the kernels' text.

@@ -14,7 +14,7 @@ use super::machine::{Layer, Machine, Way};
 use super::plan::linear::linear_cost;
 use super::profile::{KernelUse, Profile};
 use super::record::Address;
-use super::source::{FILES, File, OPTIONS, Real};
+use super::source::{File, OPTIONS, Real};
 use crate::backend::{Backend, Fault, Precision};
 
 /// What products by cuBLASLt are called among kernels.
@@ -28,8 +28,8 @@ pub struct Rig {
     /// Whole passes as one piece of work each, where that is wished for; let go before the card.
     graphs: Option<Mutex<Graphs>>,
     card: Card,
-    /// In the order of [`Kernel::ALL`].
-    functions: Vec<Function>,
+    /// In the order of [`Kernel::ALL`]; none where a kernel is for other rows.
+    functions: Vec<Option<Function>>,
     /// Products by tensor cores; without them kernels multiply.
     products: Option<Products>,
     real: Real,
@@ -111,16 +111,15 @@ impl Rig {
         real: Real,
         program: &mut dyn FnMut(&Card, &File) -> Result<Program, CudaError>,
     ) -> Result<Self, CudaError> {
-        let mut programs = Vec::new();
-        for file in FILES {
-            programs.push(program(&card, file)?);
+        let mut functions: Vec<Option<Function>> = Kernel::ALL.iter().map(|_| None).collect();
+        for file in File::all_for(real) {
+            let program = program(&card, file)?;
+            for (kernel, function) in Kernel::ALL.iter().zip(&mut functions) {
+                if kernel.file() == file.name {
+                    *function = Some(program.function(kernel.name(), SHARED_BYTES_MAX as u32)?);
+                }
+            }
         }
-        let function = |kernel: &Kernel| {
-            let at = FILES.iter().position(|file| file.name == kernel.file());
-            let program = &programs[at.expect("a kernel is in a file")];
-            program.function(kernel.name(), SHARED_BYTES_MAX as u32)
-        };
-        let functions = Kernel::ALL.iter().map(function).collect::<Result<_, _>>()?;
         Ok(Self { card, functions, products: None, real, profile: Mutex::default(), graphs: None })
     }
 }
@@ -255,7 +254,8 @@ impl Machine for Rig {
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), Fault> {
         let at = Kernel::ALL.iter().position(|&kernel| kernel == launch.kernel);
-        let function = &self.functions[at.expect("the table has every kernel")];
+        let function = at.and_then(|at| self.functions[at].as_ref());
+        let function = function.expect("plans name kernels for their rows");
         let Launch { grid, block, shared_bytes, ref arguments, cost, .. } = *launch;
         let bytes: Vec<u8> = arguments.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         let arguments = &bytes[..arguments.bytes()];

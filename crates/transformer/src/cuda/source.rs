@@ -29,21 +29,43 @@ pub(super) struct File {
     pub name: &'static str,
     /// What it holds, without what every file begins with.
     pub text: &'static str,
+    /// The formats of rows that its kernels are for.
+    pub reals: &'static [Real],
 }
 
 macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        &[$(File { name: $name, text: include_str!(concat!("kernels/", $name, ".cu")) }),*]
+    ($($name:literal for $reals:expr),* $(,)?) => {
+        &[$(File {
+            name: $name,
+            text: include_str!(concat!("kernels/", $name, ".cu")),
+            reals: &$reals,
+        }),*]
     };
 }
 
 /// Every file of kernels.
-pub(super) const FILES: &[File] =
-    files!["gelu", "norm", "linear", "attention", "lora", "pool", "rows", "loss", "optimizer"];
+pub(super) const FILES: &[File] = files![
+    "gelu" for Real::ALL,
+    "norm" for Real::ALL,
+    "linear" for Real::ALL,
+    "attention" for Real::ALL,
+    "tensor_attention" for [Real::Bf16],
+    "lora" for Real::ALL,
+    "pool" for Real::ALL,
+    "rows" for Real::ALL,
+    "loss" for Real::ALL,
+    "optimizer" for Real::ALL,
+];
 
 /// What every file begins with.
-pub(super) const HEADERS: &str =
-    concat!(include_str!("kernels/common.cuh"), include_str!("kernels/product.cuh"));
+pub(super) const HEADERS: &str = concat!(
+    include_str!("kernels/common.cuh"),
+    include_str!("kernels/eights.cuh"),
+    include_str!("kernels/product.cuh"),
+    include_str!("kernels/tensor.cuh"),
+    include_str!("kernels/tensor_product.cuh"),
+    include_str!("kernels/attention.cuh"),
+);
 
 /// What the compiler must be told for the kernels to have the bits that they promise: no product is
 /// fused with a sum but where the text says so, small numbers are kept, and quotients and roots are
@@ -52,6 +74,11 @@ pub(super) const OPTIONS: [&str; 5] =
     ["--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--std=c++17"];
 
 impl File {
+    /// The files for a format of rows.
+    pub(super) fn all_for(real: Real) -> impl Iterator<Item = &'static Self> {
+        FILES.iter().filter(move |file| file.reals.contains(&real))
+    }
+
     /// The whole text for the compiler.
     pub(super) fn source(&self, real: Real) -> String {
         [real.define(), HEADERS, self.text].concat()
@@ -61,7 +88,7 @@ impl File {
 /// One text of all files, for the processor.
 #[cfg(test)]
 pub(super) fn all_for_host(real: Real) -> String {
-    let files: Vec<&str> = FILES.iter().map(|file| file.text).collect();
+    let files: Vec<&str> = File::all_for(real).map(|file| file.text).collect();
     [real.define(), &for_host(&files.concat())].concat()
 }
 
@@ -87,6 +114,7 @@ mod tests {
         match word {
             "THREADS" => 256,
             "ATTENTION_THREADS" => 64,
+            "TENSOR_THREADS" => 64,
             other => panic!("{other} is no number of threads that is known here"),
         }
     }

@@ -18,7 +18,7 @@ use crate::cuda::machine::Machine;
 use crate::cuda::plan::optimizer::{
     Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, step_tiles, sum_gradients,
 };
-use crate::cuda::record::Address;
+use crate::cuda::record::{Address, bytes_of, floats_of};
 use crate::keeper::{AdamStep, Ending, Keeper, Member, RoundRanking, SlabState, Verdict};
 use crate::packed::Packed;
 
@@ -121,7 +121,7 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         let count = values.len();
         let mut bytes = Vec::with_capacity(SlabState::bytes(count));
         for part in [values, mean, square, gradient] {
-            bytes.extend(part.iter().flat_map(|value| value.to_ne_bytes()));
+            bytes.extend(bytes_of(part));
             let missing = 4 * (count - part.len());
             bytes.resize(bytes.len() + missing, 0);
         }
@@ -167,11 +167,8 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
                 return Err(Fault::Lost(words.to_owned()));
             }
         }
-        let (values, _) = bytes.as_chunks::<4>();
-        let mut parts = values
-            .chunks(slab.count.max(1))
-            .map(|part| part.iter().map(|value| f32::from_ne_bytes(*value)).collect::<Vec<f32>>());
-        let mut part = || parts.next().unwrap_or_default();
+        let mut values = floats_of(&bytes);
+        let mut part = || values.by_ref().take(slab.count).collect();
         Ok(SlabState { values: part(), mean: part(), square: part(), gradient: part() })
     }
 
@@ -267,10 +264,9 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     ) -> CudaRound<M> {
         let begun = self.attempt(|machine| {
             let memory = RoundMemory::new(machine, (0, 0), (texts, hidden))?;
-            let brought = values.iter().map(|values| {
-                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
-                Ok((Arc::new(machine.upload(&bytes)?), values.len()))
-            });
+            let brought = values
+                .iter()
+                .map(|values| Ok((Arc::new(machine.upload(&bytes_of(values))?), values.len())));
             Ok((memory, brought.collect::<Result<Vec<_>, Fault>>()?))
         });
         let (memory, slabs) =

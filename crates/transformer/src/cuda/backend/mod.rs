@@ -26,7 +26,7 @@ use super::plan::linear::{LinearArgs, linear_backward, linear_forward};
 use super::plan::lora::LoraArgs;
 use super::plan::norm::TableRows;
 use super::plan::pool::{PoolArgs, PoolBackwardArgs, modes, pool_backward, pool_forward};
-use super::record::Address;
+use super::record::{Address, bytes_of, floats_of};
 use super::source::Real;
 use crate::backend::{Attention, Backend, Fault, Pools, Target};
 
@@ -151,8 +151,7 @@ impl<M: Machine> Cuda<M> {
 
     /// Values of f32, whatever rows are.
     fn wide(&self, values: &[f32]) -> Floats<M> {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
-        let memory = self.attempt(|machine| machine.upload(&bytes));
+        let memory = self.attempt(|machine| machine.upload(&bytes_of(values)));
         memory.map_or_else(Floats::default, |memory| Floats::new(memory, values.len()))
     }
 
@@ -259,9 +258,9 @@ impl<M: Machine> Cuda<M> {
 
     /// `[texts]`: how each text is pooled.
     fn modes(&self, pools: Pools<'_>) -> Floats<M> {
-        let modes: Vec<u8> = modes(pools).iter().flat_map(|mode| mode.to_ne_bytes()).collect();
-        let memory = self.attempt(|machine| machine.upload(&modes));
-        memory.map_or_else(Floats::default, |memory| Floats::new(memory, modes.len() / 4))
+        let modes = modes(pools);
+        let memory = self.attempt(|machine| machine.upload(&bytes_of(&modes)));
+        memory.map_or_else(Floats::default, |memory| Floats::new(memory, modes.len()))
     }
 
     /// Pools a batch's texts to rows of so many features, f32.
@@ -313,7 +312,6 @@ impl<M: Machine> Cuda<M> {
         if self.attempt(|machine| machine.download(memory, &mut bytes)).is_none() {
             return;
         }
-        let (values, _) = bytes.as_chunks::<4>();
-        to.iter_mut().zip(values).for_each(|(to, value)| *to = f32::from_ne_bytes(*value));
+        to.iter_mut().zip(floats_of(&bytes)).for_each(|(to, value)| *to = value);
     }
 }

@@ -146,8 +146,9 @@ impl<M: Machine> Backend for Cuda<M> {
         };
         let adapters = Slots { adapters, kept: kept.as_deref() };
         let width = self.head_width.load(Ordering::Relaxed);
-        workspace.pass =
-            self.attempt(|machine| Pass::begin(machine, (batch, width), adapters, is_backward));
+        workspace.pass = self.attempt(|machine| {
+            Pass::begin(machine, (batch, self.real, width), adapters, is_backward)
+        });
     }
 
     fn as_one(&self, kind: &dyn Fn() -> u64, work: &mut dyn FnMut()) {
@@ -227,8 +228,8 @@ impl<M: Machine> Backend for Cuda<M> {
             let (pairs, tiles) = pass.places(&self.machine, group, step);
             LoraArgs { pairs, tiles, ..args }
         };
-        self.launch(lora_low(on(Step::Low), &group.tables));
-        self.launch(lora_up(on(Step::Up), &group.tables));
+        self.launch(lora_low(self.real, on(Step::Low), &group.tables));
+        self.launch(lora_up(self.real, on(Step::Up), &group.tables));
     }
 
     fn adapt_backward(
@@ -253,10 +254,10 @@ impl<M: Machine> Backend for Cuda<M> {
             let (pairs, tiles) = pass.places(&self.machine, group, step);
             LoraArgs { pairs, tiles, ..args }
         };
-        self.launch(lora_low_slopes(on(Step::LowSlopes), &group.tables));
-        self.launch(lora_pair_slopes(on(Step::PairSlopes), &group.tables));
+        self.launch(lora_low_slopes(self.real, on(Step::LowSlopes), &group.tables));
+        self.launch(lora_pair_slopes(self.real, on(Step::PairSlopes), &group.tables));
         if dx.is_some() {
-            self.launch(lora_input_slopes(on(Step::InputSlopes), &group.tables));
+            self.launch(lora_input_slopes(self.real, on(Step::InputSlopes), &group.tables));
         }
     }
 
@@ -276,7 +277,7 @@ impl<M: Machine> Backend for Cuda<M> {
             let (args, size) = self.attention_args(pass, scope);
             let AttentionBackwardArgs { offsets, tiles, heads, width, scale, .. } = args;
             let args = AttentionArgs { qkv, context, offsets, tiles, heads, width, scale };
-            run(&self.machine, attention(args, size)?)
+            run(&self.machine, attention(self.real, args, size)?)
         });
     }
 
@@ -297,8 +298,8 @@ impl<M: Machine> Backend for Cuda<M> {
         self.in_pass(workspace, |pass| {
             let (args, size) = self.attention_args(pass, scope);
             let args = AttentionBackwardArgs { qkv, d_context, d_qkv, softmax, ..args };
-            run(&self.machine, attention_queries(args, size)?)?;
-            run(&self.machine, attention_keys(args, size)?)
+            run(&self.machine, attention_queries(self.real, args, size)?)?;
+            run(&self.machine, attention_keys(self.real, args, size)?)
         });
     }
 

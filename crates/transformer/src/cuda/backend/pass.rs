@@ -1,14 +1,17 @@
 //! What kernels read of one pass, beside rows: the batch, its adapters, and what each launch on
 //! their pairs does. All of it comes to the machine in two copies, before the pass begins.
 
+use std::sync::Arc;
+
 use super::tables::{Place, Placed, Tables};
 use crate::adapter::Adapter;
 use crate::backend::{Fault, Group, Pairs};
 use crate::cuda::machine::Machine;
 use crate::cuda::plan::attention::{AttentionSize, attention_tiles};
 use crate::cuda::plan::batch::BatchTables;
-use crate::cuda::plan::lora::{LoraPlaces, LoraTables, Scratch};
-use crate::cuda::record::Address;
+use crate::cuda::plan::lora::{LoraPlaces, LoraTables, LoraTiles, Scratch};
+use crate::cuda::record::{Address, floats_of};
+use crate::cuda::source::Real;
 use crate::packed::Packed;
 
 /// Groups of linear layers, as [`Pass::group`] counts them.
@@ -59,11 +62,16 @@ struct Gradients<M: Machine> {
 pub(super) struct OnPairs {
     pub(super) tables: LoraTables,
     pairs: Place,
+    tiles: TilePlaces,
+}
+
+/// Where the tiles of each launch on pairs are.
+#[derive(Clone, Copy)]
+struct TilePlaces {
     low: Place,
     up: Place,
-    low_slopes: Place,
-    pair_slopes: Place,
-    input_slopes: Place,
+    /// Of the launches of a backward pass, in such a pass.
+    slopes: Option<[Place; 3]>,
 }
 
 /// A launch on pairs.
@@ -87,11 +95,11 @@ pub(super) struct BatchPlaces {
 }
 
 impl<M: Machine> Pass<M> {
-    /// Brings a batch and its adapters to the machine, for heads so wide; with room for gradients where
-    /// the pass is a backward one.
+    /// Brings a batch and its adapters to the machine, for such rows and heads so wide; with room for
+    /// gradients where the pass is a backward one.
     pub(super) fn begin(
         machine: &M,
-        (batch, head_width): (&Packed, usize),
+        (batch, real, head_width): (&Packed, Real, usize),
         slots: Slots<'_>,
         is_backward: bool,
     ) -> Result<Self, Fault> {
@@ -102,7 +110,7 @@ impl<M: Machine> Pass<M> {
         let offsets = tables.numbers(&of_batch.offsets);
         let firsts = tables.numbers(&of_batch.firsts);
         let text_keys = tables.keys(&of_batch.text_keys);
-        let planned = attention_tiles(&of_batch.offsets, head_width)?;
+        let planned = attention_tiles(&of_batch.offsets, real, head_width)?;
         let size = AttentionSize::new(&of_batch.offsets, planned.len());
         let tiles = (tables.records(&planned), size);
         let mut pass = Self {
@@ -124,7 +132,7 @@ impl<M: Machine> Pass<M> {
             if is_backward {
                 pass.make_room(machine, batch, slots.adapters)?;
             }
-            pass.plan_pairs(machine, batch, slots.adapters)?;
+            pass.plan_pairs(machine, batch, slots.adapters, is_backward)?;
         }
         Ok(pass)
     }
@@ -166,6 +174,7 @@ impl<M: Machine> Pass<M> {
         machine: &M,
         batch: &Packed,
         adapters: &[&Adapter],
+        is_backward: bool,
     ) -> Result<(), Fault> {
         let last = |adapter: &&Adapter| adapter.layout.entries().last().map(|it| it.site.layer);
         let layers = adapters.iter().filter_map(last).max().map_or(0, |layer| layer + 1);
@@ -189,9 +198,10 @@ impl<M: Machine> Pass<M> {
             row_keys: machine.address(&row_keys),
         };
         let mut tables = Tables::default();
-        for pairs in sites {
-            let planned = (!pairs.is_empty()).then(|| OnPairs::plan(pairs, &places, &mut tables));
-            self.pairs.push(planned.transpose()?);
+        for (at, pairs) in sites.into_iter().enumerate() {
+            let below = at.checked_sub(GROUPS.len()).and_then(|at| self.pairs[at].as_ref());
+            let plan = || OnPairs::plan(pairs, &places, (below, is_backward), &mut tables);
+            self.pairs.push((!pairs.is_empty()).then(plan).transpose()?);
         }
         self.tables = Some(tables.upload(machine)?);
         self.scratch = Some([low, d_low, row_keys]);
@@ -217,16 +227,21 @@ impl<M: Machine> Pass<M> {
 
     /// Where the pairs of a group are, and the tiles of a launch on them.
     pub(super) fn places(&self, machine: &M, group: &OnPairs, step: Step) -> (Address, Address) {
-        let tiles = match step {
-            Step::Low => group.low,
-            Step::Up => group.up,
-            Step::LowSlopes => group.low_slopes,
-            Step::PairSlopes => group.pair_slopes,
-            Step::InputSlopes => group.input_slopes,
+        let TilePlaces { low, up, slopes } = group.tiles;
+        let [low_slopes, pair_slopes, input_slopes] = match slopes {
+            Some(slopes) => slopes.map(Some),
+            None => [None; 3],
         };
-        let at =
-            |place| self.tables.as_ref().map_or(Address::NONE, |tables| tables.at(machine, place));
-        (at(group.pairs), at(tiles))
+        let tiles = match step {
+            Step::Low => Some(low),
+            Step::Up => Some(up),
+            Step::LowSlopes => low_slopes,
+            Step::PairSlopes => pair_slopes,
+            Step::InputSlopes => input_slopes,
+        };
+        let tables = self.tables.as_ref();
+        let at = |place| tables.map_or(Address::NONE, |tables| tables.at(machine, place));
+        (at(group.pairs), tiles.map_or(Address::NONE, at))
     }
 
     /// The tiles of attention, and how much they do.
@@ -245,10 +260,10 @@ impl<M: Machine> Pass<M> {
         let Some(Gradients { memory, starts }) = &self.gradients else { return Ok(()) };
         let mut bytes = vec![0; 4 * starts[starts.len() - 1]];
         machine.download(memory, &mut bytes)?;
-        let (values, _) = bytes.as_chunks::<4>();
+        let mut values = floats_of(&bytes);
         for (to, range) in to.iter_mut().zip(starts.windows(2)) {
-            let from = &values[range[0]..range[1]];
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from_ne_bytes(*from));
+            to.clear();
+            to.extend(values.by_ref().take(range[1] - range[0]));
         }
         Ok(())
     }
@@ -263,16 +278,30 @@ impl<M: Machine> Gradients<M> {
 }
 
 impl OnPairs {
-    fn plan(pairs: Pairs<'_>, places: &LoraPlaces<'_>, to: &mut Tables) -> Result<Self, Fault> {
-        let tables = LoraTables::new(pairs, places)?;
-        Ok(Self {
-            pairs: to.records(&tables.pairs),
-            low: to.records(&tables.low),
-            up: to.records(&tables.up),
-            low_slopes: to.records(&tables.low_slopes),
-            pair_slopes: to.records(&tables.pair_slopes),
-            input_slopes: to.records(&tables.input_slopes),
-            tables,
-        })
+    /// Lays out what launches read; tiles are those of the layer below where pairs have the same shapes.
+    fn plan(
+        pairs: Pairs<'_>,
+        places: &LoraPlaces<'_>,
+        (below, is_backward): (Option<&Self>, bool),
+        to: &mut Tables,
+    ) -> Result<Self, Fault> {
+        let tables = LoraTables::new(pairs, places, below.map(|below| &below.tables))?;
+        let is_same = |below: &&Self| Arc::ptr_eq(&below.tables.tiles, &tables.tiles);
+        let tiles = match below.filter(is_same) {
+            Some(below) => below.tiles,
+            None => TilePlaces::of(&tables.tiles, is_backward, to),
+        };
+        Ok(Self { pairs: to.records(&tables.pairs), tiles, tables })
+    }
+}
+
+impl TilePlaces {
+    fn of(tiles: &LoraTiles, is_backward: bool, to: &mut Tables) -> Self {
+        let slopes = [&tiles.low_slopes, &tiles.pair_slopes, &tiles.input_slopes];
+        Self {
+            low: to.records(&tiles.low),
+            up: to.records(&tiles.up),
+            slopes: is_backward.then(|| slopes.map(|tiles| to.records(tiles))),
+        }
     }
 }

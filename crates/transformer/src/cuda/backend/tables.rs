@@ -2,7 +2,7 @@
 
 use crate::backend::Fault;
 use crate::cuda::machine::Machine;
-use crate::cuda::record::{Address, Record, align, table};
+use crate::cuda::record::{Address, Record, align, bytes_of, table};
 
 /// Where tables begin: at whole cache lines of a card.
 const ALIGN_BYTES: usize = 128;
@@ -28,18 +28,15 @@ impl Tables {
     }
 
     pub(super) fn numbers(&mut self, numbers: &[u32]) -> Place {
-        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
-        self.put(&bytes)
+        self.put(&bytes_of(numbers))
     }
 
     pub(super) fn keys(&mut self, keys: &[u64]) -> Place {
-        let bytes: Vec<u8> = keys.iter().flat_map(|key| key.to_ne_bytes()).collect();
-        self.put(&bytes)
+        self.put(&bytes_of(keys))
     }
 
     pub(super) fn floats(&mut self, values: &[f32]) -> Place {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
-        self.put(&bytes)
+        self.put(&bytes_of(values))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Place {

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use cudarc::driver::CudaEvent;
+use cudarc::driver::{CudaEvent, CudaStream};
 
 use super::card::Card;
 use super::error::CudaError;
@@ -124,8 +124,7 @@ impl Card {
             return Err(CudaError::Length { what: "a page", found, expected });
         }
         let (computed, left) = (self.event()?, self.event()?);
-        self.check(doing, computed.record(self.compute()))?;
-        self.check(doing, self.pages().wait(&computed))?;
+        self.order_after_computing(doing, self.pages(), &computed)?;
         self.store().give_event(computed);
         Ok(left)
     }
@@ -135,8 +134,7 @@ impl Card {
         const DOING: &str = "downloading";
         self.refuse_in_capture(DOING)?;
         let event = self.event()?;
-        self.check(DOING, event.record(self.compute()))?;
-        self.check(DOING, self.copies().wait(&event))?;
+        self.order_after_computing(DOING, self.copies(), &event)?;
         let bytes = to.len().min(from.len());
         // SAFETY: both are as long, and the copy is waited for below while both are borrowed.
         let copied =
@@ -163,8 +161,7 @@ impl Card {
         self.refuse_in_capture(DOING)?;
         let mut to = self.pinned(from.len())?;
         let event = self.event()?;
-        self.check(DOING, event.record(self.compute()))?;
-        self.check(DOING, self.copies().wait(&event))?;
+        self.order_after_computing(DOING, self.copies(), &event)?;
         if !to.is_empty() {
             let (bytes, len) = (to.as_mut_ptr(), to.len());
             // SAFETY: the memory is as long. The bytes are reached only after the event below.
@@ -173,6 +170,17 @@ impl Card {
         }
         let parts = Some(self.note_end(DOING, to, event)?);
         Ok(Leaving { card: self.clone(), parts, from: PhantomData })
+    }
+
+    /// Orders what a stream is given from now on after all that was submitted for computing.
+    fn order_after_computing(
+        &self,
+        doing: &'static str,
+        stream: &CudaStream,
+        event: &CudaEvent,
+    ) -> Result<(), CudaError> {
+        self.check(doing, event.record(self.compute()))?;
+        self.check(doing, stream.wait(event))
     }
 
     /// Records where a copy ends. Where that cannot be known, its memory of the host is never used

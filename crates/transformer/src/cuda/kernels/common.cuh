@@ -28,6 +28,7 @@ typedef unsigned long long u64;
 #define THREADS 256u
 
 #define NEGATIVE_INFINITY __uint_as_float(0xff800000u)
+#define LOG2_E 1.44269504f
 
 // One block's share of a launch, from a table that the host lays out: what `subject` and `kind`
 // mean is the kernel's to say; `row` and `column` are where its tile of the output begins.
@@ -99,7 +100,7 @@ DEVICE float exponential(float x) {
     const float round = 12582912.0f;
     x = x < 88.0f ? x : 88.0f;
     float clamped = x > -87.3f ? x : -87.3f;
-    float shifted = fmaf(clamped, 1.44269504f, round);
+    float shifted = fmaf(clamped, LOG2_E, round);
     float n = shifted - round;
     float r = fmaf(n, -0.6933594f, clamped);
     r = fmaf(n, 2.1219444e-4f, r);

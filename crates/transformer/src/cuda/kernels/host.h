@@ -32,11 +32,15 @@ struct Dimensions {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(16) uint4 {
+    uint32_t x, y, z, w;
+};
 
 namespace host {
 
 const uint32_t THREADS_MAX = 1024;
 const uint32_t WARP_LANES = 32;
+const uint32_t COPIES_MAX = 64;
 const size_t STACK_BYTES = 64 << 10;
 const uint32_t SHARED_BYTES_MAX = 99 << 10;
 const uint32_t GUARD_BYTES = 64;
@@ -52,8 +56,15 @@ struct Fibre {
     // Where it waits: a number for each place in the source.
     uint32_t place;
     // What it hands to its warp; twice, since a neighbour may read while it hands over the next.
-    uint64_t handed[2];
+    uint64_t handed[2][4];
+    // How often it has waited for its warp.
     uint32_t turn;
+    // Copies that it began and did not wait for: they are done when it does.
+    struct {
+        void *to;
+        const void *from;
+    } copies[COPIES_MAX];
+    uint32_t copy_count;
 };
 
 static Dimensions grid, block, block_at;
@@ -113,6 +124,7 @@ static void prepare(Fibre &fibre) {
     fibre.stack_pointer = top;
     fibre.state = State::Ready;
     fibre.turn = 0;
+    fibre.copy_count = 0;
 }
 
 static uint64_t scramble(uint64_t key) {
@@ -175,6 +187,13 @@ static bool shared_is_kept() {
     return true;
 }
 
+static bool copies_are_left(uint32_t threads) {
+    for (uint32_t i = 0; i < threads; i++) {
+        if (fibres[i].copy_count != 0) return true;
+    }
+    return false;
+}
+
 // Runs a launch; null, or what is wrong with it.
 static const char *launch(const char *name, void (*kernel)(const void *), uint32_t threads,
                           uint32_t argument_bytes, const Geometry *g, const void *values) {
@@ -198,6 +217,7 @@ static const char *launch(const char *name, void (*kernel)(const void *), uint32
             return fail("%s: threads of block (%u, %u, %u) wait at different places", name,
                         block_at.x, block_at.y, block_at.z);
         if (message[0]) return message;
+        if (copies_are_left(threads)) return fail("%s: a thread ends before its copies", name);
         if (!shared_is_kept())
             return fail("%s writes beyond its %u bytes of shared memory", name, shared_bytes);
     }
@@ -211,14 +231,105 @@ template <class Type> static Type &take_shared(const char *kernel) {
     return *(Type *)shared;
 }
 
-template <class Value> static Value shuffle(Value value, uint32_t mask, uint32_t place) {
+// Hands a value to the warp, and waits until all lanes have; says where they handed it.
+template <class Value> static uint32_t hand_over(const Value &value, uint32_t place) {
+    static_assert(sizeof value <= sizeof fibres->handed[0], "too much to hand over");
     Fibre &own = fibres[thread];
-    uint32_t turn = own.turn++ % 2;
-    memcpy(&own.handed[turn], &value, sizeof value);
-    uint32_t other = thread ^ mask;
-    wait(State::AtWarp, place);
-    memcpy(&value, &fibres[other].handed[turn], sizeof value);
+    uint32_t turn = own.turn++;
+    memcpy(own.handed[turn % 2], &value, sizeof value);
+    wait(State::AtWarp, place + (turn << 12));
+    return turn % 2;
+}
+
+// What a lane of the warp handed over.
+template <class Value> static Value handed_by(uint32_t lane, uint32_t turn) {
+    Value value;
+    memcpy(&value, fibres[thread / WARP_LANES * WARP_LANES + lane].handed[turn], sizeof value);
     return value;
+}
+
+template <class Value> static Value shuffle(Value value, uint32_t mask, uint32_t place) {
+    uint32_t turn = hand_over(value, place);
+    return handed_by<Value>(thread % WARP_LANES ^ mask, turn);
+}
+
+static float widened(uint32_t bits) {
+    bits <<= 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// Half `at` of a pair of bf16.
+static float half_of(uint32_t pair, uint32_t at) { return widened(at ? pair >> 16 : pair & 0xffff); }
+
+struct Factors {
+    uint32_t left[4], right[2];
+};
+
+// `mma.m16n8k16` of bf16: each lane computes its four sums from what all have of the factors.
+static void tensor_product(float (&sums)[4], const Factors &own, uint32_t place) {
+    uint32_t turn = hand_over(own, place);
+    uint32_t lane = thread % WARP_LANES;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        double sum = sums[i];
+        for (uint32_t p = 0; p < 16; p++) {
+            uint32_t pair = p % 8 / 2, upper = p / 8;
+            Factors left = handed_by<Factors>(row % 8 * 4 + pair, turn);
+            Factors right = handed_by<Factors>(column * 4 + pair, turn);
+            sum += (double)half_of(left.left[row / 8 + 2 * upper], p % 2) *
+                   half_of(right.right[upper], p % 2);
+        }
+        sums[i] = (float)sum;
+    }
+}
+
+// `ldmatrix.x4`: lanes give the addresses of rows of eight, eight lanes a matrix, and get two numbers
+// of each matrix, beside each other in a row or, across, in a column.
+static void load_matrices(uint32_t (&to)[4], const void *row, bool is_across, uint32_t place) {
+    if ((uintptr_t)row % 16 != 0) fail("a row of a matrix begins at no multiple of 16 bytes");
+    if ((const char *)row < shared || (const char *)row + 16 > shared + shared_bytes)
+        fail("a row of a matrix lies outside of shared memory");
+    uint32_t turn = hand_over((const uint16_t *)row, place);
+    uint32_t lane = thread % WARP_LANES;
+    for (uint32_t matrix = 0; matrix < 4; matrix++) {
+        uint32_t numbers[2];
+        for (uint32_t i = 0; i < 2; i++) {
+            uint32_t row = is_across ? lane % 4 * 2 + i : lane / 4;
+            uint32_t column = is_across ? lane / 4 : lane % 4 * 2 + i;
+            numbers[i] = handed_by<const uint16_t *>(matrix * 8 + row, turn)[column];
+        }
+        to[matrix] = numbers[0] | numbers[1] << 16;
+    }
+}
+
+// `cp.async` of 16 bytes, of zeros from nowhere.
+static void copy_vector(void *to, const void *from) {
+    Fibre &own = fibres[thread];
+    if ((uintptr_t)to % 16 != 0 || (uintptr_t)from % 16 != 0)
+        fail("a copy begins at no multiple of 16 bytes");
+    if (own.copy_count == COPIES_MAX) {
+        fail("a thread waits for none of %u copies", COPIES_MAX);
+        return;
+    }
+    own.copies[own.copy_count++] = {to, from};
+}
+
+static void await_copies() {
+    Fibre &own = fibres[thread];
+    for (uint32_t i = 0; i < own.copy_count; i++) {
+        if (own.copies[i].from) memcpy(own.copies[i].to, own.copies[i].from, 16);
+        else memset(own.copies[i].to, 0, 16);
+    }
+    own.copy_count = 0;
+}
+
+static uint32_t rounded(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (value != value) return 0x7fff;
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 struct ThreadIndex {
@@ -254,4 +365,34 @@ static inline uint32_t __float_as_uint(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
+}
+
+// As tensor.cuh has them for cards; `place` is where they are called.
+template <class Block>
+static inline void tensor_product(float (&sums)[4], const Block &left, uint32_t low, uint32_t high,
+                                  uint32_t place = __builtin_LINE()) {
+    const uint32_t(&at)[4] = left.at;
+    host::tensor_product(sums, {{at[0], at[1], at[2], at[3]}, {low, high}}, place);
+}
+template <class Block, class Number>
+static inline void load_matrices(Block &to, const Number *row, uint32_t place = __builtin_LINE()) {
+    host::load_matrices(to.at, row, false, place);
+}
+template <class Block, class Number>
+static inline void load_matrices_across(Block &to, const Number *row,
+                                        uint32_t place = __builtin_LINE()) {
+    host::load_matrices(to.at, row, true, place);
+}
+template <class Number>
+static inline void copy_vector(Number *to, const Number *from, bool is_there) {
+    host::copy_vector(to, is_there ? from : nullptr);
+}
+static inline void await_copies() { host::await_copies(); }
+static inline uint32_t pair_of(float first, float second) {
+    return host::rounded(first) | host::rounded(second) << 16;
+}
+// What is too small to be a normal number is 0.
+static inline float power_of_two(float x) {
+    float power = std::exp2(x);
+    return power < 1.17549435e-38f ? 0.0f : power;
 }

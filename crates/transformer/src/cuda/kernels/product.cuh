@@ -16,7 +16,30 @@ template <u32 ROWS, u32 COLUMNS> struct ProductTiles {
 
 // What a thread sums up.
 template <u32 ROWS, u32 COLUMNS> struct Sums {
+    static constexpr u32 RUN = 1;
     float at[ROWS / SIDE][COLUMNS / SIDE];
+
+    // Hands runs of sums to `take(i, j, run)`, which may change them, by the place of their first in
+    // the tile.
+    template <class Take> DEVICE void each_run(Take take) {
+#pragma unroll
+        for (u32 r = 0; r < ROWS / SIDE; r++) {
+#pragma unroll
+            for (u32 c = 0; c < COLUMNS / SIDE; c++) {
+                Run<RUN> run = {{at[r][c]}};
+                take(threadIdx.x / SIDE + SIDE * r, threadIdx.x % SIDE + SIDE * c, run);
+                at[r][c] = run.at[0];
+            }
+        }
+    }
+
+    DEVICE void add(const Sums &others) {
+#pragma unroll
+        for (u32 r = 0; r < ROWS / SIDE; r++) {
+#pragma unroll
+            for (u32 c = 0; c < COLUMNS / SIDE; c++) at[r][c] = at[r][c] + others.at[r][c];
+        }
+    }
 
     // Hands each sum to `take(i, j, sum)`, by its place in the tile.
     template <class Take> DEVICE void each(Take take) const {
@@ -44,11 +67,28 @@ DEVICE void fill(float (&to)[STEP][OUTER + 1], u32 first, u32 inner, Value value
     }
 }
 
-// sums[i][j] = sum over p < inner of left(i, p) * right(j, p), with i and j counted from the tile's
-// corner. Beyond the matrices `left` and `right` give zero.
-template <u32 ROWS, u32 COLUMNS, Along LEFT, Along RIGHT, class Left, class Right>
-DEVICE Sums<ROWS, COLUMNS> multiply(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner, Left left,
-                                    Right right) {
+// The same eight at a time.
+template <u32 OUTER, Along ALONG, class From>
+DEVICE void fill_eights(float (&to)[STEP][OUTER + 1], u32 first, u32 inner, const From &from) {
+    const bool is_inner = ALONG == Along::Inner;
+    const u32 vectors = (is_inner ? STEP : OUTER) / 8;
+    for (u32 at = threadIdx.x; at < OUTER * STEP / 8; at += THREADS) {
+        u32 line = at / vectors, place = at % vectors * 8;
+        u32 i = is_inner ? line : place, p = is_inner ? place : line;
+        Eight eight = {};
+        if (first + p < inner) eight = from.finish(from.load(i, first + p), i, first + p);
+#pragma unroll
+        for (u32 e = 0; e < 8; e++) {
+            float &number = is_inner ? to[p + e][i] : to[p][i + e];
+            number = eight.at[e];
+        }
+    }
+}
+
+// Sums of products of factors, of which `fill_step(first)` brings a step that begins there.
+template <u32 ROWS, u32 COLUMNS, class Fill>
+DEVICE Sums<ROWS, COLUMNS> multiply_filled(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner,
+                                           Fill fill_step) {
     Sums<ROWS, COLUMNS> sums;
     for (u32 r = 0; r < ROWS / SIDE; r++) {
         for (u32 c = 0; c < COLUMNS / SIDE; c++) sums.at[r][c] = 0.0f;
@@ -57,8 +97,7 @@ DEVICE Sums<ROWS, COLUMNS> multiply(ProductTiles<ROWS, COLUMNS> &tiles, u32 inne
     for (u32 first = 0; first < inner; first += STEP) {
         // The step before was read, and what the kernel wrote for its loads is there.
         __syncthreads();
-        fill<ROWS, LEFT>(tiles.left, first, inner, left);
-        fill<COLUMNS, RIGHT>(tiles.right, first, inner, right);
+        fill_step(first);
         __syncthreads();
 #pragma unroll
         for (u32 p = 0; p < STEP; p++) {
@@ -73,4 +112,25 @@ DEVICE Sums<ROWS, COLUMNS> multiply(ProductTiles<ROWS, COLUMNS> &tiles, u32 inne
         }
     }
     return sums;
+}
+
+// sums[i][j] = sum over p < inner of left(i, p) * right(j, p), with i and j counted from the tile's
+// corner. Beyond the matrices `left` and `right` give zero.
+template <u32 ROWS, u32 COLUMNS, Along LEFT, Along RIGHT, class Left, class Right>
+DEVICE Sums<ROWS, COLUMNS> multiply(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner, Left left,
+                                    Right right) {
+    return multiply_filled(tiles, inner, [&](u32 first) {
+        fill<ROWS, LEFT>(tiles.left, first, inner, left);
+        fill<COLUMNS, RIGHT>(tiles.right, first, inner, right);
+    });
+}
+
+// The same of sources, eight numbers at a time.
+template <Along LEFT, Along RIGHT, u32 ROWS, u32 COLUMNS, class Left, class Right>
+DEVICE Sums<ROWS, COLUMNS> multiply_eights(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner,
+                                           const Left &left, const Right &right) {
+    return multiply_filled(tiles, inner, [&](u32 first) {
+        fill_eights<ROWS, LEFT>(tiles.left, first, inner, left);
+        fill_eights<COLUMNS, RIGHT>(tiles.right, first, inner, right);
+    });
 }

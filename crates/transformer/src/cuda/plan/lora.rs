@@ -1,10 +1,13 @@
 //! The low-rank pairs of a batch on one group of linear layers, with ragged ranks.
 
-use super::tile::{Side, Tile, count, expect_len, product_bytes, tiles};
+use std::sync::Arc;
+
+use super::tile::{Side, Tile, count, expect_len, product_bytes, tensor_product_bytes, tiles};
 use crate::backend::{Pair, Pairs};
 use crate::cuda::kernel::Kernel;
 use crate::cuda::launch::{Cost, Launch, PlanError};
 use crate::cuda::record::{Address, record};
+use crate::cuda::source::Real;
 
 /// Ranks of a tile.
 pub(in crate::cuda) const RANKS: usize = 16;
@@ -29,7 +32,7 @@ record! {
         inputs: u32,
         outputs: u32,
         column: u32,
-        rate_per_mille: u32,
+        dropped_below: u32,
         kept: f32,
         scale: f32,
     }
@@ -79,6 +82,12 @@ pub(in crate::cuda) struct Scratch {
 #[derive(Clone, Debug, Default)]
 pub(in crate::cuda) struct LoraTables {
     pub pairs: Vec<LoraPair>,
+    pub tiles: Arc<LoraTiles>,
+}
+
+/// The blocks of each launch: the same for all pairs of the same shapes, as those of most layers are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::cuda) struct LoraTiles {
     /// Of [`lora_low`].
     pub low: Vec<Tile>,
     /// Of [`lora_up`].
@@ -96,13 +105,18 @@ fn busy(pairs: Pairs<'_>) -> impl Iterator<Item = Pair<'_>> {
     pairs.iter().filter(move |pair| !pairs.batch.rows(pair.segment).is_empty())
 }
 
+/// What a pair's `low` takes, so that the next one's begins at whole vectors of 16 bytes.
+fn low_values(rows: usize, rank: usize) -> usize {
+    (rows * rank).next_multiple_of(4)
+}
+
 impl Scratch {
     /// What these pairs need.
     pub(in crate::cuda) fn of(pairs: Pairs<'_>) -> Self {
         busy(pairs).fold(Self::default(), |sum, pair| {
             let rows = pairs.batch.rows(pair.segment).len();
             Self {
-                low_values: sum.low_values + rows * pair.entry.rank,
+                low_values: sum.low_values + low_values(rows, pair.entry.rank),
                 row_keys: sum.row_keys + rows,
             }
         })
@@ -110,52 +124,68 @@ impl Scratch {
 }
 
 impl LoraTables {
-    /// The tables of a batch's pairs.
+    /// The tables of a batch's pairs; of other pairs of the same shapes the tiles are taken over.
     pub(in crate::cuda) fn new(
         pairs: Pairs<'_>,
         places: &LoraPlaces<'_>,
+        like: Option<&Self>,
     ) -> Result<Self, PlanError> {
         expect_len("the list of adapters", places.adapters.len(), pairs.adapters.len())?;
         if !places.gradients.is_empty() {
             let segments = pairs.batch.segments().len();
             expect_len("the list of gradients", places.gradients.len(), segments)?;
         }
-        let mut tables = Self::default();
         let mut used = Scratch::default();
-        let mut segment = None;
-        for pair in busy(pairs) {
-            let at = count("the pairs of a batch", tables.pairs.len())?;
-            tables.add_tiles(at, &pair, pairs.batch.rows(pair.segment).len());
-            // Pairs of a segment follow each other, and are added to its rows in their order.
-            if segment.replace(pair.at) == Some(pair.at) {
-                let tiles = tables.input_slopes.iter_mut().rev();
-                let mine = tiles.take_while(|tile| tile.subject + tile.kind == at);
-                mine.for_each(|tile| tile.kind += 1);
-            } else {
-                tables.add_input_tiles(at, &pair, pairs.batch.rows(pair.segment).len());
-            }
-            tables.pairs.push(record_of(pairs, &pair, places, &mut used));
+        let records: Vec<LoraPair> =
+            busy(pairs).map(|pair| record_of(pairs, &pair, places, &mut used)).collect();
+        count("the pairs of a batch", records.len())?;
+        let tiles = match like.filter(|like| are_alike(&like.pairs, &records)) {
+            Some(like) => Arc::clone(&like.tiles),
+            None => Arc::new(LoraTiles::new(&records)),
+        };
+        Ok(Self { pairs: records, tiles })
+    }
+}
+
+/// Whether pairs have the same tiles.
+fn are_alike(some: &[LoraPair], others: &[LoraPair]) -> bool {
+    let shape = |pair: &LoraPair| [pair.first_row, pair.rows, pair.rank, pair.inputs, pair.outputs];
+    some.iter().map(shape).eq(others.iter().map(shape))
+}
+
+impl LoraTiles {
+    fn new(pairs: &[LoraPair]) -> Self {
+        let mut all = Self::default();
+        for (at, pair) in (0..).zip(pairs) {
+            all.add_pair(at, pair);
         }
-        Ok(tables)
+        // Pairs of a segment follow each other, and are added to its rows in their order.
+        let mut first = 0;
+        for segment in pairs.chunk_by(|pair, next| pair.first_row == next.first_row) {
+            let count = segment.len() as u32;
+            let (rows, inputs) = (wide(segment[0].rows), wide(segment[0].inputs));
+            all.input_slopes.extend(tiles(first, count, rows, inputs));
+            first += count;
+        }
+        all
     }
 
     /// The tiles of one pair.
-    fn add_tiles(&mut self, at: u32, pair: &Pair<'_>, rows: usize) {
-        let wide = |len| Side { len, step: WIDE };
-        let ranks = Side { len: pair.entry.rank, step: RANKS };
-        self.low.extend(tiles(at, 0, wide(rows), ranks));
-        self.up.extend(tiles(at, 0, wide(rows), wide(pair.entry.outputs)));
-        self.low_slopes.extend(tiles(at, 0, wide(rows), ranks));
-        self.low_slopes.extend(tiles(at, 1, wide(rows), ranks));
-        self.pair_slopes.extend(tiles(at, 0, ranks, wide(pair.entry.inputs)));
-        self.pair_slopes.extend(tiles(at, 1, wide(pair.entry.outputs), ranks));
+    fn add_pair(&mut self, at: u32, pair: &LoraPair) {
+        let ranks = Side { len: pair.rank as usize, step: RANKS };
+        let [rows, inputs, outputs] = [pair.rows, pair.inputs, pair.outputs].map(wide);
+        self.low.extend(tiles(at, 0, rows, ranks));
+        self.up.extend(tiles(at, 0, rows, outputs));
+        self.low_slopes.extend(tiles(at, 0, rows, ranks));
+        self.low_slopes.extend(tiles(at, 1, rows, ranks));
+        self.pair_slopes.extend(tiles(at, 0, ranks, inputs));
+        self.pair_slopes.extend(tiles(at, 1, outputs, ranks));
     }
+}
 
-    /// The tiles of a segment's first pair, for one pair.
-    fn add_input_tiles(&mut self, at: u32, pair: &Pair<'_>, rows: usize) {
-        let wide = |len| Side { len, step: WIDE };
-        self.input_slopes.extend(tiles(at, 1, wide(rows), wide(pair.entry.inputs)));
-    }
+/// A side that is not the rank.
+fn wide(len: u32) -> Side {
+    Side { len: len as usize, step: WIDE }
 }
 
 /// The pair as kernels read it, whose memory begins behind what is used.
@@ -186,13 +216,19 @@ fn record_of(
         inputs: entry.inputs as u32,
         outputs: entry.outputs as u32,
         column: pair.column as u32,
-        rate_per_mille,
+        dropped_below: dropped_below(rate_per_mille),
         kept: 1000.0 / (1000 - rate_per_mille) as f32,
         scale: entry.scale,
     };
-    used.low_values += rows.len() * entry.rank;
+    used.low_values += low_values(rows.len(), entry.rank);
     used.row_keys += rows.len();
     record
+}
+
+/// The draw, of 2^32, from which on features are kept at a rate below 1000: the same as
+/// `draw * 1000 < rate << 32`, which the CPU asks.
+fn dropped_below(rate_per_mille: u32) -> u32 {
+    (u64::from(rate_per_mille) << 32).div_ceil(1000) as u32
 }
 
 /// What each launch costs at least.
@@ -219,54 +255,70 @@ impl LoraTables {
     }
 }
 
-/// Bytes of a tile along the rank, and of the keys of its rows.
-const LOW_BYTES: usize = product_bytes(WIDE, RANKS) + 8 * WIDE;
+/// Bytes of shared memory that the tiles of a product of pairs take.
+fn tile_bytes(real: Real, rows: usize, columns: usize) -> usize {
+    match real {
+        Real::Float => product_bytes(rows, columns),
+        Real::Bf16 => tensor_product_bytes(rows, columns),
+    }
+}
+
+/// The same of a tile along the rank, with the keys of its rows.
+fn low_bytes(real: Real) -> usize {
+    tile_bytes(real, WIDE, RANKS) + 8 * WIDE
+}
 
 /// Forward, first: `low`.
 pub(in crate::cuda) fn lora_low(
+    real: Real,
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    let launch = Launch::new(Kernel::LoraLow, (tables.low.len() as u64, 1), LOW_BYTES, args);
+    let launch =
+        Launch::new(Kernel::LoraLow, (tables.tiles.low.len() as u64, 1), low_bytes(real), args);
     Launch::worth(launch, tables.cost((1, 0), (1, 0)))
 }
 
 /// Forward, second: `y`.
 pub(in crate::cuda) fn lora_up(
+    real: Real,
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    let launch =
-        Launch::new(Kernel::LoraUp, (tables.up.len() as u64, 1), product_bytes(WIDE, WIDE), args);
+    let blocks = (tables.tiles.up.len() as u64, 1);
+    let launch = Launch::new(Kernel::LoraUp, blocks, tile_bytes(real, WIDE, WIDE), args);
     Launch::worth(launch, tables.cost((0, 1), (0, 2)))
 }
 
 /// Backward, first: `low` again, and `d_low`.
 pub(in crate::cuda) fn lora_low_slopes(
+    real: Real,
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    let launch =
-        Launch::new(Kernel::LoraLowSlopes, (tables.low_slopes.len() as u64, 1), LOW_BYTES, args);
+    let blocks = (tables.tiles.low_slopes.len() as u64, 1);
+    let launch = Launch::new(Kernel::LoraLowSlopes, blocks, low_bytes(real), args);
     Launch::worth(launch, tables.cost((1, 1), (1, 1)))
 }
 
 /// Backward, second: the gradients of `A` and `B`.
 pub(in crate::cuda) fn lora_pair_slopes(
+    real: Real,
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    let blocks = (tables.pair_slopes.len() as u64, 1);
-    let launch = Launch::new(Kernel::LoraPairSlopes, blocks, product_bytes(WIDE, RANKS), args);
+    let blocks = (tables.tiles.pair_slopes.len() as u64, 1);
+    let launch = Launch::new(Kernel::LoraPairSlopes, blocks, tile_bytes(real, WIDE, RANKS), args);
     Launch::worth(launch, tables.cost((1, 1), (1, 1)))
 }
 
 /// Backward, third, where it is wanted: `dx`.
 pub(in crate::cuda) fn lora_input_slopes(
+    real: Real,
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    let blocks = (tables.input_slopes.len() as u64, 1);
-    let launch = Launch::new(Kernel::LoraInputSlopes, blocks, product_bytes(WIDE, WIDE), args);
+    let blocks = (tables.tiles.input_slopes.len() as u64, 1);
+    let launch = Launch::new(Kernel::LoraInputSlopes, blocks, tile_bytes(real, WIDE, WIDE), args);
     Launch::worth(launch, tables.cost((1, 0), (2, 0)))
 }

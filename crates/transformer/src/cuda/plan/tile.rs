@@ -9,6 +9,16 @@ pub(super) const fn product_bytes(rows: usize, columns: usize) -> usize {
     4 * 16 * (rows + 1 + columns + 1)
 }
 
+/// The same of a product by tensor cores: 64 steps of both factors, whose lines along memory are a
+/// vector of 8 longer than needed, whichever way they lie.
+pub(super) const fn tensor_product_bytes(rows: usize, columns: usize) -> usize {
+    const fn factor(outer: usize) -> usize {
+        let (inner, across) = (outer * (64 + 8), 64 * (outer + 8));
+        if inner > across { inner } else { across }
+    }
+    2 * (factor(rows) + factor(columns))
+}
+
 record! {
     /// One block's share of a launch.
     #[derive(PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::cuda::plan::attention::{
     attention_queries, attention_tiles, softmax_values,
 };
 use crate::cuda::plan::batch::BatchTables;
+use crate::cuda::source::Real;
 use crate::packed::Packed;
 
 /// Around every size of block, slice and chunk.
@@ -36,7 +37,8 @@ struct Found {
 fn run(memory: &Memory, heads: &Heads, batch: &Packed, qkv: &[f32], slopes: &[f32]) -> Found {
     let memory = memory.fresh();
     let tables = BatchTables::new(batch).unwrap();
-    let tiles = attention_tiles(&tables.offsets, heads.width).unwrap();
+    let real = memory.real();
+    let tiles = attention_tiles(&tables.offsets, real, heads.width).unwrap();
     let size = AttentionSize::new(&tables.offsets, tiles.len());
     let (offsets, tiles) = (memory.numbers(&tables.offsets), memory.table(&tiles));
     let (qkv, held) = memory.reals(qkv);
@@ -51,7 +53,7 @@ fn run(memory: &Memory, heads: &Heads, batch: &Packed, qkv: &[f32], slopes: &[f3
         width,
         scale,
     };
-    memory.run(attention(args, size));
+    memory.run(attention(real, args, size));
 
     let (d_context, held_slopes) = memory.reals(slopes);
     let d_qkv = memory.blank_reals(held.len());
@@ -67,9 +69,9 @@ fn run(memory: &Memory, heads: &Heads, batch: &Packed, qkv: &[f32], slopes: &[f3
         width,
         scale,
     };
-    memory.run(attention_queries(args, size));
+    memory.run(attention_queries(real, args, size));
     softmax.values();
-    memory.run(attention_keys(args, size));
+    memory.run(attention_keys(real, args, size));
     let (context, d_qkv) = (context.values(), d_qkv.values());
     Found { qkv: held, d_context: held_slopes, context, d_qkv }
 }
@@ -131,9 +133,9 @@ fn a_text_has_the_same_bits_alone_and_among_others() {
 fn heads_and_texts_that_no_kernel_takes_are_refused() {
     for width in [0, 12, 136] {
         let refused = PlanError::HeadWidth { width, max: 128 };
-        assert_eq!(attention_tiles(&[0, 3], width), Err(refused));
+        assert_eq!(attention_tiles(&[0, 3], Real::Bf16, width), Err(refused));
     }
-    let refused = attention_tiles(&[0, 3, 8196], 32).unwrap_err();
+    let refused = attention_tiles(&[0, 3, 8196], Real::Bf16, 32).unwrap_err();
     let what = "a text's tokens";
     assert_eq!(refused, PlanError::Count { what, count: 8193, max: 8192 });
 }

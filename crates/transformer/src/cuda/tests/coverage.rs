@@ -16,7 +16,7 @@ use crate::cuda::plan::pool::{PoolArgs, PoolBackwardArgs, UnitArgs, UnitBackward
 use crate::cuda::plan::rows::{NarrowArgs, SumRowsArgs, WidenArgs};
 use crate::cuda::plan::tile::Tile;
 use crate::cuda::record::{Address, Record};
-use crate::cuda::source::{FILES, HEADERS};
+use crate::cuda::source::{FILES, HEADERS, Real};
 
 /// One output: what it belongs to, and its rows and columns.
 pub(super) type Output = ((u32, u32), [usize; 2]);
@@ -51,10 +51,13 @@ fn attention_takes_every_row_of_every_text_once() {
         *sum += len;
         Some(*sum)
     }));
+    let texts: Vec<Output> =
+        (0..).zip(lengths).map(|(text, len)| ((text, 0), [len as usize, 1])).collect();
     for width in [8, 32, 40, 64, 128] {
-        let tiles = attention_tiles(&offsets, width).unwrap();
-        let texts = (0..).zip(lengths).map(|(text, len)| ((text, 0), [len as usize, 1]));
-        assert_covers(&tiles, [rows_of_block(width).unwrap(), 1], &texts.collect::<Vec<_>>());
+        for real in Real::ALL {
+            let tiles = attention_tiles(&offsets, real, width).unwrap();
+            assert_covers(&tiles, [rows_of_block(real, width).unwrap(), 1], &texts);
+        }
     }
 }
 

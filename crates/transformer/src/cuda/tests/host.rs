@@ -112,11 +112,17 @@ impl Host {
     }
 }
 
-/// Instructions that the processor has, so that `fmaf` is one of them.
+/// Rows are read as vectors and as pairs, as compilers for cards allow; instructions are those that the
+/// processor has, so that `fmaf` is one of them.
 fn flags() -> Vec<&'static str> {
     let mut flags =
         vec!["-x", "c++", "-std=c++17", "-O2", "-shared", "-fPIC", "-ffp-contract=off", "-Wall"];
-    flags.extend(["-Werror", "-Wno-unused-function", "-Wno-unknown-pragmas"]);
+    flags.extend([
+        "-Werror",
+        "-Wno-unused-function",
+        "-Wno-unknown-pragmas",
+        "-fno-strict-aliasing",
+    ]);
     if is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2") {
         flags.extend(["-mfma", "-mavx2"]);
     }

@@ -4,6 +4,7 @@
 //! the same bits in all buffers.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::Host;
@@ -193,6 +194,12 @@ impl Buffer {
     /// The values, each of which was written.
     #[track_caller]
     pub(super) fn values(&self) -> Vec<f32> {
+        self.part(0..self.len)
+    }
+
+    /// A part of them; others may be left out.
+    #[track_caller]
+    pub(super) fn part(&self, range: Range<usize>) -> Vec<f32> {
         let words = &self.words[GUARD_WORDS..self.words.len() - GUARD_WORDS];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.get().to_ne_bytes()).collect();
         let (kind, blank) = (self.kind, u32::from(BLANK) << 16 | u32::from(BLANK));
@@ -207,9 +214,9 @@ impl Buffer {
             Kind::Float => bits == blank,
             Kind::Bf16 | Kind::Bytes => bits == u32::from(BLANK) << 16,
         };
-        let bits = &bits[..self.len];
+        let bits = &bits[range];
         let unwritten = bits.iter().position(|&bits| is_blank(bits));
-        assert_eq!(unwritten, None, "this value of {} was never written", self.len);
+        assert_eq!(unwritten, None, "this value of {} was never written", bits.len());
         bits.iter().map(|&bits| f32::from_bits(bits)).collect()
     }
 

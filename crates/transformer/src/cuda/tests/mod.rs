@@ -21,6 +21,7 @@ mod optimizer;
 mod pool;
 mod rig;
 mod rows;
+mod tensor;
 mod waits;
 
 use self::host::Host;

@@ -50,6 +50,23 @@ KERNEL(waits_at_two_places, BrokenArgs, 64) {
 KERNEL(shuffles_in_part, BrokenArgs, 64) {
     if (threadIdx.x % 2 == 0) a.out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, threadIdx.x, 2);
 }
+KERNEL(multiplies_in_part, BrokenArgs, 64) {
+    Block block = {};
+    BlockSums sums = {};
+    if (threadIdx.x % 2 == 0) add_by_rows(sums, block, block);
+    a.out[threadIdx.x] = block.at[0];
+}
+struct Halves {
+    bf16 at[16 * 16];
+};
+KERNEL(loads_from_within_a_vector, BrokenArgs, 64) {
+    SHARED(Halves, halves);
+    a.out[threadIdx.x] = load_block(&halves.at[2], 8).at[0];
+}
+KERNEL(loads_from_beyond, BrokenArgs, 64) {
+    SHARED(Halves, halves);
+    a.out[threadIdx.x] = load_block(&halves.at[0], 24).at[0];
+}
 KERNEL(shares_more_than_it_has, BrokenArgs, 64) {
     SHARED(Numbers, numbers);
     if (threadIdx.x == 0) (&numbers.at[0])[64 + blockIdx.x] = 1;
@@ -84,6 +101,13 @@ fn what_is_wrong_with_a_kernel_is_seen() {
         ("waits_in_part", [64, 0], format!("waits_in_part: {apart}")),
         ("waits_at_two_places", [64, 0], format!("waits_at_two_places: {apart}")),
         ("shuffles_in_part", [64, 0], format!("shuffles_in_part: {apart}")),
+        ("multiplies_in_part", [64, 0], format!("multiplies_in_part: {apart}")),
+        (
+            "loads_from_within_a_vector",
+            [64, 512],
+            "a row of a matrix begins at no multiple of 16 bytes".into(),
+        ),
+        ("loads_from_beyond", [64, 512], "a row of a matrix lies outside of shared memory".into()),
         (
             "shares_more_than_it_has",
             [64, 256],

@@ -1,0 +1,89 @@
+// Rows of matrices eight numbers at a time, and sums in short runs: for the kernels of low-rank pairs.
+//
+// What is read lies along memory and comes in two steps, first as it is and then as floats, so that
+// many loads are under way before the first is waited for.
+
+struct Eight {
+    float at[8];
+};
+
+// Eight numbers as they lie in memory.
+template <class Number> struct Raw;
+template <> struct Raw<float> {
+    float4 low, high;
+};
+template <> struct Raw<bf16> {
+    uint4 all;
+};
+
+// How many of `count` things there are from this one on.
+DEVICE u32 left_of(u32 count, u32 at) { return at < count ? count - at : 0; }
+
+DEVICE bool is_vector(const void *at) { return (u64)at % 16 == 0; }
+
+// The numbers from `from` on, of which so many are there; zeros beyond.
+DEVICE Raw<float> load_raw(const float *from, u32 there) {
+    if (there >= 8 && is_vector(from)) return {((const float4 *)from)[0], ((const float4 *)from)[1]};
+    float n[8];
+#pragma unroll
+    for (u32 e = 0; e < 8; e++) n[e] = e < there ? from[e] : 0.0f;
+    return {{n[0], n[1], n[2], n[3]}, {n[4], n[5], n[6], n[7]}};
+}
+DEVICE Raw<bf16> load_raw(const bf16 *from, u32 there) {
+    if (there >= 8 && is_vector(from)) return {*(const uint4 *)from};
+    u32 n[8];
+#pragma unroll
+    for (u32 e = 0; e < 8; e++) n[e] = e < there ? from[e].bits : 0;
+    return {{n[0] | n[1] << 16, n[2] | n[3] << 16, n[4] | n[5] << 16, n[6] | n[7] << 16}};
+}
+
+DEVICE float low_half(u32 pair) { return __uint_as_float(pair << 16); }
+DEVICE float high_half(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+DEVICE Eight floats_of(const Raw<float> &raw) {
+    const float4 &low = raw.low, &high = raw.high;
+    return {{low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w}};
+}
+DEVICE Eight floats_of(const Raw<bf16> &raw) {
+    const uint4 &all = raw.all;
+    return {{low_half(all.x), high_half(all.x), low_half(all.y), high_half(all.y),
+             low_half(all.z), high_half(all.z), low_half(all.w), high_half(all.w)}};
+}
+
+// A factor of a product: `load(i, p)` gives what lies in memory from the element (i, p) on, of the
+// outer and the inner dimension, `finish(raw, i, p)` what it is as floats.
+template <class Load, class Finish> struct Source {
+    Load load;
+    Finish finish;
+};
+
+template <class Load, class Finish> DEVICE Source<Load, Finish> source(Load load, Finish finish) {
+    return {load, finish};
+}
+
+// A factor that is what lies in memory.
+struct AsItIs {
+    template <class Number> DEVICE Eight operator()(const Raw<Number> &raw, u32, u32) const {
+        return floats_of(raw);
+    }
+};
+template <class Load> DEVICE Source<Load, AsItIs> source(Load load) { return {load, AsItIs{}}; }
+
+// Sums beside each other in a row.
+template <u32 COUNT> struct Run {
+    static constexpr u32 LENGTH = COUNT;
+    float at[COUNT];
+
+    DEVICE void scale(float factor) {
+#pragma unroll
+        for (u32 e = 0; e < COUNT; e++) at[e] *= factor;
+    }
+
+    // Writes those of which so many are there.
+    DEVICE void store_to(float *to, u32 there) const {
+#pragma unroll
+        for (u32 e = 0; e < COUNT; e++) {
+            if (e < there) to[e] = at[e];
+        }
+    }
+};
