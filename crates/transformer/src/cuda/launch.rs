@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::kernel::Kernel;
-use super::record::{Record, align};
+use super::record::Record;
 use crate::backend::Fault;
 
 /// Threads of a warp.
@@ -89,13 +89,12 @@ pub(super) struct Arguments {
 impl Arguments {
     /// The arguments that a record holds.
     pub(super) fn new<R: Record>(record: R) -> Self {
-        let mut bytes = Vec::new();
+        assert!(R::BYTES <= ARGUMENT_BYTES_MAX, "{} is too long for arguments", R::NAME);
+        let mut bytes = vec![0; R::BYTES.next_multiple_of(size_of::<u64>())];
         record.write(&mut bytes);
-        let len = bytes.len();
-        assert!(len <= ARGUMENT_BYTES_MAX, "{} is too long for arguments", R::NAME);
-        align(&mut bytes, size_of::<u64>());
         let (words, _) = bytes.as_chunks();
-        Self { words: words.iter().map(|&word| u64::from_ne_bytes(word)).collect(), bytes: len }
+        let words = words.iter().map(|&word| u64::from_ne_bytes(word)).collect();
+        Self { words, bytes: R::BYTES }
     }
 
     /// The struct's bytes, in whole words.

@@ -26,9 +26,9 @@ impl Address {
 /// What a field of a [`record!`] can be.
 pub(super) trait Field: Copy {
     /// Its bytes, as many as it must be aligned to.
-    fn write(self, to: &mut Vec<u8>);
-    /// How many those are.
     const BYTES: usize;
+    /// Writes so many bytes to the first of these.
+    fn write(self, to: &mut [u8]);
 }
 
 /// A field that has its bytes in the host's order, which is the card's.
@@ -37,8 +37,8 @@ macro_rules! fields {
         impl Field for $kind {
             const BYTES: usize = size_of::<Self>();
 
-            fn write(self, to: &mut Vec<u8>) {
-                to.extend(self.to_ne_bytes());
+            fn write(self, to: &mut [u8]) {
+                to[..Self::BYTES].copy_from_slice(&self.to_ne_bytes());
             }
         }
     )*};
@@ -48,15 +48,22 @@ fields!(u32, u64, f32);
 impl Field for Address {
     const BYTES: usize = size_of::<u64>();
 
-    fn write(self, to: &mut Vec<u8>) {
+    fn write(self, to: &mut [u8]) {
         self.0.write(to);
+    }
+}
+
+/// Writes numbers as a card gets them, to as many bytes.
+pub(super) fn write_numbers<F: Field>(numbers: &[F], to: &mut [u8]) {
+    for (number, to) in numbers.iter().zip(to.chunks_exact_mut(F::BYTES)) {
+        number.write(to);
     }
 }
 
 /// Numbers as a card gets them.
 pub(super) fn bytes_of<F: Field>(numbers: &[F]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(F::BYTES * numbers.len());
-    numbers.iter().for_each(|number| number.write(&mut bytes));
+    let mut bytes = vec![0; F::BYTES * numbers.len()];
+    write_numbers(numbers, &mut bytes);
     bytes
 }
 
@@ -72,23 +79,30 @@ pub(super) trait Record: Copy {
     const NAME: &'static str;
     /// Its fields in order, with their bytes.
     const FIELDS: &'static [(&'static str, usize)];
+    /// Its size, a multiple of its widest field's.
+    const BYTES: usize = size_of_fields(Self::FIELDS);
 
-    /// Appends it as C lays it out, the padding zero; `to` ends at a multiple of 8.
-    fn write(self, to: &mut Vec<u8>);
+    /// Writes it to so many zeros as C lays it out.
+    fn write(self, to: &mut [u8]);
 }
 
-/// Pads to a multiple of so many bytes.
-pub(super) fn align(to: &mut Vec<u8>, bytes: usize) {
-    to.resize(to.len().next_multiple_of(bytes), 0);
-}
-
-/// A table of records, as it is uploaded. Each record is a multiple of its widest field long.
-pub(super) fn table<R: Record>(records: &[R]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for &record in records {
-        record.write(&mut bytes);
+/// The size of a struct of such fields.
+const fn size_of_fields(fields: &[(&str, usize)]) -> usize {
+    let (mut bytes, mut widest, mut at) = (0_usize, 1, 0);
+    while at < fields.len() {
+        let field = fields[at].1;
+        bytes = bytes.next_multiple_of(field) + field;
+        widest = if field > widest { field } else { widest };
+        at += 1;
     }
-    bytes
+    bytes.next_multiple_of(widest)
+}
+
+/// Writes records one behind the other, to as many zeros as they are long.
+pub(super) fn write_records<R: Record>(records: &[R], to: &mut [u8]) {
+    for (record, to) in records.iter().zip(to.chunks_exact_mut(R::BYTES)) {
+        record.write(to);
+    }
 }
 
 /// Defines a struct and its layout; the kernels' text holds the same fields in the same order, which
@@ -110,15 +124,15 @@ macro_rules! record {
                 $((stringify!($field), <$kind as $crate::cuda::record::Field>::BYTES)),*
             ];
 
-            fn write(self, to: &mut Vec<u8>) {
-                let mut widest = 1;
+            fn write(self, to: &mut [u8]) {
+                let mut end = 0_usize;
                 $(
                     let bytes = <$kind as $crate::cuda::record::Field>::BYTES;
-                    widest = widest.max(bytes);
-                    $crate::cuda::record::align(to, bytes);
-                    $crate::cuda::record::Field::write(self.$field, to);
+                    let begin = end.next_multiple_of(bytes);
+                    end = begin + bytes;
+                    $crate::cuda::record::Field::write(self.$field, &mut to[begin..end]);
                 )*
-                $crate::cuda::record::align(to, widest);
+                debug_assert!(end <= <Self as $crate::cuda::record::Record>::BYTES);
             }
         }
     };

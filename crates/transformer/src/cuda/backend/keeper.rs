@@ -488,7 +488,7 @@ impl<M: Machine> Sums<M> {
         let terms: Vec<u64> = sums.iter().flat_map(|sum| &sum.terms).map(|term| term.0).collect();
         let tiles = step_tiles(&counts);
         let mut tables = Tables::default();
-        let (sums, terms) = (tables.records(&records), tables.keys(&terms));
+        let (sums, terms) = (tables.records(&records), tables.numbers(&terms));
         let blocks = tables.records(&tiles);
         let there = tables.upload(machine)?;
         let at = |place| there.at(machine, place);

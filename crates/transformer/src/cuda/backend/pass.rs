@@ -70,8 +70,9 @@ pub(super) struct OnPairs {
 struct TilePlaces {
     low: Place,
     up: Place,
-    /// Of the launches of a backward pass, in such a pass.
-    slopes: Option<[Place; 3]>,
+    low_slopes: Place,
+    pair_slopes: Place,
+    input_slopes: Place,
 }
 
 /// A launch on pairs.
@@ -109,7 +110,7 @@ impl<M: Machine> Pass<M> {
         let texts = tables.numbers(&of_batch.texts);
         let offsets = tables.numbers(&of_batch.offsets);
         let firsts = tables.numbers(&of_batch.firsts);
-        let text_keys = tables.keys(&of_batch.text_keys);
+        let text_keys = tables.numbers(&of_batch.text_keys);
         let planned = attention_tiles(&of_batch.offsets, real, head_width)?;
         let size = AttentionSize::new(&of_batch.offsets, planned.len());
         let tiles = (tables.records(&planned), size);
@@ -144,7 +145,7 @@ impl<M: Machine> Pass<M> {
         }
         let mut tables = Tables::default();
         let places: Vec<Place> =
-            slots.adapters.iter().map(|adapter| tables.floats(&adapter.values)).collect();
+            slots.adapters.iter().map(|adapter| tables.numbers(&adapter.values)).collect();
         let memory = tables.upload(machine)?;
         let places = places.into_iter().map(|place| memory.at(machine, place)).collect();
         self.adapters = Some(AdapterValues { _memory: Some(memory), places });
@@ -227,21 +228,16 @@ impl<M: Machine> Pass<M> {
 
     /// Where the pairs of a group are, and the tiles of a launch on them.
     pub(super) fn places(&self, machine: &M, group: &OnPairs, step: Step) -> (Address, Address) {
-        let TilePlaces { low, up, slopes } = group.tiles;
-        let [low_slopes, pair_slopes, input_slopes] = match slopes {
-            Some(slopes) => slopes.map(Some),
-            None => [None; 3],
-        };
         let tiles = match step {
-            Step::Low => Some(low),
-            Step::Up => Some(up),
-            Step::LowSlopes => low_slopes,
-            Step::PairSlopes => pair_slopes,
-            Step::InputSlopes => input_slopes,
+            Step::Low => group.tiles.low,
+            Step::Up => group.tiles.up,
+            Step::LowSlopes => group.tiles.low_slopes,
+            Step::PairSlopes => group.tiles.pair_slopes,
+            Step::InputSlopes => group.tiles.input_slopes,
         };
         let tables = self.tables.as_ref();
         let at = |place| tables.map_or(Address::NONE, |tables| tables.at(machine, place));
-        (at(group.pairs), tiles.map_or(Address::NONE, at))
+        (at(group.pairs), at(tiles))
     }
 
     /// The tiles of attention, and how much they do.
@@ -285,23 +281,25 @@ impl OnPairs {
         (below, is_backward): (Option<&Self>, bool),
         to: &mut Tables,
     ) -> Result<Self, Fault> {
-        let tables = LoraTables::new(pairs, places, below.map(|below| &below.tables))?;
+        let below_tables = below.map(|below| &below.tables);
+        let tables = LoraTables::new(pairs, places, (below_tables, is_backward))?;
         let is_same = |below: &&Self| Arc::ptr_eq(&below.tables.tiles, &tables.tiles);
         let tiles = match below.filter(is_same) {
             Some(below) => below.tiles,
-            None => TilePlaces::of(&tables.tiles, is_backward, to),
+            None => TilePlaces::of(&tables.tiles, to),
         };
         Ok(Self { pairs: to.records(&tables.pairs), tiles, tables })
     }
 }
 
 impl TilePlaces {
-    fn of(tiles: &LoraTiles, is_backward: bool, to: &mut Tables) -> Self {
-        let slopes = [&tiles.low_slopes, &tiles.pair_slopes, &tiles.input_slopes];
+    fn of(tiles: &LoraTiles, to: &mut Tables) -> Self {
         Self {
             low: to.records(&tiles.low),
             up: to.records(&tiles.up),
-            slopes: is_backward.then(|| slopes.map(|tiles| to.records(tiles))),
+            low_slopes: to.records(&tiles.low_slopes),
+            pair_slopes: to.records(&tiles.pair_slopes),
+            input_slopes: to.records(&tiles.input_slopes),
         }
     }
 }

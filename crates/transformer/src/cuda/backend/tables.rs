@@ -2,7 +2,7 @@
 
 use crate::backend::Fault;
 use crate::cuda::machine::Machine;
-use crate::cuda::record::{Address, Record, align, bytes_of, table};
+use crate::cuda::record::{Address, Field, Record, write_numbers, write_records};
 
 /// Where tables begin: at whole cache lines of a card.
 const ALIGN_BYTES: usize = 128;
@@ -24,26 +24,22 @@ pub(super) struct Placed<M: Machine> {
 
 impl Tables {
     pub(super) fn records<R: Record>(&mut self, records: &[R]) -> Place {
-        self.put(&table(records))
-    }
-
-    pub(super) fn numbers(&mut self, numbers: &[u32]) -> Place {
-        self.put(&bytes_of(numbers))
-    }
-
-    pub(super) fn keys(&mut self, keys: &[u64]) -> Place {
-        self.put(&bytes_of(keys))
-    }
-
-    pub(super) fn floats(&mut self, values: &[f32]) -> Place {
-        self.put(&bytes_of(values))
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Place {
-        align(&mut self.bytes, ALIGN_BYTES);
-        let place = Place(self.bytes.len());
-        self.bytes.extend_from_slice(bytes);
+        let (place, room) = self.room(R::BYTES * records.len());
+        write_records(records, room);
         place
+    }
+
+    pub(super) fn numbers<F: Field>(&mut self, numbers: &[F]) -> Place {
+        let (place, room) = self.room(F::BYTES * numbers.len());
+        write_numbers(numbers, room);
+        place
+    }
+
+    /// So many zeros for a table.
+    fn room(&mut self, bytes: usize) -> (Place, &mut [u8]) {
+        let begin = self.bytes.len().next_multiple_of(ALIGN_BYTES);
+        self.bytes.resize(begin + bytes, 0);
+        (Place(begin), &mut self.bytes[begin..])
     }
 
     pub(super) fn upload<M: Machine>(self, machine: &M) -> Result<Placed<M>, Fault> {

@@ -86,6 +86,7 @@ pub(in crate::cuda) struct LoraTables {
 }
 
 /// The blocks of each launch: the same for all pairs of the same shapes, as those of most layers are.
+/// Those of a backward pass are laid out for such a pass alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cuda) struct LoraTiles {
     /// Of [`lora_low`].
@@ -124,11 +125,12 @@ impl Scratch {
 }
 
 impl LoraTables {
-    /// The tables of a batch's pairs; of other pairs of the same shapes the tiles are taken over.
+    /// The tables of a batch's pairs, in a backward pass or a forward one; of other pairs of the same
+    /// pass and the same shapes the tiles are taken over.
     pub(in crate::cuda) fn new(
         pairs: Pairs<'_>,
         places: &LoraPlaces<'_>,
-        like: Option<&Self>,
+        (like, is_backward): (Option<&Self>, bool),
     ) -> Result<Self, PlanError> {
         expect_len("the list of adapters", places.adapters.len(), pairs.adapters.len())?;
         if !places.gradients.is_empty() {
@@ -141,7 +143,7 @@ impl LoraTables {
         count("the pairs of a batch", records.len())?;
         let tiles = match like.filter(|like| are_alike(&like.pairs, &records)) {
             Some(like) => Arc::clone(&like.tiles),
-            None => Arc::new(LoraTiles::new(&records)),
+            None => Arc::new(LoraTiles::new(&records, is_backward)),
         };
         Ok(Self { pairs: records, tiles })
     }
@@ -154,33 +156,44 @@ fn are_alike(some: &[LoraPair], others: &[LoraPair]) -> bool {
 }
 
 impl LoraTiles {
-    fn new(pairs: &[LoraPair]) -> Self {
+    fn new(pairs: &[LoraPair], is_backward: bool) -> Self {
         let mut all = Self::default();
         for (at, pair) in (0..).zip(pairs) {
-            all.add_pair(at, pair);
+            all.add_forward(at, pair);
+        }
+        if is_backward {
+            all.add_backward(pairs);
+        }
+        all
+    }
+
+    fn add_forward(&mut self, at: u32, pair: &LoraPair) {
+        let [rows, outputs] = [pair.rows, pair.outputs].map(wide);
+        self.low.extend(tiles(at, 0, rows, ranks(pair)));
+        self.up.extend(tiles(at, 0, rows, outputs));
+    }
+
+    fn add_backward(&mut self, pairs: &[LoraPair]) {
+        for (at, pair) in (0..).zip(pairs) {
+            let [rows, inputs, outputs] = [pair.rows, pair.inputs, pair.outputs].map(wide);
+            self.low_slopes.extend(tiles(at, 0, rows, ranks(pair)));
+            self.low_slopes.extend(tiles(at, 1, rows, ranks(pair)));
+            self.pair_slopes.extend(tiles(at, 0, ranks(pair), inputs));
+            self.pair_slopes.extend(tiles(at, 1, outputs, ranks(pair)));
         }
         // Pairs of a segment follow each other, and are added to its rows in their order.
         let mut first = 0;
         for segment in pairs.chunk_by(|pair, next| pair.first_row == next.first_row) {
             let count = segment.len() as u32;
             let (rows, inputs) = (wide(segment[0].rows), wide(segment[0].inputs));
-            all.input_slopes.extend(tiles(first, count, rows, inputs));
+            self.input_slopes.extend(tiles(first, count, rows, inputs));
             first += count;
         }
-        all
     }
+}
 
-    /// The tiles of one pair.
-    fn add_pair(&mut self, at: u32, pair: &LoraPair) {
-        let ranks = Side { len: pair.rank as usize, step: RANKS };
-        let [rows, inputs, outputs] = [pair.rows, pair.inputs, pair.outputs].map(wide);
-        self.low.extend(tiles(at, 0, rows, ranks));
-        self.up.extend(tiles(at, 0, rows, outputs));
-        self.low_slopes.extend(tiles(at, 0, rows, ranks));
-        self.low_slopes.extend(tiles(at, 1, rows, ranks));
-        self.pair_slopes.extend(tiles(at, 0, ranks, inputs));
-        self.pair_slopes.extend(tiles(at, 1, outputs, ranks));
-    }
+fn ranks(pair: &LoraPair) -> Side {
+    Side { len: pair.rank as usize, step: RANKS }
 }
 
 /// A side that is not the rank.

@@ -143,7 +143,7 @@ fn run(memory: &Memory, scene: &mut Scene, group: Group) -> Found {
         d_low: d_low.address(),
         row_keys: memory.blank_keys(scratch.row_keys).address(),
     };
-    let lora = LoraTables::new(pairs, &places, None).unwrap();
+    let lora = LoraTables::new(pairs, &places, (None, true)).unwrap();
     let (x, held_x) = memory.reals(&scene.x);
     let (y, held_y) = memory.reals(&scene.y);
     let (dy, held_dy) = memory.reals(&scene.dy);
@@ -256,7 +256,7 @@ fn every_launch_takes_every_element_once() {
     let (none, gradients) = (Address::NONE, &[]);
     let places =
         LoraPlaces { adapters: &addresses, gradients, low: none, d_low: none, row_keys: none };
-    let tables = LoraTables::new(pairs, &places, None).unwrap();
+    let tables = LoraTables::new(pairs, &places, (None, true)).unwrap();
     let outputs = |kind: u32, size: &dyn Fn(&LoraPair) -> [u32; 2]| {
         let sizes = tables.pairs.iter().map(|pair| size(pair).map(|len| len as usize));
         (0..).zip(sizes).map(|(at, size)| ((at, kind), size)).collect::<Vec<Output>>()
@@ -291,7 +291,7 @@ fn pairs_of_the_same_shapes_share_their_tiles_and_no_others_do() {
         let addresses = vec![none; adapters.len()];
         let (adapters, gradients) = (&addresses[..], &[][..]);
         let places = LoraPlaces { adapters, gradients, low: none, d_low: none, row_keys: none };
-        LoraTables::new(pairs, &places, like).unwrap()
+        LoraTables::new(pairs, &places, (like, true)).unwrap()
     };
     let (group, order) = (Group::QueryKeyValue, [0, 2, 3]);
     let first = tables_of(&order, group, None);
@@ -316,7 +316,7 @@ fn lists_of_addresses_that_do_not_fit_the_batch_are_refused() {
     let none = Address::NONE;
     let refused = |adapters: &[Address], gradients: &[Address]| {
         let places = LoraPlaces { adapters, gradients, low: none, d_low: none, row_keys: none };
-        LoraTables::new(pairs, &places, None).unwrap_err()
+        LoraTables::new(pairs, &places, (None, true)).unwrap_err()
     };
     let length = |what, found| PlanError::Length { what, found, expected: 2 };
     assert_eq!(refused(&[none], &[]), length("the list of adapters", 1));

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::Host;
 use crate::cuda::launch::{Launch, PlanError};
-use crate::cuda::record::{Address, Record, table};
+use crate::cuda::record::{Address, Record, write_records};
 use crate::cuda::source::Real;
 
 /// Words in front of a buffer and behind it, which nothing may write: as many as the floats of a
@@ -115,7 +115,8 @@ impl Memory {
 
     /// A table of records.
     pub(super) fn table<R: Record>(&self, records: &[R]) -> Buffer {
-        let bytes = table(records);
+        let mut bytes = vec![0; R::BYTES * records.len()];
+        write_records(records, &mut bytes);
         self.buffer(&bytes, bytes.len(), Kind::Bytes)
     }
 
