@@ -37,6 +37,8 @@ pub use backend::{
 pub use cpu::{Cpu, CpuLinear, CpuWorkspace, UnsupportedPrecision, keep_memory_flat};
 #[cfg(target_os = "linux")]
 pub use cuda::{CudaDevice, CudaNotes, KernelUse, open as open_cuda};
+#[cfg(all(target_os = "linux", feature = "emulation"))]
+pub use cuda::{EmulatedDevice, open_emulated};
 pub use encoder::{
     Encoder, Forward, Pooling, Round, Scratch, Start, Tape, TapeMode, scale_to_unit,
 };

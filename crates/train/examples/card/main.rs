@@ -23,15 +23,16 @@ mod work;
 use std::env;
 use std::process::ExitCode;
 
-use options::{Options, Word};
-use place::{OnCard, OnProcessor, Place, Stage};
+use options::{Device, Options, Word};
+use place::{OnCard, OnKernels, OnProcessor, Place, Stage};
 
 fn main() -> ExitCode {
     cotenant_transformer::keep_memory_flat();
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let done = Options::parse(&arguments).and_then(|options| match options.is_on_processor {
-        true => act(&options, OnProcessor),
-        false => act(&options, OnCard { kernels: options.out.join("kernels") }),
+    let done = Options::parse(&arguments).and_then(|options| match options.device {
+        Device::Card => act(&options, OnCard { kernels: options.out.join("kernels") }),
+        Device::Processor => act(&options, OnProcessor),
+        Device::Kernels => act(&options, OnKernels),
     });
     done.unwrap_or_else(|message| {
         eprintln!("error: {message}");

@@ -15,6 +15,7 @@ nothing failed, 1 if anything did, and 2 if nothing could run at all, as without
   --python PROGRAM     a Python that has torch, sentence-transformers and peft
                                                                [default: python3]
   --on-processor       put the processor in the card's place, to check the checks
+  --on-kernels         likewise, and have it run the card's kernels, built by g++: slowly
   --spoil              compare with other seeds than those checked: the checks must then fail
 
 NVRTC is found where COTENANT_NVRTC says, by the loader, in the active Python environment or in
@@ -36,6 +37,17 @@ pub(crate) enum Word {
     Contend { tenants: u64, seconds: u64 },
 }
 
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// The first card.
+    Card,
+    /// The processor, by its own backend.
+    Processor,
+    /// The processor, by the kernels of cards.
+    Kernels,
+}
+
 /// The words of a command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -45,7 +57,7 @@ pub(crate) struct Options {
     pub(crate) is_quick: bool,
     pub(crate) minutes: u64,
     pub(crate) python: String,
-    pub(crate) is_on_processor: bool,
+    pub(crate) device: Device,
     pub(crate) is_spoilt: bool,
     /// The options as they were given, for the processes of single checks.
     pub(crate) given: Vec<String>,
@@ -71,7 +83,7 @@ impl Options {
             is_quick: false,
             minutes: 25,
             python: "python3".to_owned(),
-            is_on_processor: false,
+            device: Device::Card,
             is_spoilt: false,
             given: given.to_vec(),
         };
@@ -85,7 +97,8 @@ impl Options {
                 "--quick" => options.is_quick = true,
                 "--minutes" => options.minutes = number(&value()?)?,
                 "--python" => options.python = value()?,
-                "--on-processor" => options.is_on_processor = true,
+                "--on-processor" => options.device = Device::Processor,
+                "--on-kernels" => options.device = Device::Kernels,
                 "--spoil" => options.is_spoilt = true,
                 other => return Err(format!("'{other}' is no option\n\n{USAGE}")),
             }

@@ -1,4 +1,5 @@
-//! Where the trainer runs: on a card, or on the processor in its place.
+//! Where the trainer runs: on a card, or on the processor in its place, with its own backend or with the
+//! kernels of cards.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::thread;
 
 use cotenant_train::Limits;
 use cotenant_transformer::{
-    Backend, Cpu, CudaDevice, CudaNotes, Encoder, EncoderConfig, Fault, KernelUse, Precision,
-    open_cuda,
+    Backend, Cpu, CudaDevice, CudaNotes, EmulatedDevice, Encoder, EncoderConfig, Fault, KernelUse,
+    Precision, open_cuda, open_emulated,
 };
 
 use super::options::Options;
@@ -20,6 +21,9 @@ const ROUND_CHUNKS: usize = 4;
 /// A device that can be opened.
 pub(crate) trait Place {
     type Device: Backend;
+
+    /// Whether it only computes what a device would: then its memory and its speed say nothing.
+    const IS_EMULATED: bool = false;
 
     /// Opens it for a precision.
     fn open(&self, precision: Precision) -> Result<(Self::Device, CudaNotes), Fault>;
@@ -47,14 +51,8 @@ pub(crate) struct OnCard {
     pub(crate) kernels: PathBuf,
 }
 
-impl Place for OnCard {
-    type Device = CudaDevice;
-
-    fn open(&self, precision: Precision) -> Result<(CudaDevice, CudaNotes), Fault> {
-        open_cuda(0, precision, Some(&self.kernels))
-    }
-
-    fn limits(&self, free_bytes: u64) -> Limits {
+impl OnCard {
+    fn limits_of(free_bytes: u64) -> Limits {
         Limits {
             threads: 1,
             tokens_chunk: CHUNK_TOKENS,
@@ -63,6 +61,18 @@ impl Place for OnCard {
             kept_bytes_max: (free_bytes / 4) as usize,
             ..Limits::default()
         }
+    }
+}
+
+impl Place for OnCard {
+    type Device = CudaDevice;
+
+    fn open(&self, precision: Precision) -> Result<(CudaDevice, CudaNotes), Fault> {
+        open_cuda(0, precision, Some(&self.kernels))
+    }
+
+    fn limits(&self, free_bytes: u64) -> Limits {
+        Self::limits_of(free_bytes)
     }
 
     fn with_kernels_alone(&self, device: CudaDevice) -> Option<CudaDevice> {
@@ -116,6 +126,40 @@ impl Place for OnProcessor {
     }
 
     fn profiled(&self, _: &Cpu, _: impl FnOnce()) -> Option<Result<Vec<KernelUse>, Fault>> {
+        None
+    }
+}
+
+/// The processor with the kernels of cards.
+pub(crate) struct OnKernels;
+
+impl Place for OnKernels {
+    type Device = EmulatedDevice;
+
+    const IS_EMULATED: bool = true;
+
+    fn open(&self, precision: Precision) -> Result<(EmulatedDevice, CudaNotes), Fault> {
+        open_emulated(precision)
+    }
+
+    /// As on a card, so that states are kept and chunks hold many segments.
+    fn limits(&self, _free_bytes: u64) -> Limits {
+        OnCard::limits_of(1 << 30)
+    }
+
+    fn with_kernels_alone(&self, device: EmulatedDevice) -> Option<EmulatedDevice> {
+        Some(device)
+    }
+
+    fn with_graphs(&self, _: EmulatedDevice) -> Option<EmulatedDevice> {
+        None
+    }
+
+    fn profiled(
+        &self,
+        _: &EmulatedDevice,
+        _: impl FnOnce(),
+    ) -> Option<Result<Vec<KernelUse>, Fault>> {
         None
     }
 }

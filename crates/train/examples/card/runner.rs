@@ -8,7 +8,7 @@ use std::{env, io, thread};
 use serde_json::{Value, json};
 
 use super::checks::{self, Check};
-use super::options::Options;
+use super::options::{Device, Options};
 use super::place::{Place, Stage};
 use super::report::{self, COULD_NOT_RUN, FAILED, MEASURED, NO_TIME, PASSED, Rows, without_figure};
 
@@ -16,6 +16,8 @@ use super::report::{self, COULD_NOT_RUN, FAILED, MEASURED, NO_TIME, PASSED, Rows
 const NOTHING_RAN: u8 = 2;
 
 const POLL: Duration = Duration::from_millis(20);
+/// How many times as long a check may take where kernels are emulated.
+const EMULATED_TIMES: u64 = 30;
 
 /// What was found so far.
 struct Findings {
@@ -72,7 +74,7 @@ fn head(options: &Options) -> Value {
     json!({
         "card": null, "driver": null, "compiler": null,
         "date": date.unwrap_or_default(), "is_quick": options.is_quick,
-        "is_on_processor": options.is_on_processor, "version": env!("CARGO_PKG_VERSION"),
+        "is_on_card": options.device == Device::Card, "version": env!("CARGO_PKG_VERSION"),
     })
 }
 
@@ -135,7 +137,8 @@ fn run_apart<P: Place>(
     command.args(["check", check.name]).args(&options.given).stdin(Stdio::null());
     command.stdout(File::create(path("rows")).map_err(failed)?);
     command.stderr(File::create(path("talk")).map_err(failed)?);
-    let limit = left.min(Duration::from_secs(check.seconds_max));
+    let times = if P::IS_EMULATED { EMULATED_TIMES } else { 1 };
+    let limit = left.min(Duration::from_secs(check.seconds_max * times));
     let ended = wait(&mut command.spawn().map_err(failed)?, limit).map_err(failed)?;
     let lines = fs::read_to_string(path("rows")).map_err(failed)?;
     let mut rows: Vec<Value> =

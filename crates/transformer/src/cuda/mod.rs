@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! encoder ─▶ backend: what is asked for, as launches ─▶ machine ─▶ a card, by `driver`
-//!                        ▲                                    └──▶ in tests the processor
+//!                        ▲                                    └──▶ in tests the processor, by `emulated`
 //!                      plan: shapes and addresses to launches
 //! ```
 //! A kernel's text lies in `kernels/` and is compiled at run time. A plan is a pure function from
@@ -10,11 +10,13 @@
 //! floats in an order that a launch decides: a row's, a text's or a pair's result has the same bits
 //! whatever else the launch computes, as on the CPU.
 //!
-//! Tests run the same texts on the processor (`tests/host.rs`) against the CPU backend, and compile
-//! them for cards where NVRTC is there (`tests/compiles.rs`).
+//! Tests run the same texts on the processor (`emulated`) against the CPU backend, and compile them
+//! for cards where NVRTC is there (`tests/compiles.rs`).
 
 mod backend;
 mod driver;
+#[cfg(any(test, feature = "emulation"))]
+mod emulated;
 mod kernel;
 mod launch;
 mod machine;
@@ -27,5 +29,7 @@ mod source;
 #[cfg(target_arch = "x86_64")]
 mod tests;
 
+#[cfg(feature = "emulation")]
+pub use self::emulated::{EmulatedDevice, open as open_emulated};
 pub use self::profile::KernelUse;
 pub use self::rig::{CudaDevice, CudaNotes, open};

@@ -72,14 +72,7 @@ pub fn open(
     precision: Precision,
     cache: Option<&Path>,
 ) -> Result<(CudaDevice, CudaNotes), Fault> {
-    let real = match precision {
-        Precision::F32 => Real::Float,
-        Precision::Bf16 => Real::Bf16,
-        Precision::Int8 => {
-            let words = "cards have no products in int8 here\nhint: use precision bf16 or f32";
-            return Err(Fault::Refused(words.to_owned()));
-        }
-    };
+    let real = Real::of(precision)?;
     let card = Card::open(ordinal)?;
     let compiler = Compiler::open(card.facts().driver)?;
     let cache = cache.map(Cache::at);

@@ -1,5 +1,7 @@
 //! The kernels' text, as a compiler gets it.
 
+use crate::backend::{Fault, Precision};
+
 /// What buffers of rows hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Real {
@@ -12,6 +14,18 @@ pub(super) enum Real {
 impl Real {
     /// Both.
     pub(super) const ALL: [Self; 2] = [Self::Float, Self::Bf16];
+
+    /// What rows are in a precision, if cards have it.
+    pub(super) fn of(precision: Precision) -> Result<Self, Fault> {
+        match precision {
+            Precision::F32 => Ok(Self::Float),
+            Precision::Bf16 => Ok(Self::Bf16),
+            Precision::Int8 => {
+                let words = "cards have no products in int8 here\nhint: use precision bf16 or f32";
+                Err(Fault::Refused(words.to_owned()))
+            }
+        }
+    }
 
     /// The line in front of the text.
     fn define(self) -> &'static str {
@@ -86,14 +100,14 @@ impl File {
 }
 
 /// One text of all files, for the processor.
-#[cfg(test)]
+#[cfg(any(test, feature = "emulation"))]
 pub(super) fn all_for_host(real: Real) -> String {
     let files: Vec<&str> = File::all_for(real).map(|file| file.text).collect();
     [real.define(), &for_host(&files.concat())].concat()
 }
 
 /// A text of kernels, for the processor.
-#[cfg(test)]
+#[cfg(any(test, feature = "emulation"))]
 pub(super) fn for_host(text: &str) -> String {
     [include_str!("kernels/host.h"), HEADERS, text].concat()
 }

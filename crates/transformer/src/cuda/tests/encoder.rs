@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use super::host::Host;
-use super::machine::HostMachine;
 use super::random;
 use crate::adapter::{Adapter, AdapterLayout, LayerChoice, LoraSpec, Module};
 use crate::backend::{Backend, Fault, Precision};
 use crate::cpu::Cpu;
 use crate::cuda::backend::Cuda;
+use crate::cuda::emulated::{EmulatedDevice, Host, HostMachine};
 use crate::cuda::machine::Machine;
 use crate::cuda::rig;
 use crate::cuda::source::Real;
@@ -31,7 +30,7 @@ fn on<B: Backend>(backend: B, model: &str) -> Encoder<B> {
     Encoder::new(backend, folder.config().clone(), weights, Pooling::Mean, true)
 }
 
-pub(super) fn on_kernels(host: &'static Host, model: &str) -> Encoder<Cuda<HostMachine>> {
+pub(super) fn on_kernels(host: &'static Host, model: &str) -> Encoder<EmulatedDevice> {
     on(Cuda::new(HostMachine::new(host), host.real), model)
 }
 
@@ -221,7 +220,7 @@ fn tokens_that_the_model_does_not_know_are_refused() {
     assert!(matches!(&fault, Some(Fault::Refused(why)) if why.contains("token")), "{fault:?}");
 }
 
-fn encoder_embeds(encoder: &Encoder<Cuda<HostMachine>>, batch: &Packed) -> Vec<f32> {
+fn encoder_embeds(encoder: &Encoder<EmulatedDevice>, batch: &Packed) -> Vec<f32> {
     let mut out = vec![0.0; batch.texts() * encoder.config().hidden];
     let forward = Forward { batch, adapters: &[], start: Start::Tokens };
     encoder.embed(&forward, &mut Scratch::default(), &mut out);

@@ -1,16 +1,14 @@
 //! Adapters that the machine keeps: rounds over them against the same passes by the host.
 
 use super::encoder::{adapter, batch, check, host, on_cpu, on_kernels};
-use super::machine::HostMachine;
 use crate::adapter::Adapter;
 use crate::backend::{Backend, Fault};
-use crate::cuda::backend::Cuda;
+use crate::cuda::emulated::EmulatedDevice as Kernels;
 use crate::cuda::source::Real;
 use crate::encoder::{Encoder, Forward, Round, Scratch, Start, Tape, TapeMode};
 use crate::keeper::{AdamStep, Ending, Keeper, Member, RoundRanking, SlabState, Verdict};
 use crate::packed::Packed;
 
-type Kernels = Cuda<HostMachine>;
 type Slab = <Kernels as Keeper<Kernels>>::Slab;
 
 /// Anchors and columns among a tenant's two texts.

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::host::{Library, Shape};
+use crate::cuda::emulated::{Library, Shape};
 use crate::cuda::launch::Arguments;
 use crate::cuda::record::{Address, record};
 use crate::cuda::source::for_host;

@@ -12,7 +12,7 @@ use crate::cuda::record::Address;
 const SEED: u64 = 0xC0_7E;
 
 /// A machine in this process.
-pub(in crate::cuda) struct HostMachine {
+pub struct HostMachine {
     host: &'static Host,
     /// Buffers that may still be made before memory is used up.
     buffers_left: AtomicUsize,
@@ -25,7 +25,7 @@ pub(in crate::cuda) struct HostMachine {
 }
 
 /// Memory that kernels write behind the compiler's back.
-pub(in crate::cuda) struct HostBuffer {
+pub struct HostBuffer {
     words: Box<[AtomicU64]>,
     bytes: usize,
 }
@@ -43,16 +43,16 @@ impl HostMachine {
     }
 
     /// From now on so many buffers can be made.
+    #[cfg(test)]
     pub(in crate::cuda) fn leave(&self, buffers: usize) {
         self.buffers_left.store(buffers, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
     pub(in crate::cuda) fn launches(&self) -> usize {
         self.launches.load(Ordering::Relaxed)
     }
-}
 
-impl HostMachine {
     /// That a copy from or to the host is not asked for within one piece of work.
     #[track_caller]
     fn assert_apart(&self) {
@@ -60,6 +60,7 @@ impl HostMachine {
     }
 
     /// Operations since they were last asked for.
+    #[cfg(test)]
     pub(in crate::cuda) fn take_operations(&self) -> u64 {
         self.operations.swap(0, Ordering::Relaxed)
     }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
+use std::{env, io};
 
 use sha2::{Digest, Sha256};
 
@@ -25,7 +26,7 @@ struct Geometry {
 type Entry = unsafe extern "C" fn(*const Geometry, *const c_void) -> *const c_char;
 
 /// A library of kernels, in this process from now on.
-pub(super) struct Library(*mut c_void);
+pub(in crate::cuda) struct Library(*mut c_void);
 
 // SAFETY: the handle is a key to what the loader keeps, and any thread may look a name up with it.
 unsafe impl Send for Library {}
@@ -33,7 +34,7 @@ unsafe impl Send for Library {}
 unsafe impl Sync for Library {}
 
 /// How a kernel is run.
-pub(super) struct Shape<'a> {
+pub(in crate::cuda) struct Shape<'a> {
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub shared_bytes: u32,
@@ -46,13 +47,19 @@ pub(super) struct Shape<'a> {
 static TURN: Mutex<()> = Mutex::new(());
 
 impl Library {
-    /// The library of a text, built if it was not built before; or why there can be none.
-    pub(super) fn of(text: &str) -> Result<Self, &'static str> {
+    /// The library of a text, built if it was not built before; or why no text can be built here.
+    ///
+    /// # Panics
+    /// If the text is not built, or what was built does not load.
+    pub(in crate::cuda) fn of(text: &str) -> Result<Self, &'static str> {
+        if cfg!(not(target_arch = "x86_64")) {
+            return Err("kernels run on processors of the kind x86-64 only");
+        }
         if Command::new("g++").arg("--version").output().is_err() {
             return Err("there is no g++ to build kernels for the processor");
         }
-        let path = build(text);
-        let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+        let path = build(text).unwrap_or_else(|error| panic!("kernels are not built: {error}"));
+        let name = c_string(path.as_os_str().as_bytes());
         // SAFETY: the library was built from our own text, and has nothing that runs when loaded.
         let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         assert!(!library.is_null(), "{} does not load", path.display());
@@ -60,8 +67,8 @@ impl Library {
     }
 
     /// Runs a kernel whose addresses are those of live buffers of this process.
-    pub(super) fn run(&self, kernel: &str, shape: &Shape<'_>) -> Result<(), String> {
-        let name = CString::new(kernel).unwrap();
+    pub(in crate::cuda) fn run(&self, kernel: &str, shape: &Shape<'_>) -> Result<(), String> {
+        let name = c_string(kernel.as_bytes());
         // SAFETY: the handle is that of a library which stays loaded.
         let entry = unsafe { libc::dlsym(self.0, name.as_ptr()) };
         assert!(!entry.is_null(), "the library has no {kernel}");
@@ -90,26 +97,34 @@ impl Library {
 }
 
 /// The kernels for rows of one format.
-pub(super) struct Host {
-    pub(super) real: Real,
+pub(in crate::cuda) struct Host {
+    pub(in crate::cuda) real: Real,
     library: Library,
 }
 
 impl Host {
     /// The project's kernels, or why there can be none.
-    pub(super) fn open(real: Real) -> Result<&'static Self, &'static str> {
+    pub(in crate::cuda) fn open(real: Real) -> Result<&'static Self, &'static str> {
         static HOSTS: [OnceLock<Result<Host, &str>>; 2] = [OnceLock::new(), OnceLock::new()];
-        let place = &HOSTS[Real::ALL.iter().position(|&other| other == real).unwrap()];
+        let [float, bf16] = &HOSTS;
+        let place = match real {
+            Real::Float => float,
+            Real::Bf16 => bf16,
+        };
         let open = || Ok(Self { real, library: Library::of(&all_for_host(real))? });
         place.get_or_init(open).as_ref().map_err(|reason| *reason)
     }
 
     /// Carries out a launch whose addresses are those of live buffers of this process.
-    pub(super) fn run(&self, launch: &Launch, seed: u64) -> Result<(), String> {
+    pub(in crate::cuda) fn run(&self, launch: &Launch, seed: u64) -> Result<(), String> {
         let Launch { grid, block, shared_bytes, ref arguments, .. } = *launch;
         let shape = Shape { grid, block, shared_bytes, arguments, seed };
         self.library.run(launch.kernel.name(), &shape)
     }
+}
+
+fn c_string(bytes: &[u8]) -> CString {
+    CString::new(bytes).expect("names hold no zero byte")
 }
 
 /// Rows are read as vectors and as pairs, as compilers for cards allow; instructions are those that the
@@ -123,35 +138,36 @@ fn flags() -> Vec<&'static str> {
         "-Wno-unknown-pragmas",
         "-fno-strict-aliasing",
     ]);
+    #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2") {
         flags.extend(["-mfma", "-mavx2"]);
     }
     flags
 }
 
-/// Builds the library, named by what it is built from, beside the tests' programs.
-fn build(text: &str) -> PathBuf {
+/// Builds the library, named by what it is built from, beside the program.
+fn build(text: &str) -> io::Result<PathBuf> {
     let flags = flags();
     let mut hash = Sha256::new();
     hash.update(flags.join(" "));
     hash.update(text);
     let digest = hash.finalize();
     let name: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    let program = std::env::current_exe().expect("a test is a program");
-    let folder = program.parent().expect("a program is in a folder").join("kernels");
-    fs::create_dir_all(&folder).unwrap();
+    let folder = env::current_exe()?.with_file_name("kernels");
+    fs::create_dir_all(&folder)?;
     let library = folder.join(format!("{name}.so"));
 
-    // Tests are processes that may all begin at once.
-    let lock = File::create(folder.join(format!("{name}.lock"))).unwrap();
-    lock.lock().unwrap();
+    // Tests and checks are processes that may all begin at once.
+    let lock = File::create(folder.join(format!("{name}.lock")))?;
+    lock.lock()?;
     if !library.exists() {
         let (source, partial) = (library.with_extension("cpp"), library.with_extension("part"));
-        fs::write(&source, text).unwrap();
-        let made = Command::new("g++").args(flags).arg(&source).arg("-o").arg(&partial).output();
-        let made = made.unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        fs::rename(partial, &library).unwrap();
+        fs::write(&source, text)?;
+        let made = Command::new("g++").args(flags).arg(&source).arg("-o").arg(&partial).output()?;
+        if !made.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&made.stderr).into_owned()));
+        }
+        fs::rename(partial, &library)?;
     }
-    library
+    Ok(library)
 }
