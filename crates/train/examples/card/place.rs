@@ -106,6 +106,7 @@ impl Place for OnProcessor {
             card,
             driver: none(),
             compiler: none(),
+            code: none(),
             products: None,
             free_bytes: 0,
             notes: Vec::new(),

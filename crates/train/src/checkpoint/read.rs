@@ -131,7 +131,8 @@ impl Saved {
     ) -> Result<(), CheckpointError> {
         let differs = |difference| CheckpointError::Differs { path: path.into(), difference };
         if self.fingerprint != fingerprint {
-            let difference = "it was written with another base model or precision";
+            let difference = "it was written with another base model or precision, or on another kind of \
+                              device or with other libraries for it, which give other bits";
             return Err(differs(difference.into()));
         }
         let is_here = |name: &String| tenants.clone().any(|tenant| tenant.name == *name);

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use super::backend::Cuda;
 use super::driver::{
     Arriving, Cache, Card, Compiler, CudaError, Factors, Function, Graphs, Number, Page, Product,
@@ -33,6 +35,8 @@ pub struct Rig {
     /// Products by tensor cores; without them kernels multiply.
     products: Option<Products>,
     real: Real,
+    /// What the kernels are made of, as [`CudaNotes::code`] has it.
+    pub(super) code: String,
     /// Where launches are timed, while they are.
     profile: Mutex<Option<Profile>>,
 }
@@ -46,6 +50,8 @@ pub struct CudaNotes {
     pub driver: String,
     /// NVRTC's version.
     pub compiler: String,
+    /// What the kernels are made of, as a number: their bits are those of others with the same.
+    pub code: String,
     /// What multiplies, with its version; without it kernels do.
     pub products: Option<String>,
     /// Bytes of its memory that are free.
@@ -57,7 +63,7 @@ pub struct CudaNotes {
 impl CudaNotes {
     /// All that decides which bits the card gives, besides the model and the precision.
     pub fn bits(&self) -> [&str; 3] {
-        [&self.card, &self.compiler, self.products.as_deref().unwrap_or("kernels")]
+        [&self.card, &self.code, self.products.as_deref().unwrap_or("kernels")]
     }
 }
 
@@ -90,6 +96,7 @@ pub fn open(
         card: facts.name.clone(),
         driver: facts.driver.to_string(),
         compiler: compiler.version().to_string(),
+        code: rig.code.clone(),
         products: rig.products.as_ref().map(Products::name),
         free_bytes: rig.card.memory()?.free,
         notes,
@@ -105,15 +112,21 @@ impl Rig {
         program: &mut dyn FnMut(&Card, &File) -> Result<Program, CudaError>,
     ) -> Result<Self, CudaError> {
         let mut functions: Vec<Option<Function>> = Kernel::ALL.iter().map(|_| None).collect();
+        let mut codes = Sha256::new();
         for file in File::all_for(real) {
             let program = program(&card, file)?;
+            codes.update(program.code());
             for (kernel, function) in Kernel::ALL.iter().zip(&mut functions) {
                 if kernel.file() == file.name {
                     *function = Some(program.function(kernel.name(), SHARED_BYTES_MAX as u32)?);
                 }
             }
         }
-        Ok(Self { card, functions, products: None, real, profile: Mutex::default(), graphs: None })
+        let code = codes.finalize();
+        let code = code[..8].iter().map(|byte| format!("{byte:02x}"));
+        let code = format!("kernels {}", code.collect::<String>());
+        let (products, profile, graphs) = (None, Mutex::default(), None);
+        Ok(Self { card, functions, products, real, code, profile, graphs })
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
             Err(fault) => return Err(fault.to_string()),
         };
         say(&json!({
-            "card": notes.card, "driver": notes.driver, "compiler": notes.compiler,
+            "card": notes.card, "driver": notes.driver, "compiler": notes.compiler, "code": notes.code,
             "free_bytes": notes.free_bytes, "products": notes.products,
         }));
         rows.claim(&what, Ok(()));

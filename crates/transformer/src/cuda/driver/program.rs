@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use cudarc::driver::DriverError;
+use sha2::{Digest, Sha256};
 
 use super::cache::{Cache, Key};
 use super::card::Card;
@@ -22,6 +23,7 @@ pub(crate) struct Program {
     loaded: Arc<Loaded>,
     note: Option<CudaError>,
     is_compiled: bool,
+    code: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -70,7 +72,12 @@ impl Program {
             let Built { image, note, is_compiled } = build(compiler, cache, source, target)?;
             // SAFETY: a compiler gave it, and the cache's hash says so where it was kept.
             let program = unsafe { Self::load(card, source.name, &image) }?;
-            Ok(Self { note, is_compiled, ..program })
+            let code = match target {
+                Target::Machine(_) => program.code,
+                // The rest is the driver's.
+                Target::Text(_) => code_of(&[&image, card.facts().driver.to_string().as_bytes()]),
+            };
+            Ok(Self { note, is_compiled, code, ..program })
         };
         match (load(target), target) {
             (Err(CudaError::ImageRefused { .. }), Target::Machine(_)) => load(target.as_text()),
@@ -84,17 +91,23 @@ impl Program {
     /// It is whole machine code, which says itself how long it is, or text.
     pub(crate) unsafe fn load(card: &Card, name: &str, image: &[u8]) -> Result<Self, CudaError> {
         card.bind()?;
+        let code = code_of(&[image]);
         let image = [image, b"\0"].concat();
         // SAFETY: text ends with a zero byte now, and for machine code the caller vouches.
         let module = unsafe { Module::load(&image) };
         let module = module.map_err(|error| refused_image(card, name, error))?;
         let loaded = Loaded { module, name: name.to_owned(), card: card.clone() };
-        Ok(Self { loaded: Arc::new(loaded), note: None, is_compiled: false })
+        Ok(Self { loaded: Arc::new(loaded), note: None, is_compiled: false, code })
     }
 
     /// Why the program could not be kept for other processes, if so: it works nonetheless.
     pub(crate) fn note(&self) -> Option<&CudaError> {
         self.note.as_ref()
+    }
+
+    /// What it is made of: programs with the same have the same bits.
+    pub(crate) fn code(&self) -> &[u8; 32] {
+        &self.code
     }
 
     /// Whether it was compiled, and not found compiled.
@@ -188,6 +201,12 @@ pub(super) fn build(
     let image = compiler.compile(source, target)?.image;
     let note = cache.and_then(|cache| cache.write(&key, &image).err());
     Ok(Built { image, note, is_compiled: true })
+}
+
+fn code_of(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
 }
 
 fn refused_image(card: &Card, program: &str, error: DriverError) -> CudaError {

@@ -31,6 +31,7 @@ pub fn open(precision: Precision) -> Result<(EmulatedDevice, CudaNotes), Fault> 
         card: "kernels on the processor".to_owned(),
         driver: "none".to_owned(),
         compiler: "g++".to_owned(),
+        code: "g++".to_owned(),
         products: None,
         free_bytes: 0,
         notes: Vec::new(),

@@ -19,13 +19,18 @@ const HERE: &str = module_path!();
 
 /// A card whose kernels take a microsecond each.
 fn device() -> Result<CudaDevice, Fault> {
-    let names = Kernel::ALL.iter().map(|kernel| format!("kernel {} ns=1000", kernel.name()));
-    let image = format!("fake-image\n{}", names.collect::<Vec<_>>().join("\n"));
-    let rig = Rig::new(Card::open(0)?, Real::Bf16, &mut |card, file| {
+    Ok(Cuda::new(rig(1000)?, Real::Bf16))
+}
+
+/// A card whose kernels take so long each.
+fn rig(nanoseconds: u64) -> Result<Rig, Fault> {
+    let line = |kernel: &Kernel| format!("kernel {} ns={nanoseconds}", kernel.name());
+    let names: Vec<String> = Kernel::ALL.iter().map(line).collect();
+    let image = format!("fake-image\n{}", names.join("\n"));
+    Ok(Rig::new(Card::open(0)?, Real::Bf16, &mut |card, file| {
         // SAFETY: it is text.
         unsafe { Program::load(card, file.name, image.as_bytes()) }
-    })?;
-    Ok(Cuda::new(rig, Real::Bf16))
+    })?)
 }
 
 fn encoder() -> Encoder<CudaDevice> {
@@ -83,6 +88,15 @@ fn a_step_runs_on_a_card_and_gives_its_memory_back() {
         assert!(used.kernels > 3 * 2 * 20, "{} kernels", used.kernels);
         assert_eq!(cards.card(0).unwrap().used_bytes, 0);
     }
+}
+
+#[test]
+fn kernels_of_other_code_are_told_apart() {
+    World::new("memory=64MiB").run((HERE, "kernels_of_other_code_are_told_apart"), || {
+        let code = |nanoseconds| rig(nanoseconds).unwrap().code;
+        assert_eq!(code(1000), code(1000));
+        assert_ne!(code(1000), code(1001));
+    });
 }
 
 #[test]
