@@ -158,8 +158,7 @@ impl<B: Backend> Trainer<B> {
         let mut shares = Vec::with_capacity(chosen.len());
         for (&id, device) in chosen.iter().zip(devices) {
             let tenant = self.tenants.get_mut(&id).expect("chosen among the tenants");
-            let loss = tenant.settings.loss;
-            let is_kept = self.fleet.settle(id, device, (loss, || tenant.slab_state()))?;
+            let is_kept = self.fleet.settle(id, device, || tenant.slab_state())?;
             shares.push(tenant.take_share(id, device, is_kept));
         }
         Ok(shares)

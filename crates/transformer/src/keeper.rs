@@ -4,14 +4,15 @@
 //! take ─▶ slab (aside) ─ bring ─▶ slab (on the device) ─ put_aside ─▶ slab (aside)
 //!
 //! begin ─▶ a round ─▶ each chunk forward, its pooled rows into the round
-//!                  ─▶ rank: losses, and the slopes of pooled rows
+//!                  ─▶ judge: losses, and slopes by rows ─▶ settle: slopes by pooled rows
 //!                  ─▶ each chunk backward from those slopes, its gradients into the round's sums
 //!                  ─▶ end: clip and step each slab, or keep its sum ─▶ verdicts
 //! ```
-//! Nothing of this but `verdicts` waits for the device. With a large batch others may help: each
+//! Nothing of this but `verdicts` waits for the device, unless the host judges a member: between
+//! `judge` and `settle` it reads rows and writes slopes. With a large batch others may help: each
 //! begins a round with a copy of the member's values, gives the rows of its texts, takes their slopes,
-//! and gives the gradient of each segment. A round that failed before `end`
-//! has changed no slab, and can be begun again.
+//! and gives the gradient of each segment. A round that failed before `end` has changed no slab, and
+//! can be begun again.
 
 use std::ops::Range;
 
@@ -48,6 +49,19 @@ pub struct Member<'a, S> {
     pub slab: &'a mut S,
     /// Whether the round adds to the gradient that the slab holds, or begins a new one.
     pub goes_on: bool,
+}
+
+/// Who finds a member's loss, and the slopes of its texts.
+#[derive(Clone, Copy, Debug)]
+pub enum Judging<'a> {
+    /// The device, by a ranking.
+    Ranking(RoundRanking<'a>),
+    /// The host, which reads the rows that the device has scaled to length 1 or, of these texts, left
+    /// as they are pooled.
+    Host {
+        /// Texts of the round whose rows a head reads.
+        unscaled: &'a [u32],
+    },
 }
 
 /// Anchors and the texts they choose from, and how; numbers are texts of the round. Embeddings are
@@ -141,9 +155,15 @@ pub trait Keeper<B: Backend + ?Sized> {
         x: &B::Floats,
         to: (&mut Self::Round, usize),
     );
-    /// Judges every member by its ranking; the round's slopes are those of all rows then, 0 for a
-    /// text that is in no ranking.
-    fn rank(&self, round: &mut Self::Round, rankings: &[RoundRanking<'_>]);
+    /// Scales the round's rows, and judges every member that has a ranking; the slopes are by scaled
+    /// rows then, 0 for a text that is in none.
+    fn judge(&self, round: &mut Self::Round, judgings: &[Judging<'_>]);
+    /// Takes the loss that the host has found for a member.
+    fn write_loss(&self, round: &mut Self::Round, member: usize, loss: f32);
+    /// Copies a part of a member's values; waits for it.
+    fn read_values(&self, round: &Self::Round, member: usize, part: Range<usize>) -> Vec<f32>;
+    /// Makes the slopes of a round that was judged those by pooled rows.
+    fn settle(&self, round: &mut Self::Round);
     /// `dx: [tokens, hidden]` from the round's slopes from `text` on.
     fn pool_backward(
         &self,
@@ -156,23 +176,24 @@ pub trait Keeper<B: Backend + ?Sized> {
     /// order of the segments.
     fn sum(&self, workspace: &mut B::Workspace, batch: &Packed, round: &mut Self::Round);
     /// Begins a round that helps another device with members of its own, whose values these are: it is
-    /// neither ranked nor ended.
+    /// neither judged nor ended.
     fn begin_helping(
         &self,
         workspace: &mut B::Workspace,
         values: &[&[f32]],
         size: (usize, usize),
     ) -> Self::Round;
-    /// Copies the pooled rows of a helping round; waits for them.
+    /// Copies all rows, scaled once they are judged; waits for them.
     fn read_rows(&self, round: &Self::Round) -> Vec<f32>;
     /// Puts pooled rows that another device computed into a round, from `text` on.
     fn write_rows(&self, round: &mut Self::Round, text: usize, rows: &[f32]);
-    /// Copies the slopes of some texts of a round that was ranked; waits for them.
+    /// Copies the slopes of some texts of a round that was settled; waits for them.
     fn read_slopes(&self, round: &Self::Round, texts: Range<usize>) -> Vec<f32>;
-    /// Puts the slopes of all texts into a helping round.
-    fn write_slopes(&self, round: &mut Self::Round, slopes: &[f32]);
-    /// Adds a gradient that another device computed to a member's sum.
-    fn add_gradient(&self, round: &mut Self::Round, member: usize, gradient: &[f32]);
+    /// Puts slopes into a helping round, or into one that was judged, from `text` on.
+    fn write_slopes(&self, round: &mut Self::Round, text: usize, slopes: &[f32]);
+    /// Adds a gradient that was computed elsewhere to the sum of a member, by its values from some value
+    /// on: `place` is the member and the first of them.
+    fn add_gradient(&self, round: &mut Self::Round, place: (usize, usize), gradient: &[f32]);
     /// Lets the workspace go from a round that is not ended.
     fn leave(&self, workspace: &mut B::Workspace);
     /// Ends every member's part, each in its own way; the workspace is as before the round.
@@ -218,7 +239,19 @@ impl<B: Backend> Keeper<B> for NoKeeper {
         match *self {}
     }
 
-    fn rank(&self, _: &mut NoKeeper, _: &[RoundRanking<'_>]) {
+    fn judge(&self, _: &mut NoKeeper, _: &[Judging<'_>]) {
+        match *self {}
+    }
+
+    fn write_loss(&self, _: &mut NoKeeper, _: usize, _: f32) {
+        match *self {}
+    }
+
+    fn read_values(&self, _: &NoKeeper, _: usize, _: Range<usize>) -> Vec<f32> {
+        match *self {}
+    }
+
+    fn settle(&self, _: &mut NoKeeper) {
         match *self {}
     }
 
@@ -252,11 +285,11 @@ impl<B: Backend> Keeper<B> for NoKeeper {
         match *self {}
     }
 
-    fn write_slopes(&self, _: &mut NoKeeper, _: &[f32]) {
+    fn write_slopes(&self, _: &mut NoKeeper, _: usize, _: &[f32]) {
         match *self {}
     }
 
-    fn add_gradient(&self, _: &mut NoKeeper, _: usize, _: &[f32]) {
+    fn add_gradient(&self, _: &mut NoKeeper, _: (usize, usize), _: &[f32]) {
         match *self {}
     }
 

@@ -42,7 +42,9 @@ pub use cuda::{EmulatedDevice, open_emulated};
 pub use encoder::{
     Encoder, Forward, Pooling, Round, Scratch, Start, Tape, TapeMode, scale_to_unit,
 };
-pub use keeper::{AdamStep, Ending, Keeper, Member, NoKeeper, RoundRanking, SlabState, Verdict};
+pub use keeper::{
+    AdamStep, Ending, Judging, Keeper, Member, NoKeeper, RoundRanking, SlabState, Verdict,
+};
 pub use model::{
     Digest, EncoderConfig, EncoderWeights, LayerWeights, Linear, ModelError, ModelFolder, Norm,
     PlacedToken, TextIds, Tokenizer, export_merged,

@@ -9,10 +9,9 @@ use std::thread;
 use cotenant_transformer::{Backend, Encoder, Fault, SlabState};
 
 use crate::event::TenantId;
-use crate::kept::Kept;
 use crate::prefix::PrefixCache;
 use crate::round::{Engine, RoundCost, Share, run_wide};
-use crate::spec::{Limits, Loss};
+use crate::spec::Limits;
 use assign::{Load, assign};
 
 /// One engine a device; there is at least one.
@@ -76,7 +75,7 @@ impl<B: Backend> Fleet<B> {
         &mut self,
         tenant: TenantId,
         device: usize,
-        (loss, state): (Loss, impl FnOnce() -> SlabState),
+        state: impl FnOnce() -> SlabState,
     ) -> Result<bool, Fault> {
         match self.home(tenant) {
             Some(home) if home == device => {}
@@ -85,7 +84,7 @@ impl<B: Backend> Fleet<B> {
                 self.engines[device].keep(tenant, &state)?;
                 self.engines[home].forget(tenant);
             }
-            None if Kept::can_keep(self.encoder().backend(), loss) => {
+            None if self.encoder().backend().keeper().is_some() => {
                 self.engines[device].keep(tenant, &state())?;
             }
             None => return Ok(false),

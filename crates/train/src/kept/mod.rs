@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use cotenant_transformer::{Backend, Fault, Keeper, SlabState};
 
 use crate::event::TenantId;
-use crate::spec::Loss;
 use paging::{Page, moves};
 
 /// What a device keeps of one adapter.
@@ -29,12 +28,6 @@ impl<B: Backend> Kept<B> {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let (slabs, pages) = Default::default();
         Self { slabs, pages, bytes_max }
-    }
-
-    /// Whether a device keeps tenants that train by such a loss. The others' losses are computed by
-    /// the host, so that their states had better be there.
-    pub(crate) fn can_keep(device: &B, loss: Loss) -> bool {
-        device.keeper().is_some() && matches!(loss, Loss::Mnrl { .. })
     }
 
     /// Takes over a tenant's state.

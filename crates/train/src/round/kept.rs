@@ -1,20 +1,18 @@
 //! Rounds of tenants whose states the device keeps: all phases on the device, in the order of one
-//! thread, and nothing waited for but what came of them.
+//! thread, and nothing waited for but what came of them and what `judge` has the host do.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use cotenant_transformer::{
-    Adapter, Backend, Ending, Fault, Forward, Member, Round, RoundRanking, Scratch, Tape, TapeMode,
+    Adapter, Backend, Ending, Fault, Forward, Member, Round, Scratch, Tape, TapeMode,
 };
 
 use super::forward::start;
+use super::judge::{judge, number};
 use super::{Chunk, Engine, RoundCost, Scene, Share, Worker, plan_shape};
 use crate::event::TenantId;
 use crate::kept::Slab;
-use crate::loss::{Ranking, Task};
-use crate::packing::Part;
-use crate::spec::Loss;
 
 /// What the device is told of a share's tenant.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +23,6 @@ pub(crate) struct KeptShare {
     pub(crate) ending: Ending,
     /// Its norm, once the round has run and has stepped.
     pub(crate) gradient_norm: f32,
-}
-
-/// A share's texts as rows of a round, and what its loss compares.
-pub(super) struct Numbered {
-    anchors: Vec<u32>,
-    columns: Vec<u32>,
 }
 
 impl<B: Backend> Engine<B> {
@@ -91,7 +83,7 @@ impl<B: Backend> Engine<B> {
         run_forward(&scene, worker, &mut chunks, &mut round);
         let forwarded = Instant::now();
         let numbered = number(&scene, &chunks);
-        round.rank(&numbered.iter().zip(shares.iter()).map(ranking_of).collect::<Vec<_>>());
+        judge(&scene, worker, &numbered, &mut round);
         let judged = Instant::now();
         let backward = (&mut chunks[..], &mut round);
         run_backward((&scene, tape_plan.recompute), worker, backward, to_sums);
@@ -188,52 +180,5 @@ pub(super) fn lay_out<B: Backend>(
     for chunk in chunks {
         chunk.fill(scene);
         chunk.fetch_prefix(scene, worker);
-    }
-}
-
-/// Where each share's texts are among the rows of a round: those of the chunks, end to end.
-fn number<B: Backend>(scene: &Scene<B>, chunks: &[Chunk<B>]) -> Vec<Numbered> {
-    let mut places: Vec<Vec<u32>> =
-        scene.shares.iter().map(|share| vec![0; share.plan.texts.len()]).collect();
-    let mut row = 0;
-    for &Part { plan, piece } in chunks.iter().flat_map(|chunk| &chunk.shape.parts) {
-        for text in scene.shares[plan].plan.pieces[piece].clone() {
-            places[plan][text] = row;
-            row += 1;
-        }
-    }
-    let of = |(share, places): (&Share, Vec<u32>)| {
-        let Ranking { anchors, columns, .. } = ranking(&share.plan.task);
-        let rows = |texts: &[u32]| texts.iter().map(|&text| places[text as usize]).collect();
-        Numbered { anchors: rows(anchors), columns: rows(columns) }
-    };
-    scene.shares.iter().zip(places).map(of).collect()
-}
-
-pub(super) fn ranking_of<'a>((numbered, share): (&'a Numbered, &'a Share)) -> RoundRanking<'a> {
-    let (scale, is_symmetric) = match share.loss {
-        Loss::Mnrl { scale, symmetric } => (scale, symmetric),
-        Loss::CoSent { .. } | Loss::Lce => unreachable!("no device keeps tenants of this loss"),
-    };
-    RoundRanking {
-        anchors: &numbered.anchors,
-        columns: &numbered.columns,
-        excluded: &ranking(&share.plan.task).excluded,
-        scale,
-        is_symmetric,
-        part: share.part,
-    }
-}
-
-/// A share whose texts are the rows of a round, in their order.
-pub(super) fn whole(task: &Task) -> Numbered {
-    let Ranking { anchors, columns, .. } = ranking(task);
-    Numbered { anchors: anchors.clone(), columns: columns.clone() }
-}
-
-fn ranking(task: &Task) -> &Ranking {
-    match task {
-        Task::Ranking(ranking) => ranking,
-        Task::Scored(_) | Task::Choices(_) => unreachable!("a ranking loss compares rankings"),
     }
 }

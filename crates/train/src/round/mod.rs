@@ -10,6 +10,7 @@
 mod backward;
 mod crew;
 mod forward;
+mod judge;
 mod kept;
 mod reduce;
 mod tapes;

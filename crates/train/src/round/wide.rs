@@ -17,7 +17,8 @@ use std::time::Instant;
 
 use cotenant_transformer::{Adapter, Backend, Fault, Member, Round};
 
-use super::kept::{Backwards, lay_out, ranking_of, run_backward, run_forward, to_sums, whole};
+use super::judge::{Numbered, judge};
+use super::kept::{Backwards, lay_out, run_backward, run_forward, to_sums};
 use super::{Chunk, Engine, RoundCost, Scene, Share, TapePlan, first_layer};
 use crate::event::TenantId;
 use crate::packing::{Part, PlanShape};
@@ -177,8 +178,7 @@ fn lead<B: Backend>(
             round.take_rows(helper.portion.texts.start, &helper.rows.recv().ok()?);
         }
         let forwarded = Instant::now();
-        let numbered = whole(&share.plan.task);
-        round.rank(&[ranking_of((&numbered, share))]);
+        judge(&scene, worker, &[Numbered::whole(share)], &mut round);
         for Helper { portion, slopes, .. } in &helpers {
             slopes.send(round.slopes(portion.texts.clone())).ok()?;
         }
@@ -188,7 +188,7 @@ fn lead<B: Backend>(
             let mut pieces = portion.pieces.clone();
             while !pieces.is_empty() {
                 for gradient in gradients.recv().ok()? {
-                    round.take_gradient(0, &gradient);
+                    round.take_gradient(0, 0, &gradient);
                     pieces.next();
                 }
             }
@@ -243,7 +243,7 @@ fn help<B: Backend>(
         (!has_failed()).then_some(())?;
         owner.rows.send(rows).ok()?;
         let forwarded = Instant::now();
-        round.take_slopes(&owner.slopes.recv().ok()?);
+        round.take_slopes(0, &owner.slopes.recv().ok()?);
         let judged = Instant::now();
         run_backward(
             (&scene, tape_plan.recompute),

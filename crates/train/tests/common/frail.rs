@@ -1,6 +1,7 @@
 //! The processor as a device that can fail, and that keeps adapters if it is asked to.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -9,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use cotenant_train::{AdamW, Embedded, LossBuffers, Mnrl, Ranking, clip};
 use cotenant_transformer::{
     AdaptSlopes, Adapter, Attention, Backend, Course, Cpu, CpuLinear, CpuWorkspace, EncoderConfig,
-    EncoderWeights, Ending, Fault, Keeper, Linear, Member, Norm, NormTape, Packed, Pairs, Pools,
-    Precision, RoundRanking, SlabState, Target, Verdict, scale_to_unit,
+    EncoderWeights, Ending, Fault, Judging, Keeper, Linear, Member, Norm, NormTape, Packed, Pairs,
+    Pools, Precision, RoundRanking, SlabState, Target, Verdict, scale_to_unit,
 };
 
 /// The processor, with memory for so many floats a buffer, that is lost after so many products.
@@ -52,6 +53,8 @@ pub struct Round {
     /// `[texts, hidden]`
     rows: Vec<f32>,
     slopes: Vec<f32>,
+    /// Of each row before it was scaled, if it was.
+    lengths: Vec<Option<f32>>,
     hidden: usize,
     verdicts: Vec<Verdict>,
 }
@@ -314,7 +317,7 @@ impl Keeper<Frail> for Frail {
         workspace.kept = Some(members.iter().map(|member| Arc::clone(&member.state)).collect());
         let rows = vec![f32::NAN; texts * hidden];
         let verdicts = vec![Verdict { loss: 0.0, gradient_norm: 0.0 }; members.len()];
-        Round { members, slopes: rows.clone(), rows, hidden, verdicts }
+        Round { members, slopes: rows.clone(), rows, lengths: Vec::new(), hidden, verdicts }
     }
 
     fn pool(
@@ -328,12 +331,24 @@ impl Keeper<Frail> for Frail {
         self.cpu.pool(&mut workspace.cpu, pools, x, &mut round.rows[rows]);
     }
 
-    fn rank(&self, round: &mut Round, rankings: &[RoundRanking<'_>]) {
-        let Round { rows, slopes, hidden, verdicts, .. } = round;
+    fn judge(&self, round: &mut Round, judgings: &[Judging<'_>]) {
+        let Round { rows, slopes, hidden, verdicts, lengths, .. } = round;
         let hidden = *hidden;
-        let lengths: Vec<f32> = rows.chunks_exact_mut(hidden).map(scale_to_unit).collect();
+        let unscaled: BTreeSet<usize> = judgings
+            .iter()
+            .filter_map(|judging| match judging {
+                Judging::Ranking(_) => None,
+                Judging::Host { unscaled } => Some(unscaled.iter().map(|&text| text as usize)),
+            })
+            .flatten()
+            .collect();
+        let scaled = rows.chunks_exact_mut(hidden).enumerate();
+        let scaled =
+            scaled.map(|(text, row)| (!unscaled.contains(&text)).then(|| scale_to_unit(row)));
+        *lengths = scaled.collect();
         slopes.fill(0.0);
-        for (ranking, verdict) in rankings.iter().zip(verdicts) {
+        for (judging, verdict) in judgings.iter().zip(verdicts) {
+            let Judging::Ranking(ranking) = judging else { continue };
             let RoundRanking { anchors, columns, excluded, scale, is_symmetric, part } = *ranking;
             let task = Ranking {
                 anchors: anchors.to_vec(),
@@ -348,11 +363,25 @@ impl Keeper<Frail> for Frail {
             // A text is in one ranking.
             slopes.iter_mut().zip(own).for_each(|(slope, own)| *slope += own * part);
         }
+    }
+
+    fn write_loss(&self, round: &mut Round, member: usize, loss: f32) {
+        round.verdicts[member].loss = loss;
+    }
+
+    fn read_values(&self, round: &Round, member: usize, part: Range<usize>) -> Vec<f32> {
+        round.members[member].state.lock().unwrap().values[part].to_vec()
+    }
+
+    fn settle(&self, round: &mut Round) {
+        let Round { rows, slopes, hidden, lengths, .. } = round;
+        let hidden = *hidden;
         let rows = rows.chunks_exact(hidden).zip(lengths);
         for (slope, (row, length)) in slopes.chunks_exact_mut(hidden).zip(rows) {
+            let Some(length) = length else { continue };
             let along: f32 = slope.iter().zip(row).map(|(slope, v)| slope * v).sum();
             for (slope, v) in slope.iter_mut().zip(row) {
-                *slope = (*slope - v * along) / length;
+                *slope = (*slope - v * along) / *length;
             }
         }
     }
@@ -388,7 +417,7 @@ impl Keeper<Frail> for Frail {
         self.helped.fetch_add(1, Ordering::Relaxed);
         let rows = vec![f32::NAN; texts * hidden];
         let (members, verdicts) = (Vec::new(), Vec::new());
-        Round { members, slopes: rows.clone(), rows, hidden, verdicts }
+        Round { members, slopes: rows.clone(), rows, lengths: Vec::new(), hidden, verdicts }
     }
 
     fn read_rows(&self, round: &Round) -> Vec<f32> {
@@ -403,12 +432,12 @@ impl Keeper<Frail> for Frail {
         round.slopes[texts.start * round.hidden..texts.end * round.hidden].to_vec()
     }
 
-    fn write_slopes(&self, round: &mut Round, slopes: &[f32]) {
-        round.slopes.copy_from_slice(slopes);
+    fn write_slopes(&self, round: &mut Round, text: usize, slopes: &[f32]) {
+        round.slopes[text * round.hidden..][..slopes.len()].copy_from_slice(slopes);
     }
 
-    fn add_gradient(&self, round: &mut Round, member: usize, gradient: &[f32]) {
-        let sum = &mut round.members[member].sum;
+    fn add_gradient(&self, round: &mut Round, (member, first): (usize, usize), gradient: &[f32]) {
+        let sum = &mut round.members[member].sum[first..];
         sum.iter_mut().zip(gradient).for_each(|(sum, slope)| *sum += slope);
     }
 

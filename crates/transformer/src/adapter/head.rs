@@ -110,6 +110,11 @@ pub struct HeadTape {
 }
 
 impl Head {
+    /// Its values among the adapter's: all parts, which follow each other.
+    pub fn values(&self) -> Range<usize> {
+        self.dense.start..self.out_bias.end
+    }
+
     /// A head whose values begin at a place.
     pub(super) fn behind(begin: usize, config: &EncoderConfig) -> Self {
         let hidden = config.hidden;

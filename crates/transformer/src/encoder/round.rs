@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::tape::{Scratch, Tape, TapeMode};
 use super::{Encoder, Forward};
 use crate::backend::{Backend, Course};
-use crate::keeper::{Ending, Keeper, Member, RoundRanking, Verdict};
+use crate::keeper::{Ending, Judging, Keeper, Member, Verdict};
 
 /// What training keeps on a device of an adapter.
 type Slab<B> = <<B as Backend>::Keeper as Keeper<B>>::Slab;
@@ -43,7 +43,8 @@ impl<'a, B: Backend> Round<'a, B> {
         Self { encoder, keeper, inner }
     }
 
-    /// The rows of a helping round, once all its batches were run; waits for them.
+    /// All rows, once all batches were run: as they are pooled in a helping round, scaled in one that
+    /// was judged; waits for them.
     pub fn rows(&self) -> Vec<f32> {
         self.keeper.read_rows(&self.inner)
     }
@@ -58,14 +59,25 @@ impl<'a, B: Backend> Round<'a, B> {
         self.keeper.read_slopes(&self.inner, texts)
     }
 
-    /// Takes the slopes of all texts of a helping round.
-    pub fn take_slopes(&mut self, slopes: &[f32]) {
-        self.keeper.write_slopes(&mut self.inner, slopes);
+    /// Takes the slopes of texts from `text` on: of a helping round by pooled rows, of one that was
+    /// judged and not settled by scaled ones.
+    pub fn take_slopes(&mut self, text: usize, slopes: &[f32]) {
+        self.keeper.write_slopes(&mut self.inner, text, slopes);
     }
 
-    /// Adds a gradient that another device has computed to a member's sum.
-    pub fn take_gradient(&mut self, member: usize, gradient: &[f32]) {
-        self.keeper.add_gradient(&mut self.inner, member, gradient);
+    /// Adds a gradient that was computed elsewhere to a member's sum, from its value `first` on.
+    pub fn take_gradient(&mut self, member: usize, first: usize, gradient: &[f32]) {
+        self.keeper.add_gradient(&mut self.inner, (member, first), gradient);
+    }
+
+    /// A part of a member's values; waits for it.
+    pub fn values(&self, member: usize, part: Range<usize>) -> Vec<f32> {
+        self.keeper.read_values(&self.inner, member, part)
+    }
+
+    /// Takes the loss that the host has found for a member.
+    pub fn take_loss(&mut self, member: usize, loss: f32) {
+        self.keeper.write_loss(&mut self.inner, member, loss);
     }
 
     /// Runs a batch of a helping round backward; the gradient of each segment comes to the host, which
@@ -108,9 +120,15 @@ impl<'a, B: Backend> Round<'a, B> {
         self.keeper.pool(workspace, self.encoder.pools(forward), x, (&mut self.inner, text));
     }
 
-    /// Judges every member by its ranking, once all batches were run.
-    pub fn rank(&mut self, rankings: &[RoundRanking<'_>]) {
-        self.keeper.rank(&mut self.inner, rankings);
+    /// Judges every member that has a ranking, once all batches were run. The host judges the others
+    /// by [`Round::rows`], [`Round::take_slopes`] and [`Round::take_loss`].
+    pub fn judge(&mut self, judgings: &[Judging<'_>]) {
+        self.keeper.judge(&mut self.inner, judgings);
+    }
+
+    /// Ends judging: batches can be run backward.
+    pub fn settle(&mut self) {
+        self.keeper.settle(&mut self.inner);
     }
 
     /// Fills a tape once more, for a batch that was run without one.

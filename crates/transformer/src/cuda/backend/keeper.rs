@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::floats::Floats;
-use super::rankings::Judged;
+use super::rankings::{Judged, Rows};
 use super::tables::{Placed, Tables};
 use super::{Cuda, CudaWorkspace, run, short};
 use crate::adapter::Adapter;
@@ -19,7 +19,7 @@ use crate::cuda::plan::optimizer::{
     Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, step_tiles, sum_gradients,
 };
 use crate::cuda::record::{Address, bytes_of, floats_of};
-use crate::keeper::{AdamStep, Ending, Keeper, Member, RoundRanking, SlabState, Verdict};
+use crate::keeper::{AdamStep, Ending, Judging, Keeper, Member, SlabState, Verdict};
 use crate::packed::Packed;
 
 /// An adapter's state.
@@ -68,6 +68,8 @@ pub struct CudaRound<M: Machine> {
     members: Vec<Kept>,
     /// Held until it ends.
     _slabs: Vec<Arc<M::Buffer>>,
+    /// Once it is judged.
+    judged: Option<Judged<M>>,
     texts: usize,
     hidden: usize,
 }
@@ -79,8 +81,6 @@ struct RoundMemory<M: Machine> {
     lengths: M::Buffer,
     /// `[texts, hidden]`, f32, by pooled rows.
     slopes: M::Buffer,
-    /// `[texts]`, how they are scaled: all alike.
-    modes: M::Buffer,
     /// Of all members' gradients, end to end.
     sums: M::Buffer,
     /// `[members, 2]`: loss, and norm.
@@ -199,7 +199,7 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         let held = slabs.iter().map(|(slab, _)| Arc::clone(slab)).collect();
         // Of a round that is not there, too, no values are read from the host.
         workspace.kept = Some(KeptSlabs { slabs });
-        CudaRound { memory, members: kept, _slabs: held, texts, hidden }
+        CudaRound { memory, members: kept, _slabs: held, judged: None, texts, hidden }
     }
 
     fn pool(
@@ -216,16 +216,41 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         }
     }
 
-    fn rank(&self, round: &mut CudaRound<M>, rankings: &[RoundRanking<'_>]) {
+    fn judge(&self, round: &mut CudaRound<M>, judgings: &[Judging<'_>]) {
         let CudaRound { memory: Some(memory), members, texts, hidden, .. } = round else { return };
-        if rankings.len() != members.len() {
-            return self.refuse("a round has one ranking for each member");
+        if judgings.len() != members.len() {
+            return self.refuse("a round has one judging for each member");
         }
-        let [rows, lengths, modes, slopes, verdicts] =
-            [&memory.rows, &memory.lengths, &memory.modes, &memory.slopes, &memory.verdicts]
+        let [rows, lengths, slopes, verdicts] =
+            [&memory.rows, &memory.lengths, &memory.slopes, &memory.verdicts]
                 .map(|buffer| self.machine.address(buffer));
-        let at = Judged { rows, lengths, modes, slopes, verdicts, texts: *texts, hidden: *hidden };
-        self.attempt(|machine| at.rank(machine, rankings));
+        let places = Rows { rows, lengths, slopes, verdicts, texts: *texts, hidden: *hidden };
+        round.judged = self.attempt(|machine| Judged::judge(machine, places, judgings));
+    }
+
+    fn write_loss(&self, round: &mut CudaRound<M>, member: usize, loss: f32) {
+        let Some(memory) = &round.memory else { return };
+        if member >= round.members.len() {
+            return self.refuse("a loss is of no member of its round");
+        }
+        let verdicts = self.machine.address(&memory.verdicts);
+        self.write_part(verdicts.plus_floats(2 * member), &[loss]);
+    }
+
+    fn read_values(&self, round: &CudaRound<M>, member: usize, part: Range<usize>) -> Vec<f32> {
+        let kept = round.members.get(member).filter(|kept| part.end <= kept.count);
+        if kept.is_none() && round.memory.is_some() {
+            self.refuse("values are asked for of no member of a round");
+        }
+        self.read_part(kept.map(|kept| kept.part(0).plus_floats(part.start)), part.len())
+    }
+
+    fn settle(&self, round: &mut CudaRound<M>) {
+        match &round.judged {
+            Some(judged) => drop(self.attempt(|machine| judged.settle(machine))),
+            None if round.memory.is_none() => {}
+            None => self.refuse("a round is settled that was not judged"),
+        }
     }
 
     fn pool_backward(
@@ -273,7 +298,7 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
             begun.map_or((None, Vec::new()), |(memory, slabs)| (Some(memory), slabs));
         let held = slabs.iter().map(|(slab, _)| Arc::clone(slab)).collect();
         workspace.kept = Some(KeptSlabs { slabs });
-        CudaRound { memory, members: Vec::new(), _slabs: held, texts, hidden }
+        CudaRound { memory, members: Vec::new(), _slabs: held, judged: None, texts, hidden }
     }
 
     fn read_rows(&self, round: &CudaRound<M>) -> Vec<f32> {
@@ -299,23 +324,32 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         self.read_part(slopes.map(|slopes| slopes.plus_floats(first)), texts.len() * round.hidden)
     }
 
-    fn write_slopes(&self, round: &mut CudaRound<M>, slopes: &[f32]) {
+    fn write_slopes(&self, round: &mut CudaRound<M>, text: usize, slopes: &[f32]) {
         let Some(memory) = &round.memory else { return };
-        if slopes.len() != round.texts * round.hidden {
-            return self.refuse("a helping round has one slope for each text");
+        if text * round.hidden + slopes.len() > round.texts * round.hidden {
+            return self.refuse("slopes go beyond their round");
         }
-        self.write_part(self.machine.address(&memory.slopes), slopes);
+        let to = self.machine.address(&memory.slopes).plus_floats(text * round.hidden);
+        self.write_part(to, slopes);
     }
 
-    fn add_gradient(&self, round: &mut CudaRound<M>, member: usize, gradient: &[f32]) {
+    fn add_gradient(
+        &self,
+        round: &mut CudaRound<M>,
+        (member, first): (usize, usize),
+        gradient: &[f32],
+    ) {
         if round.memory.is_none() {
             return;
         }
-        match round.members.get(member).filter(|kept| kept.count == gradient.len()) {
+        let end = first.saturating_add(gradient.len());
+        match round.members.get(member).filter(|kept| end <= kept.count) {
             Some(&kept) => {
                 let brought = self.wide(gradient);
                 let terms = vec![self.at(&brought)];
-                self.attempt(|machine| Sums::new(machine, &[kept.more(terms)])?.launch(machine));
+                let (to, count) = (kept.sum.plus_floats(first), gradient.len());
+                let sum = SumOf { to, count, terms, is_added: true };
+                self.attempt(|machine| Sums::new(machine, &[sum])?.launch(machine));
             }
             None => self.refuse("a gradient is of no member of its round"),
         }
@@ -425,7 +459,6 @@ impl<M: Machine> RoundMemory<M> {
             rows: machine.buffer(4 * texts * hidden)?,
             lengths: machine.buffer(4 * texts)?,
             slopes: machine.buffer(4 * texts * hidden)?,
-            modes: zeros(4 * texts)?,
             sums: zeros(4 * values)?,
             verdicts: zeros(8 * members)?,
         })

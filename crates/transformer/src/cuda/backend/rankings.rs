@@ -8,26 +8,42 @@ use crate::cuda::plan::loss::{
     LossArgs, LossTiles, Ranking, RankingShape, ranking_choices, ranking_scores, ranking_slopes,
     ranking_value,
 };
-use crate::cuda::plan::pool::{UnitArgs, UnitBackwardArgs, unit_backward, unit_forward};
+use crate::cuda::plan::pool::{AS_IS, UnitArgs, UnitBackwardArgs, unit_backward, unit_forward};
 use crate::cuda::plan::rows::{Gather, SumRowsArgs, sum_rows};
 use crate::cuda::record::Address;
-use crate::keeper::RoundRanking;
+use crate::keeper::{Judging, RoundRanking};
 
 /// What is judged, and where it is written how good it is.
-pub(super) struct Judged {
-    /// `[texts, hidden]`, f32: pooled before, of length 1 then.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    /// `[texts, hidden]`, f32: pooled before, scaled then.
     pub(super) rows: Address,
     /// `[texts]`, what each row was divided by.
     pub(super) lengths: Address,
-    /// `[texts]`, how they are scaled.
-    pub(super) modes: Address,
-    /// `[texts, hidden]`, f32, by pooled rows.
+    /// `[texts, hidden]`, f32, by scaled rows, and by pooled ones in the end.
     pub(super) slopes: Address,
     /// `[members, 2]`: the loss, and what others write.
     pub(super) verdicts: Address,
     pub(super) texts: usize,
     pub(super) hidden: usize,
 }
+
+/// Rows that were judged.
+pub(super) struct Judged<M: Machine> {
+    at: Rows,
+    /// `[texts]`, how they are scaled.
+    modes: (Placed<M>, Place),
+}
+
+/// What a member that the host judges is ranked by: nothing.
+const NO_RANKING: RoundRanking<'_> = RoundRanking {
+    anchors: &[],
+    columns: &[],
+    excluded: &[],
+    scale: 0.0,
+    is_symmetric: false,
+    part: 0.0,
+};
 
 /// Tables of a round's rankings on a machine.
 struct Listed<M: Machine> {
@@ -45,16 +61,56 @@ struct Listed<M: Machine> {
     numbers: Vec<[Option<Place>; 3]>,
 }
 
-impl Judged {
-    /// Scales all rows, and judges them.
-    pub(super) fn rank<M: Machine>(
-        &self,
-        machine: &M,
-        rankings: &[RoundRanking<'_>],
-    ) -> Result<(), Fault> {
-        let Self { rows, lengths, modes, slopes, .. } = *self;
-        let (texts, hidden) = (short(self.texts), short(self.hidden));
+impl<M: Machine> Judged<M> {
+    /// Scales all rows, and judges those of members that have a ranking.
+    pub(super) fn judge(machine: &M, at: Rows, judgings: &[Judging<'_>]) -> Result<Self, Fault> {
+        let mut scaled = vec![0; at.texts];
+        for judging in judgings {
+            let Judging::Host { unscaled } = judging else { continue };
+            for &text in *unscaled {
+                let mode = scaled.get_mut(text as usize);
+                *mode.ok_or_else(|| Fault::Refused("a judged text is of no round".to_owned()))? =
+                    AS_IS;
+            }
+        }
+        let mut tables = Tables::default();
+        let modes = tables.numbers(&scaled);
+        let judged = Self { at, modes: (tables.upload(machine)?, modes) };
+        let Rows { rows, lengths, .. } = at;
+        let (texts, hidden) = (short(at.texts), short(at.hidden));
+        let modes = judged.modes(machine);
         run(machine, unit_forward(UnitArgs { rows, lengths, modes, texts, hidden })?)?;
+        let rankings: Vec<RoundRanking<'_>> = judgings
+            .iter()
+            .map(|judging| match judging {
+                Judging::Ranking(ranking) => *ranking,
+                Judging::Host { .. } => NO_RANKING,
+            })
+            .collect();
+        at.rank(machine, &rankings)?;
+        Ok(judged)
+    }
+
+    fn modes(&self, machine: &M) -> Address {
+        let (there, place) = &self.modes;
+        there.at(machine, *place)
+    }
+
+    /// Slopes by scaled rows become those by pooled ones.
+    pub(super) fn settle(&self, machine: &M) -> Result<(), Fault> {
+        let Rows { rows, lengths, slopes, .. } = self.at;
+        let (texts, hidden) = (short(self.at.texts), short(self.at.hidden));
+        let modes = self.modes(machine);
+        let args = UnitBackwardArgs { rows, lengths, modes, slopes, texts, hidden };
+        run(machine, unit_backward(args)?)
+    }
+}
+
+impl Rows {
+    /// Judges by rankings; slopes are those by scaled rows.
+    fn rank<M: Machine>(&self, machine: &M, rankings: &[RoundRanking<'_>]) -> Result<(), Fault> {
+        let Self { rows, slopes, .. } = *self;
+        let (texts, hidden) = (short(self.texts), short(self.hidden));
         let shapes: Vec<RankingShape> = rankings.iter().map(shape).collect();
         let listed = self.list(machine, rankings, &shapes)?;
         let total = |count: fn(RankingShape) -> usize| shapes.iter().map(|&it| count(it)).sum();
@@ -97,9 +153,7 @@ impl Judged {
         run(machine, ranking_value(args(listed.values))?)?;
         let (starts, sources) = (at(listed.starts), at(listed.sources));
         let sums = SumRowsArgs { from, starts, sources, to: slopes, rows: texts, width: hidden };
-        run(machine, sum_rows(sums, terms)?)?;
-        let args = UnitBackwardArgs { rows, lengths, modes, slopes, texts, hidden };
-        run(machine, unit_backward(args)?)
+        run(machine, sum_rows(sums, terms)?)
     }
 
     /// Brings what the launches read to the machine, but for the rankings themselves.

@@ -9,7 +9,7 @@ use crate::encoder::Pooling;
 /// A text is pooled by its first row.
 const FIRST: u32 = 1;
 /// A text's vector keeps its length, since a head reads it.
-const AS_IS: u32 = 2;
+pub(in crate::cuda) const AS_IS: u32 = 2;
 
 record! {
     /// Of [`pool_forward`].

@@ -6,13 +6,15 @@ use crate::backend::{Backend, Fault};
 use crate::cuda::emulated::EmulatedDevice as Kernels;
 use crate::cuda::source::Real;
 use crate::encoder::{Encoder, Forward, Round, Scratch, Start, Tape, TapeMode};
-use crate::keeper::{AdamStep, Ending, Keeper, Member, RoundRanking, SlabState, Verdict};
+use crate::keeper::{AdamStep, Ending, Judging, Keeper, Member, RoundRanking, SlabState, Verdict};
 use crate::packed::Packed;
 
 type Slab = <Kernels as Keeper<Kernels>>::Slab;
 
 /// Anchors and columns among a tenant's two texts.
 const RANKING: ([u32; 1], [u32; 2]) = ([0], [1, 0]);
+const SCALE: f32 = 3.0;
+const PART: f32 = 0.5;
 
 fn step(steps: u64) -> AdamStep {
     AdamStep {
@@ -62,6 +64,16 @@ impl<'a> Scene<'a> {
 
     /// Runs the round, and then another if that was what is asked for.
     fn run(&self, slabs: &mut [Slab], goes_on: bool, ending: Ending) -> Vec<Verdict> {
+        self.run_judged(slabs, (goes_on, ending), &|round| self.rank(round))
+    }
+
+    /// The same, judged otherwise.
+    fn run_judged(
+        &self,
+        slabs: &mut [Slab],
+        (goes_on, ending): (bool, Ending),
+        judge: &dyn Fn(&mut Round<'_, Kernels>),
+    ) -> Vec<Verdict> {
         let keeper = self.encoder.backend().keeper().unwrap();
         slabs.iter_mut().for_each(|slab| keeper.bring(slab));
         let mut members: Vec<Member<'_, Slab>> =
@@ -78,7 +90,7 @@ impl<'a> Scene<'a> {
             tapes.push((tape, text));
             text += batch.texts();
         }
-        self.rank(&mut round);
+        judge(&mut round);
         for (batch, (tape, text)) in self.batches.iter().zip(&mut tapes) {
             let forward = Forward { batch, adapters: &adapters, start: Start::Tokens };
             round.backward(&forward, &mut scratch, tape, *text);
@@ -95,18 +107,21 @@ impl<'a> Scene<'a> {
         let numbers: Vec<_> = (0..self.adapters.len())
             .map(|at| (numbers(&RANKING.0, at), numbers(&RANKING.1, at)))
             .collect();
-        let rankings: Vec<RoundRanking<'_>> = numbers
+        let judgings: Vec<Judging<'_>> = numbers
             .iter()
-            .map(|(anchors, columns)| RoundRanking {
-                anchors,
-                columns,
-                excluded: &[],
-                scale: 3.0,
-                is_symmetric: false,
-                part: 0.5,
+            .map(|(anchors, columns)| {
+                Judging::Ranking(RoundRanking {
+                    anchors,
+                    columns,
+                    excluded: &[],
+                    scale: SCALE,
+                    is_symmetric: false,
+                    part: PART,
+                })
             })
             .collect();
-        round.rank(&rankings);
+        round.judge(&judgings);
+        round.settle();
     }
 }
 
@@ -156,20 +171,26 @@ fn expected(tenant: usize, values: &[f32]) -> (f64, Vec<f32>) {
     let (mut scratch, mut tape) = (Scratch::default(), Tape::default());
     let mut out = vec![0.0; 2 * hidden];
     cpu.forward(&forward, TapeMode::Full, &mut scratch, &mut tape, &mut out);
+    let (loss, slopes) = loss_of(&out);
+    let mut gradients = vec![Vec::new()];
+    cpu.backward(&forward, &mut scratch, &mut tape, &slopes, &mut gradients);
+    (loss, gradients.remove(0))
+}
+
+/// The loss of two rows, and its gradient by them.
+fn loss_of(rows: &[f32]) -> (f64, Vec<f32>) {
     // One anchor, row 0; columns row 1 (right) and row 0 itself.
-    let (first, second) = out.split_at(hidden);
+    let (first, second) = rows.split_at(rows.len() / 2);
     let dot =
         |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
-    let (right, wrong) = (3.0 * dot(first, second), 3.0 * dot(first, first));
+    let scale = f64::from(SCALE);
+    let (right, wrong) = (scale * dot(first, second), scale * dot(first, first));
     let weight = wrong.exp() / (right.exp() + wrong.exp());
     // By the scores: -weight for the right one, weight for the other.
-    let slope = (0.5 * 3.0 * weight) as f32;
+    let slope = (f64::from(PART * SCALE) * weight) as f32;
     let by_first: Vec<f32> = first.iter().zip(second).map(|(f, s)| slope * (2.0 * f - s)).collect();
     let by_second: Vec<f32> = first.iter().map(|f| -slope * f).collect();
-    let mut gradients = vec![Vec::new()];
-    let slopes = [by_first, by_second].concat();
-    cpu.backward(&forward, &mut scratch, &mut tape, &slopes, &mut gradients);
-    (-(1.0 - weight).ln(), gradients.remove(0))
+    (-(1.0 - weight).ln(), [by_first, by_second].concat())
 }
 
 #[test]
@@ -191,6 +212,102 @@ fn a_round_is_what_the_processor_makes_of_it() {
             check(&format!("{real:?} {tenant}"), &found.gradient, &gradient, tolerance);
         }
     }
+}
+
+/// Members that the host judges, by the rows that it reads, and one beside them that the device does.
+#[test]
+fn a_member_that_the_host_judges_is_what_the_device_makes_of_it() {
+    for (real, tolerance) in [(Real::Float, 1e-5), (Real::Bf16, 0.02)] {
+        let Some(host) = host(real) else { return };
+        let encoder = on_kernels(host, "bert-tiny");
+        let (keeper, hidden) = (encoder.backend().keeper().unwrap(), encoder.config().hidden);
+        let scene = Scene::new(&encoder, &[0, 1], false);
+        let mut ranked = slabs(&encoder, &[0, 1]);
+        let expected = scene.run(&mut ranked, false, Ending::Keep);
+        let ours = Judging::Host { unscaled: &[] };
+        let theirs = Judging::Ranking(RoundRanking {
+            anchors: &[2],
+            columns: &[3, 2],
+            excluded: &[],
+            scale: SCALE,
+            is_symmetric: false,
+            part: PART,
+        });
+        for judgings in [[ours, theirs], [ours, ours]] {
+            let mut slabs = slabs(&encoder, &[0, 1]);
+            let found = scene.run_judged(&mut slabs, (false, Ending::Keep), &|round| {
+                round.judge(&judgings);
+                let rows = round.rows();
+                for (member, judging) in judgings.iter().enumerate() {
+                    let Judging::Host { .. } = judging else { continue };
+                    let first = 2 * member;
+                    let own = &rows[first * hidden..(first + 2) * hidden];
+                    let (loss, slopes) = loss_of(own);
+                    round.take_slopes(first, &slopes);
+                    round.take_loss(member, loss as f32);
+                }
+                round.settle();
+            });
+            for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let error = (found.loss - expected.loss).abs() / expected.loss;
+                assert!(error < tolerance, "{real:?} {at}: {found:?}, not {expected:?}");
+            }
+            for (at, (found, expected)) in slabs.iter().zip(&ranked).enumerate() {
+                let [found, expected] =
+                    [found, expected].map(|slab| keeper.read(slab).unwrap().gradient);
+                check(&format!("{real:?} {at}"), &found, &expected, tolerance);
+                let is_theirs = matches!(judgings[at], Judging::Ranking(_));
+                assert!(!is_theirs || found == expected, "who is beside it changes no bit");
+            }
+        }
+        assert_eq!(encoder.backend().take_fault(), None);
+    }
+}
+
+/// Rows that a head reads are as they were pooled, and so are their slopes; its values can be read, and
+/// what their gradient is can be added.
+#[test]
+fn rows_that_a_head_reads_keep_their_length() {
+    let Some(host) = host(Real::Float) else { return };
+    let encoder = on_kernels(host, "bert-tiny");
+    let (keeper, hidden) = (encoder.backend().keeper().unwrap(), encoder.config().hidden);
+    let scene = Scene::new(&encoder, &[0, 1], false);
+    let mut slabs = slabs(&encoder, &[0, 1]);
+    let before = keeper.read(&slabs[1]).unwrap();
+    let length = |row: &[f32]| row.iter().map(|v| v * v).sum::<f32>().sqrt();
+    let verdicts = scene.run_judged(&mut slabs, (false, Ending::Keep), &|round| {
+        let pooled = round.rows();
+        let (scaled, unscaled) =
+            (Judging::Host { unscaled: &[] }, Judging::Host { unscaled: &[2] });
+        round.judge(&[scaled, unscaled]);
+        let rows = round.rows();
+        for (at, (row, pooled)) in
+            rows.chunks_exact(hidden).zip(pooled.chunks_exact(hidden)).enumerate()
+        {
+            assert!((length(pooled) - 1.0).abs() > 1e-3, "a row of length 1 shows nothing");
+            match at {
+                2 => assert_eq!(row, pooled, "row {at}"),
+                _ => assert!((length(row) - 1.0).abs() < 1e-6, "row {at}"),
+            }
+        }
+        let slopes: Vec<f32> = (0..4 * hidden).map(|i| i as f32).collect();
+        round.take_slopes(0, &slopes);
+        assert_eq!(round.values(1, 3..7), before.values[3..7]);
+        round.take_gradient(1, 5, &[2.0, 3.0]);
+        round.take_loss(1, 0.25);
+        round.settle();
+        let settled = round.slopes(0..4);
+        assert_eq!(settled[2 * hidden..3 * hidden], slopes[2 * hidden..3 * hidden]);
+        assert_ne!(settled[..hidden], slopes[..hidden]);
+        // So that nothing but what was added is in the sums.
+        round.take_slopes(0, &vec![0.0; 4 * hidden]);
+    });
+    assert_eq!(verdicts.iter().map(|it| it.loss).collect::<Vec<_>>(), [0.0, 0.25]);
+    let found = keeper.read(&slabs[1]).unwrap().gradient;
+    let mut expected = vec![0.0; found.len()];
+    expected[5..7].copy_from_slice(&[2.0, 3.0]);
+    assert_eq!(found, expected);
+    assert_eq!(encoder.backend().take_fault(), None);
 }
 
 /// One batch more adds as much again, and what is stepped on is the sum; a step alone begins anew.
@@ -322,12 +439,12 @@ fn a_round_that_is_helped_has_the_bits_of_one_that_is_not() {
         help.forward(&second, Some((TapeMode::Full, &mut their_tape)), &mut others, 0);
         round.take_rows(2, &help.rows());
         scene.rank(&mut round);
-        help.take_slopes(&round.slopes(2..4));
+        help.take_slopes(0, &round.slopes(2..4));
         round.backward(&first, &mut scratch, &mut tape, 0);
         let mut gradients = vec![Vec::new()];
         help.differentiate(&second, &mut others, &mut their_tape, (0, &mut gradients));
         help.leave(&mut others);
-        round.take_gradient(1, &gradients[0]);
+        round.take_gradient(1, 0, &gradients[0]);
         round.end(&mut scratch, &[Ending::Step(step(1)); 2]);
         assert_eq!(round.verdicts(), expected, "{real:?}");
         for (found, expected) in slabs.iter().zip(&alone) {
@@ -347,12 +464,15 @@ fn parts_that_do_not_belong_to_a_round_are_refused() {
     let encoder = on_kernels(host, "bert-tiny");
     let keeper = encoder.backend().keeper().unwrap();
     let scene = Scene::new(&encoder, &[0, 1], false);
-    let wrong: [(&str, &Asking<'_>); 6] = [
+    let wrong: [(&str, &Asking<'_>); 9] = [
         ("rows go beyond", &|round, _| round.take_rows(3, &[0.0; 128])),
         ("slopes are asked for beyond", &|round, _| drop(round.slopes(3..5))),
-        ("one slope for each text", &|round, _| round.take_slopes(&[0.0; 3])),
-        ("of no member", &|round, _| round.take_gradient(2, &[0.0; 8])),
-        ("one ranking for each member", &|round, _| round.rank(&[])),
+        ("slopes go beyond", &|round, _| round.take_slopes(3, &[0.0; 128])),
+        ("of no member", &|round, _| round.take_gradient(2, 0, &[0.0; 8])),
+        ("a loss is of no member", &|round, _| round.take_loss(2, 0.0)),
+        ("values are asked for", &|round, _| drop(round.values(1, 0..1 << 20))),
+        ("one judging for each member", &|round, _| round.judge(&[])),
+        ("that was not judged", &|round, _| round.settle()),
         ("one ending for each member", &|round, scratch| round.end(scratch, &[Ending::Keep])),
     ];
     for (why, act) in wrong {
