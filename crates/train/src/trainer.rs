@@ -8,7 +8,7 @@ use std::time::Instant;
 use cotenant_transformer::{Adapter, Backend, Encoder, Fault, SlabState};
 use thiserror::Error;
 
-use crate::checkpoint::{self, CheckpointError, ReadKept, Saved};
+use crate::checkpoint::{self, CheckpointError, Saved};
 use crate::event::{Counters, Event, Outcome, Progress, TenantId};
 use crate::fleet::Fleet;
 use crate::packing::{Candidate, Fairness};
@@ -243,30 +243,21 @@ impl<B: Backend> Trainer<B> {
             let (path, fault) = (path.to_path_buf(), fault.clone());
             return Err(CheckpointError::Device { path, fault });
         }
-        let readers: Vec<_> =
-            self.tenants.iter().map(|(&id, tenant)| self.reader(id, tenant)).collect();
-        let saved = self.tenants.iter().zip(&readers).map(|((id, tenant), read)| Saved {
-            tenant,
-            counter: self.fairness.counter(*id),
-            kept: self.fleet.keeps(*id).then_some(read as &ReadKept<'_>),
-        });
-        checkpoint::write(path, self.fingerprint, self.counters, &saved.collect::<Vec<_>>())
+        let saved = |(&id, tenant)| Saved { id, tenant, counter: self.fairness.counter(id) };
+        let saved: Vec<Saved<'_>> = self.tenants.iter().map(saved).collect();
+        let head = (self.fingerprint, self.counters);
+        checkpoint::write(path, head, &saved, |saved| self.read_kept(saved))
     }
 
-    /// Copies what the device keeps of a tenant, as a checkpoint holds it.
-    fn reader<'a>(
-        &'a self,
-        id: TenantId,
-        tenant: &'a Tenant,
-    ) -> impl Fn() -> Result<SlabState, Fault> + 'a {
-        move || {
-            let read = self.fleet.read(id);
-            let mut state = read.expect("only what is kept is read")?;
+    /// Copies what the device keeps of a tenant, if it does, as a checkpoint holds it.
+    fn read_kept(&self, Saved { id, tenant, .. }: Saved<'_>) -> Option<Result<SlabState, Fault>> {
+        let kept = |mut state: SlabState| {
             if !tenant.is_within_step() {
                 state.gradient.clear();
             }
-            Ok(state)
-        }
+            state
+        };
+        self.fleet.read(id).map(|read| read.map(kept))
     }
 
     /// Puts the tenants that were added back to where the checkpoint left those of the same names.

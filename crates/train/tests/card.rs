@@ -90,6 +90,9 @@ fn checks_hold_on_the_kernels_of_cards() {
         }
         assert_eq!(found.code, Some(0), "{}", found.talk);
         assert!(found.count(check, "passed") > 0, "{}", found.talk);
+        for check in ["opens", check] {
+            assert_eq!(found.count(check, "could not run"), 0, "{}", found.talk);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use thiserror::Error;
 #[cfg(feature = "fuzzing")]
 pub use assemble::assemble_checkpoint;
 pub(crate) use read::read;
-pub(crate) use write::{ReadKept, Saved, write};
+pub(crate) use write::{Saved, write};
 
 /// Why a checkpoint could not be written or used.
 #[derive(Debug, Error)]

@@ -8,28 +8,25 @@ use cotenant_transformer::{Fault, SlabState};
 
 use super::CheckpointError;
 use super::format::{BestMeta, Meta, SectionWriter, TenantMeta, pairs};
-use crate::event::Counters;
+use crate::event::{Counters, TenantId};
 use crate::tenant::{Best, State, Tenant};
 
 /// A tenant as it is written.
+#[derive(Clone, Copy)]
 pub(crate) struct Saved<'a> {
+    pub(crate) id: TenantId,
     pub(crate) tenant: &'a Tenant,
     /// Its counter of fairness.
     pub(crate) counter: Option<u64>,
-    /// Copies what the device keeps of it, if it does.
-    pub(crate) kept: Option<&'a ReadKept<'a>>,
 }
 
-/// Copies what a device keeps of a tenant.
-pub(crate) type ReadKept<'a> = dyn Fn() -> Result<SlabState, Fault> + 'a;
-
 /// Writes a checkpoint of these tenants. The file that may be at `path` is replaced in one step, or
-/// left as it is. What a device keeps is copied tenant by tenant.
+/// left as it is. `read` copies what a device keeps of a tenant, if one does.
 pub(crate) fn write(
     path: &Path,
-    fingerprint: u64,
-    counters: Counters,
+    (fingerprint, counters): (u64, Counters),
     tenants: &[Saved<'_>],
+    read: impl Fn(Saved<'_>) -> Option<Result<SlabState, Fault>>,
 ) -> Result<(), CheckpointError> {
     let tenant_metas = tenants.iter().map(|saved| describe(saved.tenant, saved.counter)).collect();
     let meta = Meta { fingerprint, counters, tenants: tenant_metas };
@@ -37,8 +34,8 @@ pub(crate) fn write(
     let fill = |to: &mut dyn Write| {
         let mut sections = SectionWriter::begin(to)?;
         sections.bytes(&serde_json::to_vec(&meta)?)?;
-        for saved in tenants {
-            let kept = saved.kept.map(|read| read()).transpose().map_err(|fault| {
+        for &saved in tenants {
+            let kept = read(saved).transpose().map_err(|fault| {
                 lost = Some(fault);
                 io::Error::other("the device is lost")
             })?;

@@ -45,7 +45,7 @@ pub(super) fn evaluate(
     buffers: &mut LossBuffers,
 ) -> f32 {
     let Judged { embedded, adapter, part, .. } = judged;
-    let LossBuffers { scores, slopes, head: tape, by_head, .. } = buffers;
+    let LossBuffers { scores, slopes, head: tape, before, .. } = buffers;
     let head = adapter.layout.head().expect("a tenant of this loss has an adapter with a head");
     let texts = embedded.rows.len() / embedded.hidden;
     scores.resize(texts, 0.0);
@@ -57,19 +57,20 @@ pub(super) fn evaluate(
     for question in choices.iter() {
         loss += cross_entropy(question, scores, slopes, part / questions);
     }
-    // Summed up before it is added, so that its bits do not depend on what it is added to.
-    by_head.clear();
-    by_head.resize(adapter.values.len(), 0.0);
+    // Summed up before it is added to what is there, so that its bits do not depend on that.
+    let part = head.values();
+    before.clear();
+    before.extend_from_slice(&gradients.values[part.clone()]);
+    gradients.values[part.clone()].fill(0.0);
     let slopes = HeadSlopes {
         rows: embedded.rows,
         d_scores: slopes,
         d_rows: gradients.rows,
-        gradient: by_head,
+        gradient: gradients.values,
     };
     head.backward(&adapter.values, tape, slopes);
-    let part = head.values();
-    let values = gradients.values[part.clone()].iter_mut().zip(&by_head[part]);
-    values.for_each(|(value, slope)| *value += slope);
+    let values = gradients.values[part].iter_mut().zip(&*before);
+    values.for_each(|(value, before)| *value += before);
     (loss / f64::from(questions)) as f32
 }
 

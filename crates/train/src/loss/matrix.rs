@@ -28,8 +28,8 @@ pub struct LossBuffers {
     pub(super) slopes: Vec<f32>,
     /// What a head keeps between scores and their gradients.
     pub(super) head: HeadTape,
-    /// The gradient by an adapter's values, of which its head has a part.
-    pub(super) by_head: Vec<f32>,
+    /// The gradient by a head's values that there was before.
+    pub(super) before: Vec<f32>,
 }
 
 /// Rows scaled to length 1, and the gradient by them.

@@ -98,8 +98,10 @@ pub(crate) fn buffer_bytes(task: &Task, hidden: usize) -> usize {
             2 * (anchors.len() + columns.len()) * (hidden + 1) + 2 * anchors.len() * columns.len()
         }
         Task::Scored(scored) => 2 * scored.left.len() * (hidden + 1) + 2 * scored.left.len(),
-        // Candidates are counted once a question, and so not too low where they repeat.
-        Task::Choices(choices) => (choices.candidates.len() + 1) * (hidden + 2),
+        // Candidates are counted once a question, and so not too low where they repeat; and a head.
+        Task::Choices(choices) => {
+            (choices.candidates.len() + 1) * (hidden + 2) + hidden * hidden + 2 * hidden + 1
+        }
     };
     floats * size_of::<f32>()
 }

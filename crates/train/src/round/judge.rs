@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cotenant_transformer::{Adapter, Backend, Judging, Round, RoundRanking};
+use cotenant_transformer::{
+    Adapter, AdapterLayout, Backend, EncoderConfig, Head, Judging, Round, RoundRanking,
+};
 
 use super::{Chunk, Scene, Share, Worker};
 use crate::loss::{self, Embedded, Judged, LossBuffers, Ranking, Slopes, Task};
@@ -89,14 +91,13 @@ pub(super) fn judge<B: Backend>(
     let mut ours = judgings.iter().enumerate().filter(is_ours).map(|(at, _)| at).peekable();
     if ours.peek().is_some() {
         let rows = round.rows();
-        let hidden = scene.encoder.config().hidden;
         for at in ours {
             // What comes from a device that failed is nothing.
             if scene.encoder.backend().has_failed() {
                 break;
             }
             let subject = (at, &scene.shares[at], &numbered[at]);
-            judge_here(subject, (&rows, hidden), &mut worker.losses, round);
+            judge_here(subject, (&rows, scene.encoder.config()), &mut worker.losses, round);
         }
     }
     round.settle();
@@ -105,21 +106,24 @@ pub(super) fn judge<B: Backend>(
 /// Judges a member by the rows that the device has of its texts.
 fn judge_here<B: Backend>(
     (member, share, numbered): (usize, &Share, &Numbered),
-    (rows, hidden): (&[f32], usize),
+    (rows, config): (&[f32], &EncoderConfig),
     buffers: &mut LossBuffers,
     round: &mut Round<'_, B>,
 ) {
+    let hidden = config.hidden;
     let row = |place: &u32| &rows[*place as usize * hidden..][..hidden];
     let embeddings: Vec<f32> = numbered.places.iter().flat_map(row).copied().collect();
     let mut slopes = vec![0.0; embeddings.len()];
-    let layout = &share.adapter.layout;
-    let head = layout.head().map(|head| head.values());
-    let mut values = vec![0.0; if head.is_some() { layout.len() } else { 0 }];
-    let mut by_values = values.clone();
-    if let Some(head) = head.clone() {
-        values[head.clone()].copy_from_slice(&round.values(member, head));
-    }
-    let adapter = Adapter { layout: Arc::clone(layout), values };
+    // An adapter that is nothing but the head.
+    let head = share.adapter.layout.head().map(Head::values);
+    let adapter = match head.clone() {
+        Some(head) => Adapter {
+            layout: Arc::new(AdapterLayout::default().with_head(config)),
+            values: round.values(member, head),
+        },
+        None => Adapter::default(),
+    };
+    let mut by_values = vec![0.0; adapter.values.len()];
     let embedded = Embedded { rows: &embeddings, hidden };
     let judged = Judged { task: &share.plan.task, embedded, adapter: &adapter, part: share.part };
     let found = Slopes { rows: &mut slopes, values: &mut by_values };
@@ -131,6 +135,6 @@ fn judge_here<B: Backend>(
         round.take_slopes(first, own);
     }
     if let Some(head) = head {
-        round.take_gradient(member, head.start, &by_values[head]);
+        round.take_gradient(member, head.start, &by_values);
     }
 }

@@ -252,7 +252,7 @@ impl AdapterLayout {
 }
 
 /// An adapter: a layout and its values.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Adapter {
     /// Where each matrix lies.
     pub layout: Arc<AdapterLayout>,

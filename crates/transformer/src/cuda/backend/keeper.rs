@@ -75,11 +75,11 @@ pub struct CudaRound<M: Machine> {
 }
 
 struct RoundMemory<M: Machine> {
-    /// `[texts, hidden]`, f32: pooled, and of length 1 once they are ranked.
+    /// `[texts, hidden]`, f32: pooled, and scaled once they are judged.
     rows: M::Buffer,
     /// `[texts]`
     lengths: M::Buffer,
-    /// `[texts, hidden]`, f32, by pooled rows.
+    /// `[texts, hidden]`, f32, by scaled rows, and by pooled ones once they are settled.
     slopes: M::Buffer,
     /// Of all members' gradients, end to end.
     sums: M::Buffer,
@@ -302,8 +302,11 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
     }
 
     fn read_rows(&self, round: &CudaRound<M>) -> Vec<f32> {
-        let rows = round.memory.as_ref().map(|memory| self.machine.address(&memory.rows));
-        self.read_part(rows, round.texts * round.hidden)
+        let mut rows = vec![0.0; round.texts * round.hidden];
+        if let Some(memory) = &round.memory {
+            self.download_from(&memory.rows, &mut rows);
+        }
+        rows
     }
 
     fn write_rows(&self, round: &mut CudaRound<M>, text: usize, rows: &[f32]) {

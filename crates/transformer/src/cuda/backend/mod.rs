@@ -306,8 +306,15 @@ impl<M: Machine> Cuda<M> {
 
     /// Copies f32 to the host; where something has failed they are 0.
     fn download_wide(&self, from: &Floats<M>, to: &mut [f32]) {
+        match from.memory() {
+            Some(memory) => self.download_from(memory, to),
+            None => to.fill(0.0),
+        }
+    }
+
+    /// The same from a buffer of f32.
+    fn download_from(&self, memory: &M::Buffer, to: &mut [f32]) {
         to.fill(0.0);
-        let Some(memory) = from.memory() else { return };
         let mut bytes = vec![0; 4 * to.len()];
         if self.attempt(|machine| machine.download(memory, &mut bytes)).is_none() {
             return;

@@ -1,6 +1,7 @@
 //! Programs on a card, and launches of their kernels.
 
 use std::ffi::CString;
+use std::fs;
 use std::sync::Arc;
 
 use cudarc::driver::DriverError;
@@ -75,7 +76,7 @@ impl Program {
             let code = match target {
                 Target::Machine(_) => program.code,
                 // The rest is the driver's.
-                Target::Text(_) => code_of(&[&image, card.facts().driver.to_string().as_bytes()]),
+                Target::Text(_) => code_of(&[&image, driver_build().as_bytes()]),
             };
             Ok(Self { note, is_compiled, code, ..program })
         };
@@ -201,6 +202,11 @@ pub(super) fn build(
     let image = compiler.compile(source, target)?.image;
     let note = cache.and_then(|cache| cache.write(&key, &image).err());
     Ok(Built { image, note, is_compiled: true })
+}
+
+/// Which driver this is, to the build, as the kernel's module says it.
+fn driver_build() -> String {
+    fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default()
 }
 
 fn code_of(parts: &[&[u8]]) -> [u8; 32] {

@@ -17,7 +17,7 @@
 #error "fibres switch by x86-64 instructions"
 #endif
 
-// What the caller says of a launch; mirrored in cuda/host.rs.
+// What the caller says of a launch; mirrored in cuda/emulated/host.rs.
 struct Geometry {
     uint32_t grid[3];
     uint32_t block[3];

@@ -381,6 +381,24 @@ fn a_slab_is_the_same_wherever_it_is() {
 /// However early memory runs out, slabs are as they were, and the round can be run again.
 #[test]
 fn a_round_that_runs_out_of_memory_has_changed_nothing() {
+    runs_out_of_memory(&|scene, round| scene.rank(round));
+    // Judged by the host, which asks for all that it can ask for.
+    runs_out_of_memory(&|scene, round| {
+        round.judge(&[Judging::Host { unscaled: &[] }, Judging::Host { unscaled: &[2] }]);
+        let hidden = scene.encoder.config().hidden;
+        for member in 0..2 {
+            let own = 2 * member * hidden..2 * (member + 1) * hidden;
+            let slopes = loss_of(&round.rows()[own]).1;
+            let head = round.values(member, 3..7);
+            round.take_slopes(2 * member, &slopes);
+            round.take_gradient(member, 3, &head);
+            round.take_loss(member, 0.5);
+        }
+        round.settle();
+    });
+}
+
+fn runs_out_of_memory(judge: &dyn Fn(&Scene<'_>, &mut Round<'_, Kernels>)) {
     let Some(host) = host(Real::Float) else { return };
     let encoder = on_kernels(host, "bert-tiny");
     let keeper = encoder.backend().keeper().unwrap();
@@ -390,12 +408,13 @@ fn a_round_that_runs_out_of_memory_has_changed_nothing() {
     let read = |slabs: &[Slab]| -> Vec<SlabState> {
         slabs.iter().map(|slab| keeper.read(slab).unwrap()).collect()
     };
-    scene.run(&mut slabs, false, Ending::Keep);
+    let judge = |round: &mut Round<'_, Kernels>| judge(&scene, round);
+    scene.run_judged(&mut slabs, (false, Ending::Keep), &judge);
     let before = read(&slabs);
     let mut left = 0;
     while left < 10_000 {
         machine.leave(left);
-        scene.run(&mut slabs, true, Ending::Step(step(1)));
+        scene.run_judged(&mut slabs, (true, Ending::Step(step(1))), &judge);
         machine.leave(usize::MAX);
         match encoder.backend().take_fault() {
             None => break,
