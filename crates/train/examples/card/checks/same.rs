@@ -13,8 +13,9 @@ use super::super::scene::{self, Pairs};
 use super::super::work::{Batch, Buffers, Passed, apart, in_each_format, pass};
 
 /// What may differ, as a part of the largest value: sums in another order in f32; rows that are
-/// rounded to bf16 after each operation of all layers, forward and back.
-const TOLERANCES: [(&str, f64, f64); 2] = [("f32", 1e-4, 1e-3), ("bf16", 0.03, 0.06)];
+/// rounded to bf16 after each operation of all layers, forward and back. Emulated kernels are off by
+/// 6.1e-7 and 7.7e-7 in f32, and 0.0068 and 0.0092 in bf16.
+const TOLERANCES: [(&str, f64, f64); 2] = [("f32", 1e-5, 2e-5), ("bf16", 0.02, 0.03)];
 
 const SEED: u64 = 11;
 const TENANTS: u64 = 4;
