@@ -222,7 +222,7 @@ impl Launch {
 #[cfg(test)]
 mod tests {
     use super::{Arguments, Kernel, Launch, PlanError};
-    use crate::cuda::record::{Address, record};
+    use crate::cuda::record::{Address, bytes_of, record};
 
     record! {
         /// A field of each kind, with gaps before the second and behind the last.
@@ -241,7 +241,7 @@ mod tests {
     fn arguments_lie_as_c_lays_them_out() {
         let arguments = Arguments::new(MIXED);
         assert_eq!(arguments.bytes(), 40);
-        let bytes: Vec<u8> = arguments.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let bytes = bytes_of(arguments.words());
         let number = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
         let fields = [0, 8, 16, 24, 32].map(number);
         assert_eq!(fields, [1, 2, 1.0_f32.to_bits(), 4, 5]);

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest, Sha256};
-
 use super::backend::Cuda;
 use super::driver::{
     Arriving, Cache, Card, Compiler, CudaError, Factors, Function, Graphs, Number, Page, Product,
@@ -15,9 +13,10 @@ use super::launch::{Cost, Launch, SHARED_BYTES_MAX};
 use super::machine::{Layer, Machine, Way};
 use super::plan::linear::linear_cost;
 use super::profile::{KernelUse, Profile};
-use super::record::Address;
+use super::record::{Address, bytes_of};
 use super::source::{File, OPTIONS, Real};
 use crate::backend::{Backend, Fault, Precision};
+use crate::model::Digest;
 
 /// What products by cuBLASLt are called among kernels.
 const PRODUCT: &str = "product";
@@ -112,19 +111,17 @@ impl Rig {
         program: &mut dyn FnMut(&Card, &File) -> Result<Program, CudaError>,
     ) -> Result<Self, CudaError> {
         let mut functions: Vec<Option<Function>> = Kernel::ALL.iter().map(|_| None).collect();
-        let mut codes = Sha256::new();
+        let mut codes = Vec::new();
         for file in File::all_for(real) {
             let program = program(&card, file)?;
-            codes.update(program.code());
+            codes.push(program.code().0);
             for (kernel, function) in Kernel::ALL.iter().zip(&mut functions) {
                 if kernel.file() == file.name {
                     *function = Some(program.function(kernel.name(), SHARED_BYTES_MAX as u32)?);
                 }
             }
         }
-        let code = codes.finalize();
-        let code = code[..8].iter().map(|byte| format!("{byte:02x}"));
-        let code = format!("kernels {}", code.collect::<String>());
+        let code = format!("kernels {:016x}", Digest::of_bytes(codes.as_flattened()).short());
         let (products, profile, graphs) = (None, Mutex::default(), None);
         Ok(Self { card, functions, products, real, code, profile, graphs })
     }
@@ -263,7 +260,7 @@ impl Machine for Rig {
         let function = at.and_then(|at| self.functions[at].as_ref());
         let function = function.expect("plans name kernels for their rows");
         let Launch { grid, block, shared_bytes, ref arguments, cost, .. } = *launch;
-        let bytes: Vec<u8> = arguments.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let bytes = bytes_of(arguments.words());
         let arguments = &bytes[..arguments.bytes()];
         let launched = self.timed((launch.kernel.name(), cost), || {
             // SAFETY: the caller vouches for the addresses. A download is waited for before it returns,

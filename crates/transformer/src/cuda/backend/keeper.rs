@@ -74,6 +74,13 @@ pub struct CudaRound<M: Machine> {
     hidden: usize,
 }
 
+impl<M: Machine> CudaRound<M> {
+    /// Whether rows of texts from `text` on are all there.
+    fn holds(&self, text: usize, rows: &[f32]) -> bool {
+        text * self.hidden + rows.len() <= self.texts * self.hidden
+    }
+}
+
 struct RoundMemory<M: Machine> {
     /// `[texts, hidden]`, f32: pooled, and scaled once they are judged.
     rows: M::Buffer,
@@ -233,8 +240,7 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
         if member >= round.members.len() {
             return self.refuse("a loss is of no member of its round");
         }
-        let verdicts = self.machine.address(&memory.verdicts);
-        self.write_part(verdicts.plus_floats(2 * member), &[loss]);
+        self.write_from(&memory.verdicts, 2 * member, &[loss]);
     }
 
     fn read_values(&self, round: &CudaRound<M>, member: usize, part: Range<usize>) -> Vec<f32> {
@@ -311,11 +317,10 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
 
     fn write_rows(&self, round: &mut CudaRound<M>, text: usize, rows: &[f32]) {
         let Some(memory) = &round.memory else { return };
-        if text * round.hidden + rows.len() > round.texts * round.hidden {
-            return self.refuse("rows go beyond their round");
+        match round.holds(text, rows) {
+            true => self.write_from(&memory.rows, text * round.hidden, rows),
+            false => self.refuse("rows go beyond their round"),
         }
-        let to = self.machine.address(&memory.rows).plus_floats(text * round.hidden);
-        self.write_part(to, rows);
     }
 
     fn read_slopes(&self, round: &CudaRound<M>, texts: Range<usize>) -> Vec<f32> {
@@ -329,11 +334,10 @@ impl<M: Machine> Keeper<Cuda<M>> for Cuda<M> {
 
     fn write_slopes(&self, round: &mut CudaRound<M>, text: usize, slopes: &[f32]) {
         let Some(memory) = &round.memory else { return };
-        if text * round.hidden + slopes.len() > round.texts * round.hidden {
-            return self.refuse("slopes go beyond their round");
+        match round.holds(text, slopes) {
+            true => self.write_from(&memory.slopes, text * round.hidden, slopes),
+            false => self.refuse("slopes go beyond their round"),
         }
-        let to = self.machine.address(&memory.slopes).plus_floats(text * round.hidden);
-        self.write_part(to, slopes);
     }
 
     fn add_gradient(
@@ -424,9 +428,10 @@ impl<M: Machine> Cuda<M> {
         values
     }
 
-    /// Puts f32 of the host into a round.
-    fn write_part(&self, to: Address, values: &[f32]) {
+    /// Puts f32 of the host into a buffer of a round, from a value on.
+    fn write_from(&self, buffer: &M::Buffer, first: usize, values: &[f32]) {
         let part = self.wide(values);
+        let to = self.machine.address(buffer).plus_floats(first);
         self.copy_part(self.at(&part), to, values.len());
     }
 

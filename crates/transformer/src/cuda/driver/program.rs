@@ -5,7 +5,6 @@ use std::fs;
 use std::sync::Arc;
 
 use cudarc::driver::DriverError;
-use sha2::{Digest, Sha256};
 
 use super::cache::{Cache, Key};
 use super::card::Card;
@@ -14,6 +13,7 @@ use super::compiler::{Compiler, Source};
 use super::error::{CudaError, name};
 use super::raw::{Kernel, Module};
 use super::target::Target;
+use crate::model::Digest;
 
 /// Shared memory that a block may have without being let, in bytes.
 const SHARED_BYTES_FREE: u32 = 48 << 10;
@@ -24,7 +24,7 @@ pub(crate) struct Program {
     loaded: Arc<Loaded>,
     note: Option<CudaError>,
     is_compiled: bool,
-    code: [u8; 32],
+    code: Digest,
 }
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Program {
             let code = match target {
                 Target::Machine(_) => program.code,
                 // The rest is the driver's.
-                Target::Text(_) => code_of(&[&image, driver_build().as_bytes()]),
+                Target::Text(_) => Digest::of_bytes(&[&image, driver_build().as_bytes()].concat()),
             };
             Ok(Self { note, is_compiled, code, ..program })
         };
@@ -92,7 +92,7 @@ impl Program {
     /// It is whole machine code, which says itself how long it is, or text.
     pub(crate) unsafe fn load(card: &Card, name: &str, image: &[u8]) -> Result<Self, CudaError> {
         card.bind()?;
-        let code = code_of(&[image]);
+        let code = Digest::of_bytes(image);
         let image = [image, b"\0"].concat();
         // SAFETY: text ends with a zero byte now, and for machine code the caller vouches.
         let module = unsafe { Module::load(&image) };
@@ -107,8 +107,8 @@ impl Program {
     }
 
     /// What it is made of: programs with the same have the same bits.
-    pub(crate) fn code(&self) -> &[u8; 32] {
-        &self.code
+    pub(crate) fn code(&self) -> Digest {
+        self.code
     }
 
     /// Whether it was compiled, and not found compiled.
@@ -207,12 +207,6 @@ pub(super) fn build(
 /// Which driver this is, to the build, as the kernel's module says it.
 fn driver_build() -> String {
     fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default()
-}
-
-fn code_of(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().into()
 }
 
 fn refused_image(card: &Card, program: &str, error: DriverError) -> CudaError {

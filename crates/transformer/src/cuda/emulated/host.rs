@@ -8,10 +8,9 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::{env, io};
 
-use sha2::{Digest, Sha256};
-
 use crate::cuda::launch::{Arguments, Launch};
 use crate::cuda::source::{Real, all_for_host};
+use crate::model::Digest;
 
 /// What `kernels/host.h` reads of a launch.
 #[repr(C)]
@@ -148,11 +147,7 @@ fn flags() -> Vec<&'static str> {
 /// Builds the library, named by what it is built from, beside the program.
 fn build(text: &str) -> io::Result<PathBuf> {
     let flags = flags();
-    let mut hash = Sha256::new();
-    hash.update(flags.join(" "));
-    hash.update(text);
-    let digest = hash.finalize();
-    let name: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = Digest::of_bytes([&flags.join(" "), text].concat().as_bytes());
     let folder = env::current_exe()?.with_file_name("kernels");
     fs::create_dir_all(&folder)?;
     let library = folder.join(format!("{name}.so"));

@@ -38,12 +38,6 @@ template <u32 WIDTH> struct HeadRows {
     }
 };
 
-template <u32 WIDTH> struct HeadSlices {
-    HeadRows<WIDTH> first;
-    HeadRows<WIDTH> second;
-    Softmax softmax[ROWS];
-};
-
 // Sixteen rows of a head as left factors.
 template <u32 WIDTH> struct HeadBlocks {
     Block at[WIDTH / SIXTEEN];
@@ -175,6 +169,21 @@ DEVICE WarpPlace warp_place(const u32 *offsets, const Tile *tiles, u32 heads, u3
     return place;
 }
 
+// What a block keeps of the other side.
+template <u32 WIDTH> struct HeadSlices {
+    HeadRows<WIDTH> first;
+    HeadRows<WIDTH> second;
+    Softmax softmax[ROWS];
+
+    // Begins to copy the keys and values from a row of the text on, whose queries begin at `head`.
+    DEVICE void fetch_keys_and_values(const real *head, const WarpPlace &at, u32 row, u32 width) {
+        u64 stride = 3 * at.hidden;
+        const real *keys = head + at.hidden + row * stride;
+        first.fetch(keys, stride, at.tokens - row, width);
+        second.fetch(keys + at.hidden, stride, at.tokens - row, width);
+    }
+};
+
 // The sum over the four lanes that share a row, the same bits in each; and the highest.
 DEVICE float quad_sum(float value) {
     value = value + __shfl_xor_sync(0xffffffffu, value, 1);
@@ -254,11 +263,7 @@ template <u32 WIDTH> DEVICE void tensor_attend(const AttentionArgs &a, HeadSlice
     HeadSums<WIDTH> sum;
     sum.clear();
     Running running(a.scale);
-    auto fetch = [&](u32 first) {
-        const real *rows = head + at.hidden + first * stride;
-        s.first.fetch(rows, stride, at.tokens - first, a.width);
-        s.second.fetch(rows + at.hidden, stride, at.tokens - first, a.width);
-    };
+    auto fetch = [&](u32 first) { s.fetch_keys_and_values(head, at, first, a.width); };
     meet(at, fetch, [&](u32 j, u32 rows) {
         Scores weights;
         weights.multiply(query, s.first, j);
@@ -286,11 +291,7 @@ DEVICE void tensor_query_slopes(const AttentionBackwardArgs &a, HeadSlices<WIDTH
     HeadBlocks<WIDTH> query, slope;
     query.load_rows(head + at.row * stride, stride, at.rows, a.width);
     slope.load_rows(slopes + at.row * at.hidden, at.hidden, at.rows, a.width);
-    auto fetch = [&](u32 first) {
-        const real *rows = head + at.hidden + first * stride;
-        s.first.fetch(rows, stride, at.tokens - first, a.width);
-        s.second.fetch(rows + at.hidden, stride, at.tokens - first, a.width);
-    };
+    auto fetch = [&](u32 first) { s.fetch_keys_and_values(head, at, first, a.width); };
 
     Running running(a.scale);
     meet(at, fetch, [&](u32 j, u32 rows) {

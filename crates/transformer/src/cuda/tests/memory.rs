@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::Host;
 use crate::cuda::launch::{Launch, PlanError};
-use crate::cuda::record::{Address, Record, write_records};
+use crate::cuda::record::{Address, Record, bytes_of, write_records};
 use crate::cuda::source::Real;
 
 /// Words in front of a buffer and behind it, which nothing may write: as many as the floats of a
@@ -84,7 +84,7 @@ impl Memory {
 
     /// A buffer of f32, whatever rows are.
     pub(super) fn floats(&self, values: &[f32]) -> Buffer {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let bytes = bytes_of(values);
         self.buffer(&bytes, values.len(), Kind::Float)
     }
 
@@ -103,13 +103,13 @@ impl Memory {
 
     /// A table of whole numbers.
     pub(super) fn numbers(&self, values: &[u32]) -> Buffer {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let bytes = bytes_of(values);
         self.buffer(&bytes, bytes.len(), Kind::Bytes)
     }
 
     /// A table of keys.
     pub(super) fn keys(&self, values: &[u64]) -> Buffer {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let bytes = bytes_of(values);
         self.buffer(&bytes, bytes.len(), Kind::Bytes)
     }
 
