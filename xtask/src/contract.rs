@@ -40,9 +40,7 @@ pub(crate) fn run(project: &Project) -> Result<Option<&'static str>, String> {
         println!("{reason}");
         return Ok(Some("Schemathesis cannot be had: it needs Python 3 and a package index"));
     }
-    // As the pages that are made from the program are: with other crates beside it, other features
-    // would be wanted of what they share, and all of that built anew.
-    command::run(project.cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    project.build_programs()?;
     let pool = Pool::start(project)?;
     // Work for the routes of one job: one that runs, and one that waits for its card.
     for arguments in [&["--memory", "10%", "--compute", "10%"][..], &[]] {

@@ -41,7 +41,7 @@ fn http_contract(_: &Project) -> Result<String, String> {
 
 /// The routes and wire types of `cotenant serve`, as the program itself prints them.
 fn serve_contract(project: &Project) -> Result<String, String> {
-    command::run(project.cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    project.build_programs()?;
     let ours = env::current_exe().map_err(|error| format!("no path to this program: {error}"))?;
     let mut command = project.program(ours.with_file_name("cotenant"));
     command::capture(command.args(["serve", "--openapi"]))
@@ -49,7 +49,7 @@ fn serve_contract(project: &Project) -> Result<String, String> {
 
 /// Every command of the program, with the help that the program itself prints.
 fn command_line_reference(project: &Project) -> Result<String, String> {
-    command::run(project.cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    project.build_programs()?;
     let mut text = "# Commands\n\n\
         This page is made by `cargo xtask generate` from what the program prints.\n"
         .to_owned();

@@ -7,6 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::command;
+
 /// The root folder of the checkout.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -46,6 +48,13 @@ impl Project {
         // What cargo tells us of the package xtask is wrong for every other package.
         command.env_remove("CARGO_MANIFEST_DIR");
         command
+    }
+
+    /// Builds the programs, and the examples, which ask for what tests ask for: of two builds that want
+    /// other features of a crate, the second makes it anew, with all that stands on it.
+    pub(crate) fn build_programs(&self) -> Result<(), String> {
+        let all = ["build", "--quiet", "--workspace", "--bins", "--examples"];
+        command::run(self.cargo().args(all))
     }
 
     /// A program that runs in the root folder.

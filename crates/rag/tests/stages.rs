@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "the helpers are tests too")]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -65,6 +66,11 @@ fn measured() -> Result<Vec<(&'static Published, StagesQuality)>, String> {
     let store = Store::open().map_err(|error| error.to_string())?;
     let folder = store.pull(MODEL, &mut |_| {}).map_err(|error| error.to_string())?;
     let base = BaseModel::open(&folder, MODEL, PrecisionChoice::Auto).unwrap();
+    // Tests that run beside each other, each a process, would embed all texts as often: the first does
+    // it for the others.
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let first = File::create(kept.join("stages.lock")).and_then(|file| file.lock().map(|()| file));
+    let _first = first.map_err(|error| error.to_string())?;
     let named = std::env::var("COTENANT_SETS").unwrap_or_default();
     if named.is_empty() {
         eprintln!("only the small sets; COTENANT_SETS=all measures every one");
@@ -83,7 +89,7 @@ fn measured() -> Result<Vec<(&'static Published, StagesQuality)>, String> {
             adapter: None,
             config: &config,
             limits: &Limits::default(),
-            cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("texts")),
+            cache: Some(kept.join("texts")),
             floor: FLOOR,
         };
         let found = measure_stages(&question, &Quiet).unwrap();
