@@ -91,7 +91,11 @@ impl Compiler {
         for path in paths {
             match load(path) {
                 Ok(library) => {
-                    let (version, known) = ask(library)?;
+                    let told = ask(library);
+                    let (version, known) = told.ok_or_else(|| CudaError::NoCompiler {
+                        reason: "it does not say what it is".to_owned(),
+                        driver,
+                    })?;
                     if version.major > driver.major {
                         return Err(CudaError::CompilerTooNew { compiler: version, driver });
                     }
@@ -101,7 +105,8 @@ impl Compiler {
             }
         }
         // The first place is the most telling: what the user named, or the loader's own paths.
-        Err(CudaError::NoCompiler { reason: reasons.into_iter().next().unwrap_or_default() })
+        let reason = reasons.into_iter().next().unwrap_or_default();
+        Err(CudaError::NoCompiler { reason, driver })
     }
 
     /// Its version.
@@ -230,8 +235,8 @@ fn find(library: Library, name: &CStr) -> NonNull<c_void> {
     library.find(name).expect("the library was loaded with all functions of the table")
 }
 
-/// A compiler's version and the architectures that it knows.
-fn ask(library: Library) -> Result<(Version, Vec<u32>), CudaError> {
+/// A compiler's version and the architectures that it knows, if it tells them.
+fn ask(library: Library) -> Option<(Version, Vec<u32>)> {
     let (mut major, mut minor, mut count) = (0, 0, 0);
     // SAFETY: the functions have these types; the first two write single numbers, and the last as
     // many as the second says.
@@ -244,10 +249,7 @@ fn ask(library: Library) -> Result<(Version, Vec<u32>), CudaError> {
         let mut known: Vec<c_int> = vec![0; count.max(0).unsigned_abs() as usize];
         (is_counted && list(known.as_mut_ptr()) == 0, known)
     };
-    if !is_told {
-        return Err(CudaError::NoCompiler { reason: "it does not say what it is".to_owned() });
-    }
     let positive = |number: c_int| number.max(0).unsigned_abs();
     let version = Version { major: positive(major), minor: positive(minor) };
-    Ok((version, known.into_iter().map(positive).collect()))
+    is_told.then(|| (version, known.into_iter().map(positive).collect()))
 }

@@ -56,12 +56,16 @@ pub(crate) enum CudaError {
     /// There is no compiler for kernels.
     #[error(
         "NVRTC, the compiler for kernels, was not found: {reason}\n\
-         hint: pip install 'nvidia-cuda-nvrtc==13.0.*', or install CUDA's toolkit, or set \
-         COTENANT_NVRTC to libnvrtc.so.13 or its folder"
+         hint: pip install '{package}=={driver}.*', or install CUDA's toolkit, or set \
+         COTENANT_NVRTC to libnvrtc.so.{major} or its folder",
+        package = driver.package("nvidia-cuda-nvrtc"),
+        major = driver.major
     )]
     NoCompiler {
         /// What was tried.
         reason: String,
+        /// The newest CUDA that the driver speaks.
+        driver: Version,
     },
     /// The compiler makes code that the driver is too old for.
     #[error(
@@ -288,6 +292,15 @@ mod tests {
             &newer,
             "the NVIDIA driver speaks CUDA 12.4, and NVRTC 13.0 makes code for newer ones",
         );
+        let none = |driver| CudaError::NoCompiler { reason: "it is not there".to_owned(), driver };
+        for (driver, package) in [
+            (version(13, 0), "'nvidia-cuda-nvrtc==13.0.*'"),
+            (version(12, 8), "'nvidia-cuda-nvrtc-cu12==12.8.*'"),
+        ] {
+            let none = none(driver);
+            check(&none, "NVRTC, the compiler for kernels, was not found: it is not there");
+            assert!(none.to_string().contains(package), "{none}");
+        }
         let short = CudaError::OutOfMemory { ordinal: 1, asked: 3, free: 1, total: 2 };
         check(&short, "out of memory on card 1: 3 bytes asked, 1 of 2 free");
     }

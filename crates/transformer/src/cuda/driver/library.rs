@@ -90,9 +90,12 @@ fn environments(read: &impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].iter().filter_map(|name| read(name));
     let path = read("PATH").unwrap_or_default();
     let pythons = std::env::split_paths(&path).map(|folder| folder.join("python3"));
-    let prefix = |python: PathBuf| Some(python.canonicalize().ok()?.parent()?.parent()?.to_owned());
+    // Of an environment of venv it is a link to another environment's, which has other packages.
+    let pythons = pythons.filter_map(|python| Some([python.canonicalize().ok()?, python]));
+    let prefix = |python: PathBuf| Some(python.parent()?.parent()?.to_owned());
+    let prefixes = pythons.flat_map(|[whose, python]| [prefix(python), prefix(whose)]).flatten();
     let own = read("HOME").map(|home| home.join(".local"));
-    let mut all: Vec<PathBuf> = active.chain(pythons.filter_map(prefix)).chain(own).collect();
+    let mut all: Vec<PathBuf> = active.chain(prefixes).chain(own).collect();
     let mut seen = HashSet::new();
     all.retain(|environment| seen.insert(environment.clone()));
     all
@@ -158,6 +161,14 @@ mod tests {
         check(&[("VIRTUAL_ENV", at("env"))], &package);
         std::fs::create_dir(at("env/bin")).unwrap();
         std::fs::write(at("env/bin/python3"), "").unwrap();
+        check(&[("PATH", at("env/bin"))], &package);
+        // A link to it, and one that it is itself, as in an environment of venv.
+        let link = |to: &str, from: &str| std::os::unix::fs::symlink(at(to), at(from)).unwrap();
+        ["bin", "usr"].iter().for_each(|folder| std::fs::create_dir(at(folder)).unwrap());
+        link("env/bin/python3", "bin/python3");
+        check(&[("PATH", at("bin"))], &package);
+        std::fs::rename(at("env/bin/python3"), at("usr/python3")).unwrap();
+        link("usr/python3", "env/bin/python3");
         check(&[("PATH", at("env/bin"))], &package);
     }
 }

@@ -78,6 +78,7 @@ pub(super) struct Addresses {
     /// What `y` held is multiplied by this and added.
     pub(super) keep: f32,
     pub(super) workspace: u64,
+    pub(super) workspace_bytes: usize,
 }
 
 impl Light {
@@ -113,7 +114,7 @@ impl Light {
     }
 
     /// Ways to compute a product, the fastest first as the library estimates, that need no more
-    /// workspace and sum no pieces.
+    /// workspace, sum no pieces and say how they are made.
     pub(super) fn candidates(
         &self,
         prepared: &Prepared,
@@ -146,7 +147,7 @@ impl Light {
             found.set_len(count.max(0).unsigned_abs() as usize);
         }
         let good = found.iter().filter(|one| one.state == cublasStatus_t::CUBLAS_STATUS_SUCCESS);
-        good.map(Algorithm::read).collect()
+        Ok(good.filter_map(|one| Algorithm::read(one).ok()).collect())
     }
 
     /// Whether an algorithm computes a product of these shapes.
@@ -202,7 +203,7 @@ impl Light {
                 y.0,
                 &algorithm.inner,
                 at.workspace as *mut c_void,
-                algorithm.workspace_bytes as usize,
+                at.workspace_bytes,
                 stream.cu_stream().cast(),
             )
         }

@@ -29,9 +29,13 @@ use super::error::CudaError;
 use super::light::{ALIGNMENT, Addresses, Algorithm, Light, Prepared};
 use super::memory::Buffer;
 use super::operands::Product;
+use super::target::Version;
 
 /// Memory that algorithms may use, as NVIDIA advises for its newest cards.
 const WORKSPACE_BYTES: usize = 32 << 20;
+/// With less of the card free, a product that fails for no other reason had no room.
+const ROOM_BYTES: u64 = 64 << 20;
+const DOING: &str = "a product";
 /// The number of rows for which algorithms are chosen: about the tokens of a step.
 const REFERENCE_ROWS: usize = 8192;
 /// Numbers of rows that an algorithm must take.
@@ -51,6 +55,8 @@ pub(crate) struct Products {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NoProducts {
     reason: String,
+    /// The newest CUDA that the driver speaks.
+    driver: Version,
 }
 
 impl fmt::Display for NoProducts {
@@ -59,9 +65,11 @@ impl fmt::Display for NoProducts {
             to,
             "products are computed by Cotenant's own kernel, which is slower: cuBLASLt cannot be \
              used: {}\n\
-             hint: pip install 'nvidia-cublas==13.*', or install CUDA's toolkit, or set \
-             COTENANT_CUBLASLT to libcublasLt.so.13 or its folder",
-            self.reason
+             hint: pip install '{package}=={major}.*', or install CUDA's toolkit, or set \
+             COTENANT_CUBLASLT to libcublasLt.so.{major} or its folder",
+            self.reason,
+            package = self.driver.package("nvidia-cublas"),
+            major = self.driver.major,
         )
     }
 }
@@ -86,10 +94,11 @@ pub(crate) struct Factors<'a> {
 impl Products {
     /// Finds cuBLASLt for a card.
     pub(crate) fn open(card: &Card) -> Result<Self, NoProducts> {
-        let note = |error: CudaError| NoProducts { reason: error.to_string() };
-        card.bind().map_err(note)?;
-        let light = Light::open(card.facts().driver).map_err(|reason| NoProducts { reason })?;
-        let workspace = card.buffer(WORKSPACE_BYTES).map_err(note)?;
+        let driver = card.facts().driver;
+        let note = |reason| NoProducts { reason, driver };
+        card.bind().map_err(|error| note(error.to_string()))?;
+        let light = Light::open(driver).map_err(note)?;
+        let workspace = card.buffer(WORKSPACE_BYTES).map_err(|error| note(error.to_string()))?;
         Ok(Self { light, workspace, chosen: Mutex::default(), card: card.clone() })
     }
 
@@ -119,6 +128,8 @@ impl Products {
             y: factors.y.address(),
             keep: if factors.adds { 1.0 } else { 0.0 },
             workspace: self.workspace.address(),
+            // An algorithm may want more for some numbers of rows than for those it was chosen by.
+            workspace_bytes: self.workspace.len(),
         };
         // SAFETY: the buffers are as long as was checked and given back only in the stream's order.
         // The workspace is as long as candidates may want, and used here alone.
@@ -194,11 +205,24 @@ fn check_lengths(product: &Product, factors: &Factors<'_>) -> Result<(), CudaErr
 
 /// What the library answered, as an error of the card.
 fn refused<T>(card: &Card, answer: Result<T, CublasError>) -> Result<T, CudaError> {
-    answer.map_err(|error| match error.0 {
-        cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED => {
-            CudaError::NoRoom { ordinal: card.facts().ordinal, doing: "a product" }
+    use cublasStatus_t::{
+        CUBLAS_STATUS_ALLOC_FAILED as NO_MEMORY, CUBLAS_STATUS_INVALID_VALUE as NO_SUCH_THING,
+        CUBLAS_STATUS_NOT_SUPPORTED as NOT_SUPPORTED,
+    };
+    answer.map_err(|error| {
+        let no_room = CudaError::NoRoom { ordinal: card.facts().ordinal, doing: DOING };
+        let refusal = CudaError::Refused { doing: DOING, code: error.to_string() };
+        match error.0 {
+            NO_MEMORY => no_room,
+            NO_SUCH_THING | NOT_SUPPORTED => refusal,
+            // It may be what went wrong on the card before, or that the library's own code, which
+            // comes to the card when it is first wanted, had no room.
+            _ => match card.memory() {
+                Err(before) => before,
+                Ok(memory) if memory.free < ROOM_BYTES => no_room,
+                Ok(_) => refusal,
+            },
         }
-        _ => CudaError::Refused { doing: "a product", code: error.to_string() },
     })
 }
 

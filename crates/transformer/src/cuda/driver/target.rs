@@ -23,6 +23,14 @@ impl Version {
         Self { major: number / 1000, minor: number % 1000 / 10 }
     }
 
+    /// The Python package that has one of CUDA's libraries for drivers of this version.
+    pub(super) fn package(self, library: &str) -> String {
+        match self.major {
+            ..=12 => format!("{library}-cu12"),
+            _ => library.to_owned(),
+        }
+    }
+
     /// As compilers write architectures: 90 for 9.0, 120 for 12.0.
     pub(super) fn architecture(self) -> u32 {
         self.major * 10 + self.minor

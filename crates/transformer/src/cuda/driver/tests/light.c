@@ -1,5 +1,5 @@
 /* A cuBLASLt for tests, on a driver whose cards have memory of the host: it computes products as the
- * library defines them, by columns, in the plainest way. It offers four algorithms, of which only the
+ * library defines them, by columns, in the plainest way. It offers five algorithms, of which only the
  * last may be taken, and refuses to compute by another. Names, numbers and layouts are the library's. */
 
 #include <stddef.h>
@@ -9,9 +9,9 @@
 
 enum { SUCCESS = 0, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
 enum { R_32F = 0, R_16BF = 14 };
-enum { CUTS = 1, SUMS_PIECES = 2, NEEDS_MANY_ROWS = 3, PLAIN = 4 };
-/* What no algorithm computes. */
-enum { IMPOSSIBLE_INNER = 13 };
+enum { SAYS_NOTHING = 1, CUTS = 2, SUMS_PIECES = 3, NEEDS_MANY_ROWS = 4, PLAIN = 5 };
+/* What no algorithm computes, and what fails when it is computed. */
+enum { IMPOSSIBLE_INNER = 13, FAILING_INNER = 11 };
 
 typedef struct { int type; uint64_t rows, columns; int64_t stride; } Layout;
 typedef struct { int sums, is_transposed, epilogue; uint64_t bias; } Description;
@@ -67,6 +67,9 @@ static int fits(const Description *how, const Layout *a, const Layout *b, const 
         && a->type == b->type;
 }
 
+/* What an algorithm needs: more for some numbers of rows than for those it is asked about first. */
+static size_t workspace_for(const Layout *rows) { return rows->columns < 128 ? 4096 : 1024; }
+
 int cublasLtMatmulAlgoGetHeuristic(void *handle, const Description *how, const Layout *a,
         const Layout *b, const Layout *c, const Layout *d, const Preference *preference, int wanted,
         Found *found, int *count) {
@@ -76,8 +79,9 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, const Description *how, const L
     if (how->epilogue == 4 && !how->bias) return INVALID_VALUE;
     if (b->rows == IMPOSSIBLE_INNER) return NOT_SUPPORTED;
     /* That no pieces are to be summed must be said, and is not heeded. */
-    for (int id = CUTS; id <= PLAIN; id++) {
-        found[*count] = (Found){.algorithm = {{(uint64_t)id}}, .workspace = 1024, .state = SUCCESS};
+    for (int id = SAYS_NOTHING; id <= PLAIN; id++) {
+        found[*count] = (Found){.algorithm = {{(uint64_t)id}}, .workspace = workspace_for(b),
+                                .state = SUCCESS};
         (*count)++;
     }
     return SUCCESS;
@@ -85,7 +89,8 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, const Description *how, const L
 
 int cublasLtMatmulAlgoConfigGetAttribute(const Algorithm *algorithm, int name, void *to, size_t bytes,
         size_t *written) {
-    if (bytes != 4 || (name != 2 && name != 3)) return INVALID_VALUE;
+    if (bytes != 4 || (name != 2 && name != 3) || algorithm->data[0] == SAYS_NOTHING)
+        return INVALID_VALUE;
     uint32_t value = name == 2 ? (algorithm->data[0] == CUTS ? 4 : 1)
         : algorithm->data[0] == SUMS_PIECES;
     memcpy(to, &value, bytes);
@@ -98,7 +103,7 @@ int cublasLtMatmulAlgoCheck(void *handle, const Description *how, const Layout *
     (void)handle;
     if (c != d || !fits(how, a, b, d)) return INVALID_VALUE;
     if (algorithm->data[0] == NEEDS_MANY_ROWS && b->columns < 128) return NOT_SUPPORTED;
-    *found = (Found){.algorithm = *algorithm, .workspace = 1024, .state = SUCCESS};
+    *found = (Found){.algorithm = *algorithm, .workspace = workspace_for(b), .state = SUCCESS};
     return SUCCESS;
 }
 
@@ -122,7 +127,8 @@ int cublasLtMatmul(void *handle, const Description *how, const float *alpha, con
         const Layout *lc, void *d, const Layout *ld, const Algorithm *algorithm, void *workspace,
         size_t bytes, void *stream) {
     if (!handle || !stream || c != d || lc != ld || !fits(how, la, lb, ld)) return INVALID_VALUE;
-    if (algorithm->data[0] != PLAIN || !workspace || bytes < 1024) return EXECUTION_FAILED;
+    if (algorithm->data[0] != PLAIN || !workspace || bytes < workspace_for(lb)) return EXECUTION_FAILED;
+    if (lb->rows == FAILING_INNER) return EXECUTION_FAILED;
     for (uint64_t column = 0; column < ld->columns; column++) {
         for (uint64_t row = 0; row < ld->rows; row++) {
             float sum = 0;

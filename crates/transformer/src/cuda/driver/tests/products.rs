@@ -141,3 +141,48 @@ fn what_cannot_be_multiplied_is_said() {
         assert!(!multiply(&Product { inner: 13, ..product }, 1).unwrap());
     });
 }
+
+/// The sentence of a product that fails when it is computed, on such cards.
+fn check_failing(test: &str, world: World, expected: &str) {
+    world.run((HERE, test), || {
+        let card = open();
+        let products = Products::open(&card).unwrap();
+        let (number, weights) = (Number::F32, Weights::ByOutput);
+        let (inner, outputs, has_bias, may_round) = (11, 4, false, false);
+        let product = Product {
+            inputs: number,
+            result: number,
+            inner,
+            outputs,
+            weights,
+            has_bias,
+            may_round,
+        };
+        let [x, weights] = [11, 44].map(|len| card.buffer(4 * len).unwrap());
+        let y = &mut card.buffer(4 * 4).unwrap();
+        let factors = Factors { rows: 1, x: &x, weights: &weights, bias: None, y, adds: false };
+        let error = products.multiply(&product, factors).unwrap_err();
+        assert!(sentence(&error).starts_with(expected), "{error}");
+    });
+}
+
+#[test]
+fn a_product_that_fails_is_refused() {
+    let world = World { add: add_cublaslt, settings: "driver=13000", ..World::new("memory=1GiB") };
+    check_failing("a_product_that_fails_is_refused", world, "a product was refused: ");
+}
+
+#[test]
+fn a_product_that_fails_after_a_kernel_did_names_the_kernels_fault() {
+    let test = "a_product_that_fails_after_a_kernel_did_names_the_kernels_fault";
+    let world = world().failing("cuMemGetInfo_v2 code=700");
+    let expected = "a kernel failed on card 0: CUDA_ERROR_ILLEGAL_ADDRESS, found while asking for \
+                    its memory";
+    check_failing(test, world, expected);
+}
+
+#[test]
+fn a_product_that_fails_on_a_full_card_had_no_room() {
+    let test = "a_product_that_fails_on_a_full_card_had_no_room";
+    check_failing(test, world(), "card 0 has no memory left for a product");
+}
