@@ -98,13 +98,13 @@ fn checks_hold_on_the_kernels_of_cards() {
 
 #[test]
 fn what_cannot_run_says_why_and_is_not_passed() {
-    let python = "no-such-python does not start";
+    let has_none = ["the processor has none", "this processor has no bf16 products"];
     let cases = [
-        ("peers", python),
-        ("sanitizer", "compute-sanitizer does not start"),
-        ("memory", "does not run out of memory"),
-        ("kernels", "the processor has none"),
-        ("graphs", "the processor has none"),
+        ("peers", &["no-such-python does not start"][..]),
+        ("sanitizer", &["compute-sanitizer does not start"]),
+        ("memory", &["does not run out of memory"]),
+        ("kernels", &has_none),
+        ("graphs", &has_none),
     ];
     for (check, why) in cases {
         let found = run(&["--on-processor", "--only", check]);
@@ -113,7 +113,8 @@ fn what_cannot_run_says_why_and_is_not_passed() {
         assert!(!rows.is_empty(), "{}", found.talk);
         for row in rows {
             assert_eq!(row["verdict"], "could not run", "{row}");
-            assert!(row["detail"].as_str().unwrap().contains(why), "{row}");
+            let detail = row["detail"].as_str().unwrap();
+            assert!(why.iter().any(|why| detail.contains(why)), "{row}");
         }
     }
     let late = run(&["--on-processor", "--minutes", "0"]);

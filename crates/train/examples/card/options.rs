@@ -9,7 +9,7 @@ Checks the trainer on the first NVIDIA card, and writes results.jsonl and result
 nothing failed, 1 if anything did, and 2 if nothing could run at all, as without a driver.
 
   --out FOLDER         where results go                        [default: card-results]
-  --only WORD          checks whose name begins with the word
+  --only WORDS         checks whose name begins with one of the words, which have commas between
   --quick              small models, short spans and wide bars
   --minutes N          end after so many minutes               [default: 25]
   --python PROGRAM     a Python that has torch, sentence-transformers and peft

@@ -24,6 +24,8 @@ pub(crate) trait Place {
 
     /// Whether it only computes what a device would: then its memory and its speed say nothing.
     const IS_EMULATED: bool = false;
+    /// Whether it is a card, which has both formats, cuBLASLt and a limited memory.
+    const IS_CARD: bool = false;
 
     /// Opens it for a precision.
     fn open(&self, precision: Precision) -> Result<(Self::Device, CudaNotes), Fault>;
@@ -66,6 +68,7 @@ impl OnCard {
 
 impl Place for OnCard {
     type Device = CudaDevice;
+    const IS_CARD: bool = true;
 
     fn open(&self, precision: Precision) -> Result<(CudaDevice, CudaNotes), Fault> {
         open_cuda(0, precision, Some(&self.kernels))
@@ -220,6 +223,14 @@ impl<P: Place> Stage<'_, P> {
         let (device, notes) = self.place.open(precision)?;
         let device = change(&self.place, device);
         device.map(|device| self.put((device, notes), model)).transpose()
+    }
+
+    /// Why something cannot be had here. What a card refuses after it has opened is a failure.
+    pub(crate) fn missing(&self, fault: Fault) -> Result<String, String> {
+        match fault {
+            Fault::Refused(why) if !P::IS_CARD => Ok(why),
+            fault => Err(fault.to_string()),
+        }
     }
 
     fn put(

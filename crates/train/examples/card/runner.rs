@@ -1,10 +1,12 @@
 //! One check after another, each a process with a limit.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 use serde_json::{Value, json};
 
 use super::checks::{self, Check};
@@ -33,7 +35,7 @@ pub(crate) fn run<P: Place>(options: &Options) -> Result<ExitCode, String> {
     fs::create_dir_all(&options.out).map_err(|error| at(options, &error))?;
     let all = checks::all::<P>();
     let wanted = |check: &&Check<P>| match &options.only {
-        Some(word) => check.name.starts_with(word.as_str()),
+        Some(words) => words.split(',').any(|word| check.name.starts_with(word)),
         None => true,
     };
     if !all.iter().any(|check| wanted(&check)) {
@@ -63,6 +65,8 @@ pub(crate) fn run<P: Place>(options: &Options) -> Result<ExitCode, String> {
 
 /// Runs one check in this process, which says its rows on standard output.
 pub(crate) fn run_one<P: Place>(stage: &Stage<'_, P>, name: &str) -> Result<(), String> {
+    // Whoever ends the runner ends this too, which is in a group of its own.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| error.to_string())?;
     let check = checks::all::<P>().into_iter().find(|check| check.name == name);
     let check = check.ok_or_else(|| format!("there is no check '{name}'"))?;
     (check.run)(stage, &mut Rows { check: check.name })
@@ -135,6 +139,7 @@ fn run_apart<P: Place>(
     let program = env::current_exe().map_err(failed)?;
     let mut command = Command::new(program);
     command.args(["check", check.name]).args(&options.given).stdin(Stdio::null());
+    command.process_group(0);
     command.stdout(File::create(path("rows")).map_err(failed)?);
     command.stderr(File::create(path("talk")).map_err(failed)?);
     let times = if P::IS_EMULATED { EMULATED_TIMES } else { 1 };
@@ -156,7 +161,7 @@ fn run_apart<P: Place>(
     Ok(rows)
 }
 
-/// Waits for the check; `None` if it had to be ended. What it started ends with its standard input.
+/// Waits for the check; `None` if it had to be ended, with all that it started.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let begun = Instant::now();
     while begun.elapsed() < limit {
@@ -165,7 +170,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
         }
         thread::sleep(POLL);
     }
-    child.kill()?;
+    kill_process_group(Pid::from_child(child), Signal::KILL)?;
     child.wait()?;
     Ok(None)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cotenant_train::{Base, Counters, Limits, TenantId, TenantSpec, Trainer};
 use cotenant_transformer::{
-    Adapter, Backend, Encoder, Fault, Forward, Packed, Precision, Scratch, Start, Tape, TapeMode,
+    Adapter, Backend, Encoder, Forward, Packed, Precision, Scratch, Start, Tape, TapeMode,
 };
 
 use super::place::{Opened, Place, Stage};
@@ -25,8 +25,7 @@ pub(crate) fn in_each_format<P: Place>(
     for (precision, format) in PRECISIONS {
         match stage.open(precision, (stage.shape(), seed)) {
             Ok(opened) => act(rows, format, opened)?,
-            Err(Fault::Refused(why)) => rows.cannot(format, &why),
-            Err(fault) => return Err(fault.to_string()),
+            Err(fault) => rows.cannot(format, &stage.missing(fault)?),
         }
     }
     Ok(())

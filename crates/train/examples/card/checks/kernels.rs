@@ -1,7 +1,7 @@
 //! What each kernel takes of a training round, beside the least that the card takes for what it moves
 //! and computes.
 
-use cotenant_transformer::{Fault, KernelUse};
+use cotenant_transformer::KernelUse;
 
 use super::super::place::{Place, Stage};
 use super::super::rates::{Rates, floor_ms, rates_of};
@@ -14,11 +14,10 @@ const TENANTS: u64 = 8;
 pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(), String> {
     let opened = match speed::open(stage) {
         Ok(opened) => opened,
-        Err(Fault::Refused(why)) => {
-            rows.cannot("bf16", &why);
+        Err(fault) => {
+            rows.cannot("bf16", &stage.missing(fault)?);
             return Ok(());
         }
-        Err(fault) => return Err(fault.to_string()),
     };
     let mut run = speed::start(stage, &opened, TENANTS)?;
     let mut ran = Ok(());
@@ -28,6 +27,11 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
     };
     ran?;
     let used = used.map_err(|fault| fault.to_string())?;
+    if opened.notes.products.is_some() {
+        let own = used.iter().find(|one| one.kernel.starts_with("linear"));
+        let truth = own.map_or(Ok(()), |one| Err(format!("{} was launched", one.kernel)));
+        rows.claim("cuBLASLt multiplies with all frozen weights", truth);
+    }
     let rates = rates_of(&opened.notes.card);
     if rates.is_none() {
         rows.cannot("floors", &format!("the rates of {} are not known here", opened.notes.card));

@@ -15,6 +15,12 @@ const PROGRAM: &str = "compute-sanitizer";
 const TOOLS: [&str; 3] = ["memcheck", "racecheck", "initcheck"];
 /// What the sanitizer ends with if it finds anything.
 const FOUND: &str = "9";
+/// What it says where it cannot look at a card, as in some sandboxes.
+const BLIND: &str = "Device not supported";
+/// The tool that can be asked about cuBLASLt's kernels, too. Before Compute Sanitizer 2026.1, as its
+/// release notes say, the others took their barriers for none and did not see what Hopper's engine for
+/// copies writes; there our own kernels multiply.
+const KNOWS_CUBLASLT: &str = "memcheck";
 const SEED: u64 = 17;
 
 pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(), String> {
@@ -28,12 +34,19 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
         let mut command = Command::new(PROGRAM);
         command.args(["--tool", tool, "--error-exitcode", FOUND]);
         command.arg(&program).arg("step").args(&stage.options.given);
+        if tool != KNOWS_CUBLASLT {
+            command.env("COTENANT_CUBLASLT", "none");
+        }
         let output = command.output().map_err(|error| error.to_string())?;
+        let talk = [output.stdout, output.stderr].concat();
+        let talk = String::from_utf8_lossy(&talk);
         let truth = match output.status.success() {
             true => Ok(()),
+            false if talk.contains(BLIND) => {
+                rows.cannot(tool, BLIND);
+                continue;
+            }
             false => {
-                let talk = [output.stdout, output.stderr].concat();
-                let talk = String::from_utf8_lossy(&talk);
                 let said: Vec<&str> = talk.lines().filter(|line| line.len() > 12).take(6).collect();
                 Err(format!("{}: {}", output.status, said.join(" / ")))
             }

@@ -49,7 +49,7 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
         let opened = match stage.open(precision, (config.clone(), SEED)) {
             Ok(opened) => opened,
             Err(fault) => {
-                rows.cannot(format, &fault.to_string());
+                rows.cannot(format, &stage.missing(fault)?);
                 continue;
             }
         };
