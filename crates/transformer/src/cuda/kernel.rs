@@ -137,6 +137,8 @@ kernels! {
     "optimizer", 256 {
         /// Sums of gradients in a given order.
         SumGradients = "sum_gradients",
+        /// Sums of the squares of gradients, part by part.
+        GradientSquares = "gradient_squares",
         /// The norms of gradients.
         GradientNorm = "gradient_norm",
         /// Clip and step.

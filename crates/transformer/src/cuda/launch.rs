@@ -121,10 +121,15 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Of so many numbers of rows.
+    /// Of so many numbers as rows have them.
+    pub(super) fn numbers(reals: u64) -> Self {
+        Self { reals, ..Self::default() }
+    }
+
+    /// Of so many rows of so many numbers, so many times.
     pub(super) fn reals(numbers: [u32; 2], times: u64) -> Self {
         let [rows, width] = numbers.map(u64::from);
-        Self { reals: rows * width * times, ..Self::default() }
+        Self::numbers(rows * width * times)
     }
 
     /// Of so many f32.
@@ -207,6 +212,15 @@ impl Launch {
     ) -> Result<Option<Self>, PlanError> {
         let blocks = values.div_ceil(u64::from(kernel.threads()));
         Self::new(kernel, (blocks, 1), 0, arguments)
+    }
+
+    /// A launch with one thread eight values.
+    pub(super) fn eights<R: Record>(
+        kernel: Kernel,
+        values: u64,
+        arguments: R,
+    ) -> Result<Option<Self>, PlanError> {
+        Self::each(kernel, values.div_ceil(8), arguments)
     }
 
     /// A launch with one warp a row.

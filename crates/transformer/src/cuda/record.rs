@@ -18,7 +18,8 @@ impl Address {
         self.plus(size_of::<u64>() * values)
     }
 
-    fn plus(self, bytes: usize) -> Self {
+    /// So many bytes further; nowhere stays nowhere.
+    pub(super) fn plus(self, bytes: usize) -> Self {
         if self == Self::NONE { self } else { Self(self.0 + bytes as u64) }
     }
 }
@@ -37,6 +38,7 @@ macro_rules! fields {
         impl Field for $kind {
             const BYTES: usize = size_of::<Self>();
 
+            #[inline]
             fn write(self, to: &mut [u8]) {
                 to[..Self::BYTES].copy_from_slice(&self.to_ne_bytes());
             }
@@ -48,6 +50,7 @@ fields!(u32, u64, f32);
 impl Field for Address {
     const BYTES: usize = size_of::<u64>();
 
+    #[inline]
     fn write(self, to: &mut [u8]) {
         self.0.write(to);
     }
@@ -124,6 +127,7 @@ macro_rules! record {
                 $((stringify!($field), <$kind as $crate::cuda::record::Field>::BYTES)),*
             ];
 
+            #[inline]
             fn write(self, to: &mut [u8]) {
                 let mut end = 0_usize;
                 $(

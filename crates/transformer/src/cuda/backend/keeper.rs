@@ -16,7 +16,8 @@ use crate::backend::{Fault, Pools};
 use crate::cuda::launch::Launch;
 use crate::cuda::machine::Machine;
 use crate::cuda::plan::optimizer::{
-    Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, step_tiles, sum_gradients,
+    Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, gradient_squares, norm_tiles,
+    parts, step_tiles, sum_gradients,
 };
 use crate::cuda::record::{Address, bytes_of, floats_of};
 use crate::keeper::{AdamStep, Ending, Judging, Keeper, Member, SlabState, Verdict};
@@ -528,7 +529,8 @@ impl<M: Machine> Sums<M> {
         let counts: Vec<u32> = records.iter().map(|record| record.count).collect();
         let terms: Vec<u64> = sums.iter().flat_map(|sum| &sum.terms).map(|term| term.0).collect();
         let tiles = step_tiles(&counts);
-        let mut tables = Tables::default();
+        let mut room = Vec::new();
+        let mut tables = Tables::on(&mut room);
         let (sums, terms) = (tables.records(&records), tables.numbers(&terms));
         let blocks = tables.records(&tiles);
         let there = tables.upload(machine)?;
@@ -557,14 +559,39 @@ fn end<M: Machine>(machine: &M, steps: &[Step], kept: &[Kept]) -> Result<(), Fau
         SumOf { to, count: member.count, terms, is_added: false }
     };
     let sums = Sums::new(machine, &kept.iter().map(keep).collect::<Vec<_>>())?;
-    let tiles = step_tiles(&steps.iter().map(|step| step.count).collect::<Vec<_>>());
-    let mut tables = Tables::default();
-    let (records, blocks) = (tables.records(steps), tables.records(&tiles));
+    let counts: Vec<u32> = steps.iter().map(|step| step.count).collect();
+    let mut used = 0;
+    let firsts = counts.iter().map(|&count| {
+        let first = used;
+        used += parts(count as usize);
+        first
+    });
+    let firsts: Vec<usize> = firsts.collect();
+    let squares = machine.buffer(8 * used)?;
+    let place = |(step, first): (&Step, usize)| Step {
+        squares: machine.address(&squares).plus_keys(first),
+        ..*step
+    };
+    let steps: Vec<Step> = steps.iter().zip(firsts).map(place).collect();
+    let (of_norms, of_steps) = (norm_tiles(&counts), step_tiles(&counts));
+    let mut room = Vec::new();
+    let mut tables = Tables::on(&mut room);
+    let records = tables.records(&steps);
+    let blocks = [&of_norms, &of_steps].map(|tiles| tables.records(tiles));
     let there = tables.upload(machine)?;
-    let args = StepArgs { steps: there.at(machine, records), tiles: there.at(machine, blocks) };
-    let (norms, step) = (gradient_norm(args, steps)?, adamw_step(args, steps, tiles.len())?);
-    let launched =
-        sums.launch(machine).and_then(|()| run(machine, norms)).and_then(|()| run(machine, step));
+    let [of_norms, of_steps] = [of_norms.len(), of_steps.len()];
+    let [norm, step] = blocks.map(|tiles| StepArgs {
+        steps: there.at(machine, records),
+        tiles: there.at(machine, tiles),
+    });
+    let launches = [
+        gradient_squares(norm, &steps, of_norms)?,
+        gradient_norm(norm, &steps)?,
+        adamw_step(step, &steps, of_steps)?,
+    ];
+    let launched = sums
+        .launch(machine)
+        .and_then(|()| launches.into_iter().try_for_each(|launch| run(machine, launch)));
     launched.map_err(final_one)
 }
 
@@ -574,6 +601,7 @@ fn step_of(member: Kept, verdict: Address, step: AdamStep) -> Step {
         gradient: member.sum,
         mean: member.part(1),
         square: member.part(2),
+        squares: Address::NONE,
         norm: verdict.plus_floats(1),
         loss: verdict,
         count: short(member.count),

@@ -71,13 +71,15 @@ pub struct CudaTables<M: Machine> {
 pub struct CudaWorkspace<M: Machine> {
     pass: Option<Pass<M>>,
     softmax: Floats<M>,
+    /// Where tables are laid out.
+    room: Vec<u8>,
     /// The adapters that the machine keeps, while a round is under way.
     kept: Option<KeptSlabs<M>>,
 }
 
 impl<M: Machine> Default for CudaWorkspace<M> {
     fn default() -> Self {
-        Self { pass: None, softmax: Floats::default(), kept: None }
+        Self { pass: None, softmax: Floats::default(), room: Vec::new(), kept: None }
     }
 }
 

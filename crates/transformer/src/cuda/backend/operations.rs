@@ -113,7 +113,7 @@ impl<M: Machine> Backend for Cuda<M> {
             Real::Float => *to = wide,
             Real::Bf16 => {
                 self.resize(to, from.len());
-                let (from, count) = (self.at(&wide), short(from.len()));
+                let (from, count) = (self.at(&wide), from.len() as u64);
                 self.launch(narrow(NarrowArgs { from, to: self.at(to), count }));
             }
         }
@@ -123,7 +123,7 @@ impl<M: Machine> Backend for Cuda<M> {
         let mut wide = None;
         if self.real == Real::Bf16 {
             let room = self.wide_room(from.len());
-            let count = short(from.len());
+            let count = from.len() as u64;
             self.launch(widen(WidenArgs { from: self.at(from), to: self.at(&room), count }));
             wide = Some(room);
         }
@@ -147,7 +147,8 @@ impl<M: Machine> Backend for Cuda<M> {
         let adapters = Slots { adapters, kept: kept.as_deref() };
         let width = self.head_width.load(Ordering::Relaxed);
         workspace.pass = self.attempt(|machine| {
-            Pass::begin(machine, (batch, self.real, width), adapters, is_backward)
+            let how = (is_backward, &mut workspace.room);
+            Pass::begin(machine, (batch, self.real, width), adapters, how)
         });
     }
 
@@ -243,11 +244,10 @@ impl<M: Machine> Backend for Cuda<M> {
         let Some(group) = pass.group(pairs.layer, pairs.group) else { return };
         let AdaptSlopes { x, dy, dx } = slopes;
         let width = dy.len() / pairs.batch.tokens().len();
-        let dx = dx.map(|dx| self.at(dx));
         let args = LoraArgs {
             x: self.at(x),
             dy: self.at(dy),
-            dx: dx.unwrap_or(Address::NONE),
+            dx: dx.map_or(Address::NONE, |dx| self.at(dx)),
             ..self.lora_args(pass, width)
         };
         let on = |step| {
@@ -256,9 +256,7 @@ impl<M: Machine> Backend for Cuda<M> {
         };
         self.launch(lora_low_slopes(self.real, on(Step::LowSlopes), &group.tables));
         self.launch(lora_pair_slopes(self.real, on(Step::PairSlopes), &group.tables));
-        if dx.is_some() {
-            self.launch(lora_input_slopes(self.real, on(Step::InputSlopes), &group.tables));
-        }
+        self.launch(lora_input_slopes(self.real, on(Step::InputSlopes), &group.tables));
     }
 
     fn collect(&self, workspace: &mut CudaWorkspace<M>, gradients: &mut [Vec<f32>]) {
@@ -358,12 +356,12 @@ impl<M: Machine> Backend for Cuda<M> {
     }
 
     fn gelu(&self, x: &Floats<M>, y: &mut Floats<M>) {
-        let count = short(x.len());
+        let count = x.len() as u64;
         self.launch(gelu_forward(GeluArgs { x: self.at(x), y: self.at(y), count }));
     }
 
     fn gelu_backward(&self, x: &Floats<M>, dy: &mut Floats<M>) {
-        let count = short(x.len());
+        let count = x.len() as u64;
         self.launch(gelu_backward(GeluBackwardArgs { x: self.at(x), dy: self.at(dy), count }));
     }
 

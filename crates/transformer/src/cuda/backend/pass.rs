@@ -33,7 +33,7 @@ pub(super) struct Pass<M: Machine> {
     pairs: Vec<Option<OnPairs>>,
     tables: Option<Placed<M>>,
     gradients: Option<Gradients<M>>,
-    scratch: Option<[M::Buffer; 3]>,
+    scratch: Option<[M::Buffer; 4]>,
 }
 
 /// Where the values of all adapters of a batch lie.
@@ -102,10 +102,10 @@ impl<M: Machine> Pass<M> {
         machine: &M,
         (batch, real, head_width): (&Packed, Real, usize),
         slots: Slots<'_>,
-        is_backward: bool,
+        (is_backward, room): (bool, &mut Vec<u8>),
     ) -> Result<Self, Fault> {
         let of_batch = BatchTables::new(batch)?;
-        let mut tables = Tables::default();
+        let mut tables = Tables::on(room);
         let tokens = tables.numbers(batch.tokens());
         let texts = tables.numbers(&of_batch.texts);
         let offsets = tables.numbers(&of_batch.offsets);
@@ -129,21 +129,26 @@ impl<M: Machine> Pass<M> {
             scratch: None,
         };
         if batch.segments().iter().any(|segment| segment.adapter.is_some()) {
-            pass.bring_adapters(machine, slots)?;
+            pass.bring_adapters(machine, slots, room)?;
             if is_backward {
                 pass.make_room(machine, batch, slots.adapters)?;
             }
-            pass.plan_pairs(machine, batch, slots.adapters, is_backward)?;
+            pass.plan_pairs(machine, (batch, real), slots.adapters, (is_backward, room))?;
         }
         Ok(pass)
     }
 
-    fn bring_adapters(&mut self, machine: &M, slots: Slots<'_>) -> Result<(), Fault> {
+    fn bring_adapters(
+        &mut self,
+        machine: &M,
+        slots: Slots<'_>,
+        room: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         if let Some(kept) = slots.kept {
             self.adapters = Some(AdapterValues { _memory: None, places: kept.to_vec() });
             return Ok(());
         }
-        let mut tables = Tables::default();
+        let mut tables = Tables::on(room);
         let places: Vec<Place> =
             slots.adapters.iter().map(|adapter| tables.numbers(&adapter.values)).collect();
         let memory = tables.upload(machine)?;
@@ -173,39 +178,43 @@ impl<M: Machine> Pass<M> {
     fn plan_pairs(
         &mut self,
         machine: &M,
-        batch: &Packed,
+        (batch, real): (&Packed, Real),
         adapters: &[&Adapter],
-        is_backward: bool,
+        (is_backward, room): (bool, &mut Vec<u8>),
     ) -> Result<(), Fault> {
         let last = |adapter: &&Adapter| adapter.layout.entries().last().map(|it| it.site.layer);
         let layers = adapters.iter().filter_map(last).max().map_or(0, |layer| layer + 1);
         let sites: Vec<Pairs<'_>> = (0..layers)
             .flat_map(|layer| GROUPS.map(|group| Pairs { batch, adapters, layer, group }))
             .collect();
-        let needs = sites.iter().map(|&pairs| Scratch::of(pairs));
-        let most = needs.fold(Scratch::default(), |most, it| Scratch {
-            low_values: most.low_values.max(it.low_values),
-            row_keys: most.row_keys.max(it.row_keys),
-        });
+        let needs = sites.iter().map(|&pairs| Scratch::of(pairs, real));
+        let most = needs.fold(Scratch::default(), Scratch::or);
         let low = machine.buffer(4 * most.low_values)?;
         let d_low = machine.buffer(4 * most.low_values)?;
-        let row_keys = machine.buffer(8 * most.row_keys)?;
+        let [partial, masks] = match is_backward {
+            true => [4 * most.partial_values, most.mask_bytes],
+            false => [0; 2],
+        };
+        let (partial, masks) = (machine.buffer(partial)?, machine.buffer(masks)?);
+        let of_backward =
+            |buffer| if is_backward { machine.address(buffer) } else { Address::NONE };
         let gradients = self.gradients(machine);
         let places = LoraPlaces {
             adapters: self.adapters.as_ref().map_or(&[], |adapters| &adapters.places),
             gradients: &gradients,
             low: machine.address(&low),
             d_low: machine.address(&d_low),
-            row_keys: machine.address(&row_keys),
+            partial: of_backward(&partial),
+            masks: of_backward(&masks),
         };
-        let mut tables = Tables::default();
+        let mut tables = Tables::on(room);
         for (at, pairs) in sites.into_iter().enumerate() {
             let below = at.checked_sub(GROUPS.len()).and_then(|at| self.pairs[at].as_ref());
-            let plan = || OnPairs::plan(pairs, &places, (below, is_backward), &mut tables);
+            let plan = || OnPairs::plan((pairs, real), &places, (below, is_backward), &mut tables);
             self.pairs.push((!pairs.is_empty()).then(plan).transpose()?);
         }
         self.tables = Some(tables.upload(machine)?);
-        self.scratch = Some([low, d_low, row_keys]);
+        self.scratch = Some([low, d_low, partial, masks]);
         Ok(())
     }
 
@@ -276,10 +285,10 @@ impl<M: Machine> Gradients<M> {
 impl OnPairs {
     /// Lays out what launches read; tiles are those of the layer below where pairs have the same shapes.
     fn plan(
-        pairs: Pairs<'_>,
+        pairs: (Pairs<'_>, Real),
         places: &LoraPlaces<'_>,
         (below, is_backward): (Option<&Self>, bool),
-        to: &mut Tables,
+        to: &mut Tables<'_>,
     ) -> Result<Self, Fault> {
         let below_tables = below.map(|below| &below.tables);
         let tables = LoraTables::new(pairs, places, (below_tables, is_backward))?;
@@ -293,7 +302,7 @@ impl OnPairs {
 }
 
 impl TilePlaces {
-    fn of(tiles: &LoraTiles, to: &mut Tables) -> Self {
+    fn of(tiles: &LoraTiles, to: &mut Tables<'_>) -> Self {
         Self {
             low: to.records(&tiles.low),
             up: to.records(&tiles.up),

@@ -73,7 +73,8 @@ impl<M: Machine> Judged<M> {
                     AS_IS;
             }
         }
-        let mut tables = Tables::default();
+        let mut room = Vec::new();
+        let mut tables = Tables::on(&mut room);
         let modes = tables.numbers(&scaled);
         let judged = Self { at, modes: (tables.upload(machine)?, modes) };
         let Rows { rows, lengths, .. } = at;
@@ -136,7 +137,8 @@ impl Rows {
             };
         let records: Vec<Ranking> =
             rankings.iter().zip(&shapes).zip(&listed.numbers).map(record).collect();
-        let mut tables = Tables::default();
+        let mut room = Vec::new();
+        let mut tables = Tables::on(&mut room);
         let records = tables.records(&records);
         let records_there = tables.upload(machine)?;
         let args = |(tiles, tile_count)| LossArgs {
@@ -169,7 +171,8 @@ impl Rows {
         let targets: Vec<u32> =
             ranked.flat_map(|it| it.anchors.iter().chain(it.columns)).copied().collect();
         let gather = Gather::new(self.texts, &targets)?;
-        let mut tables = Tables::default();
+        let mut room = Vec::new();
+        let mut tables = Tables::on(&mut room);
         let [scores, choices, slopes, values] =
             [&tiles.scores, &tiles.choices, &tiles.slopes, &tiles.values]
                 .map(|tiles| (tables.records(tiles), short(tiles.len())));

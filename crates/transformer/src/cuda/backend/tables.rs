@@ -8,9 +8,8 @@ use crate::cuda::record::{Address, Field, Record, write_numbers, write_records};
 const ALIGN_BYTES: usize = 128;
 
 /// Tables on the way to a machine.
-#[derive(Default)]
-pub(super) struct Tables {
-    bytes: Vec<u8>,
+pub(super) struct Tables<'a> {
+    bytes: &'a mut Vec<u8>,
 }
 
 /// Where a table will be.
@@ -22,7 +21,14 @@ pub(super) struct Placed<M: Machine> {
     memory: M::Buffer,
 }
 
-impl Tables {
+impl<'a> Tables<'a> {
+    /// No tables yet, to be laid out in memory that may be used again and again: what is new each time
+    /// is slow.
+    pub(super) fn on(room: &'a mut Vec<u8>) -> Self {
+        room.clear();
+        Self { bytes: room }
+    }
+
     pub(super) fn records<R: Record>(&mut self, records: &[R]) -> Place {
         let (place, room) = self.room(R::BYTES * records.len());
         write_records(records, room);
@@ -43,7 +49,7 @@ impl Tables {
     }
 
     pub(super) fn upload<M: Machine>(self, machine: &M) -> Result<Placed<M>, Fault> {
-        Ok(Placed { memory: machine.upload(&self.bytes)? })
+        Ok(Placed { memory: machine.upload(self.bytes)? })
     }
 }
 

@@ -9,6 +9,7 @@
 // body, and exactly so many threads a block. Its shared memory is one struct, by SHARED(Type, name).
 // No kernel adds floats atomically, and none reads what another block of its launch writes.
 
+typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -53,15 +54,24 @@ typedef float real;
 DEVICE float load(const float *from) { return *from; }
 DEVICE float load(const bf16 *from) { return __uint_as_float((u32)from->bits << 16); }
 
-DEVICE void store(float *to, float value) { *to = value; }
-
-// To the nearest, ties to even; a value that is not a number stays one.
-DEVICE void store(bf16 *to, float value) {
-    u32 bits = __float_as_uint(value);
-    bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    u32 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    to->bits = (u16)(is_nan ? (bits >> 16) | 0x40u : rounded);
+#ifndef COTENANT_HOST
+// A float as bf16, to the nearest, ties to even; a value that is not a number stays one.
+DEVICE u16 half_of(float value) {
+    u16 half;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(half) : "f"(value));
+    return half;
 }
+
+// Two of them, the first in the lower half.
+DEVICE u32 pair_of(float first, float second) {
+    u32 both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
+    return both;
+}
+#endif
+
+DEVICE void store(float *to, float value) { *to = value; }
+DEVICE void store(bf16 *to, float value) { to->bits = half_of(value); }
 
 // What a value is after it was stored as a real.
 DEVICE float as_real(float value) {

@@ -388,6 +388,7 @@ static inline void copy_vector(Number *to, const Number *from, bool is_there) {
     host::copy_vector(to, is_there ? from : nullptr);
 }
 static inline void await_copies() { host::await_copies(); }
+static inline uint16_t half_of(float value) { return host::rounded(value); }
 static inline uint32_t pair_of(float first, float second) {
     return host::rounded(first) | host::rounded(second) << 16;
 }

@@ -6,7 +6,9 @@
 // A table lists the pairs and another what each block does, so ranks and rows are as ragged as they
 // are, without padding. Forward takes two launches (lora_low, lora_up), backward three
 // (lora_low_slopes, lora_pair_slopes, lora_input_slopes). Each sum runs over the pair's own columns or
-// rows from first to last. Dropout is a function of step, site, text, token and feature.
+// rows from first to last; on rows of bf16, gradients of a pair with many rows are summed slab by slab,
+// by several blocks, and the slabs' sums are added in the next launch. Dropout is a function of step,
+// site, text, token and feature.
 
 // Rows or columns of a tile: along the rank, and along all else.
 #define RANKS 16u
@@ -19,7 +21,8 @@ struct LoraPair {
     float *d_b;      // [outputs, rank]
     float *low;      // [rows, rank]: scale * dropout(x) A^T
     float *d_low;    // [rows, rank]: scale * dy B
-    u64 *row_keys;   // [rows]: of each row's mask
+    float *partial;  // [slabs, rank * (inputs + outputs)]: d_a and d_b by slabs; null for one slab
+    u8 *masks;       // [rows, ceil(inputs / 8)]: a bit a feature, set where it is kept; or null
     u64 dropout_key; // of tenant and step
     u64 site;        // the layer and module, as the CPU twin counts them
     u32 first_row;   // of the segment in the batch
@@ -27,6 +30,7 @@ struct LoraPair {
     u32 rank;
     u32 inputs;
     u32 outputs;
+    u32 slab_rows;     // of which a block of lora_pair_slopes sums the slopes
     u32 column;        // the pair's first in a row of y
     u32 dropped_below; // features whose draws are below are dropped; 0 for no dropout
     float kept;        // the factor on features that are not dropped
@@ -62,10 +66,25 @@ DEVICE u64 row_key(const LoraArgs &a, const LoraPair &pair, u32 row) {
     return mix(pair.dropout_key, pair.site, a.text_keys[text]) + (u64)token * pair.inputs;
 }
 
+// Which of the eight features from this one on are kept: a bit each.
+DEVICE u32 draw_mask(const LoraPair &pair, u64 row_key, u32 feature) {
+    u32 mask = 0;
+#pragma unroll
+    for (u32 e = 0; e < 8; e++) {
+        u32 draw = (u32)(scramble(row_key + feature + e) >> 32);
+        mask |= (u32)(draw >= pair.dropped_below) << e;
+    }
+    return mask;
+}
+
+// Where the mask of a row's eight features is kept.
+DEVICE u8 *mask_at(const LoraPair &pair, u32 row, u32 feature) {
+    return pair.masks + (u64)row * ((pair.inputs + 7) / 8) + feature / 8;
+}
+
 // The factor of a feature: 0, or what keeps the mean.
-DEVICE float mask_of(const LoraPair &pair, u64 row_key, u32 feature) {
-    u32 draw = (u32)(scramble(row_key + feature) >> 32);
-    return draw < pair.dropped_below ? 0.0f : pair.kept;
+DEVICE float factor_of(const LoraPair &pair, u32 mask, u32 e) {
+    return mask >> e & 1 ? pair.kept : 0.0f;
 }
 
 // Eight features of x from this one on, zeros beyond the last; before dropout.
@@ -74,12 +93,11 @@ DEVICE Raw<real> inputs_of(const LoraArgs &a, const LoraPair &pair, u32 row, u32
     return load_raw(x, left_of(pair.inputs, feature));
 }
 
-// The same after it, for a row of this key.
-DEVICE Eight dropped(const LoraPair &pair, const Raw<real> &raw, u64 key, u32 feature) {
+// The same after it.
+DEVICE Eight dropped(const LoraPair &pair, const Raw<real> &raw, u32 mask) {
     Eight eight = floats_of(raw);
-    if (pair.dropped_below == 0) return eight;
 #pragma unroll
-    for (u32 e = 0; e < 8; e++) eight.at[e] = eight.at[e] * mask_of(pair, key, feature + e);
+    for (u32 e = 0; e < 8; e++) eight.at[e] = eight.at[e] * factor_of(pair, mask, e);
     return eight;
 }
 
@@ -103,13 +121,13 @@ DEVICE void store_tile(float *matrix, Tile tile, u32 i, u32 j, const Sums &sums,
     sums.store_to(matrix + (u64)row * columns + column, left_of(columns, column));
 }
 
-// low, for WIDE rows and RANKS ranks.
+// low, for WIDE rows and RANKS ranks. What is drawn is kept for the kernels that follow, where they
+// want it.
 DEVICE void low_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, LowTiles &tiles) {
     if (pair.dropped_below != 0) {
         u32 i = threadIdx.x;
         if (i < WIDE && tile.row + i < pair.rows) {
             tiles.row_keys[i] = row_key(a, pair, tile.row + i);
-            if (tile.column == 0) pair.row_keys[tile.row + i] = tiles.row_keys[i];
         }
     }
     // `multiply_eights` waits for all threads before it finishes what it loads.
@@ -119,7 +137,11 @@ DEVICE void low_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, LowTile
             return row < pair.rows ? inputs_of(a, pair, row, p) : Raw<real>{};
         },
         [&](const Raw<real> &raw, u32 i, u32 p) {
-            return tile.row + i < pair.rows ? dropped(pair, raw, tiles.row_keys[i], p) : Eight{};
+            u32 row = tile.row + i;
+            if (pair.dropped_below == 0 || row >= pair.rows) return floats_of(raw);
+            u32 mask = draw_mask(pair, tiles.row_keys[i], p);
+            if (pair.masks && tile.column == 0) *mask_at(pair, row, p) = mask;
+            return dropped(pair, raw, mask);
         });
     auto down = source([&](u32 j, u32 p) {
         u32 r = tile.column + j;
@@ -162,21 +184,17 @@ KERNEL(lora_up, LoraArgs, THREADS) {
     u32 rows = left_of(pair.rows, tile.row), outputs = left_of(pair.outputs, tile.column);
     u64 first = (u64)(pair.first_row + tile.row) * a.y_width + pair.column + tile.column;
     real *y = a.y + first;
-    // Loaded before the sums are ready.
-    PairSumsOf<WIDE, WIDE> sums;
-    sums.each_run([&](u32 i, u32 j, PairRun &run) {
-        load_run(run, y + (u64)i * a.y_width + j, i < rows ? left_of(outputs, j) : 0);
-    });
+    // On its way while the sums are made.
+    auto before = PairSumsOf<WIDE, WIDE>::read(y, a.y_width, rows, outputs);
     auto low = source([&](u32 i, u32 p) {
         return i < rows ? row_of(pair.low, tile.row + i, p, pair.rank) : Raw<float>{};
     });
     auto up = source([&](u32 j, u32 p) {
         return j < outputs ? row_of(pair.b, tile.column + j, p, pair.rank) : Raw<float>{};
     });
-    sums.add(multiply_eights<Along::Inner, Along::Inner>(tiles, pair.rank, low, up));
-    sums.each_run([&](u32 i, u32 j, PairRun &run) {
-        store_run(y + (u64)i * a.y_width + j, run, i < rows ? left_of(outputs, j) : 0);
-    });
+    auto sums = multiply_eights<Along::Inner, Along::Inner>(tiles, pair.rank, low, up);
+    sums.add(before);
+    sums.write(y, a.y_width, rows, outputs);
 }
 
 // low again, and d_low.  Tile: as in lora_low; `kind` 0 for low, 1 for d_low.
@@ -196,58 +214,112 @@ union PairTiles {
     TallTiles b;
 };
 
+// Some rows of a pair, and where what is summed over them belongs.
+struct Slab {
+    u32 first;
+    u32 rows;
+    float *d_a;
+    float *d_b;
+};
+
+DEVICE Slab slab_of(const LoraPair &pair, u32 number) {
+    u32 first = number * pair.slab_rows, left = left_of(pair.rows, first);
+    u32 rows = left < pair.slab_rows ? left : pair.slab_rows;
+    if (!pair.partial) return {first, rows, pair.d_a, pair.d_b};
+    float *d_a = pair.partial + (u64)number * pair.rank * (pair.inputs + pair.outputs);
+    return {first, rows, d_a, d_a + (u64)pair.rank * pair.inputs};
+}
+
+// Eight features of x, and which are kept.
+struct Masked {
+    Raw<real> raw;
+    u32 mask;
+};
+
 // d_a = d_low^T dropout(x), for RANKS ranks and WIDE inputs.
-DEVICE void d_a_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, FlatTiles &tiles) {
-    auto d_low =
-        source([&](u32 i, u32 p) { return row_of(pair.d_low, p, tile.row + i, pair.rank); });
+DEVICE void d_a_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, const Slab &slab,
+                     FlatTiles &tiles) {
+    auto d_low = source([&](u32 i, u32 p) {
+        return row_of(pair.d_low, slab.first + p, tile.row + i, pair.rank);
+    });
     auto x = source(
-        [&](u32 j, u32 p) { return inputs_of(a, pair, p, tile.column + j); },
-        [&](const Raw<real> &raw, u32 j, u32 p) {
-            u64 key = pair.dropped_below == 0 ? 0 : pair.row_keys[p];
-            return dropped(pair, raw, key, tile.column + j);
+        [&](u32 j, u32 p) {
+            u32 row = slab.first + p, feature = tile.column + j;
+            bool is_masked = pair.dropped_below != 0 && feature < pair.inputs;
+            u32 mask = is_masked ? *mask_at(pair, row, feature) : 0;
+            return Masked{inputs_of(a, pair, row, feature), mask};
+        },
+        [&](const Masked &masked, u32, u32) {
+            if (pair.dropped_below == 0) return floats_of(masked.raw);
+            return dropped(pair, masked.raw, masked.mask);
         });
-    multiply_eights<Along::Outer, Along::Outer>(tiles, pair.rows, d_low, x)
+    multiply_eights<Along::Outer, Along::Outer>(tiles, slab.rows, d_low, x)
         .each_run([&](u32 i, u32 j, PairRun &sums) {
-            store_tile(pair.d_a, tile, i, j, sums, pair.rank, pair.inputs);
+            store_tile(slab.d_a, tile, i, j, sums, pair.rank, pair.inputs);
         });
 }
 
 // d_b = dy^T low, for WIDE outputs and RANKS ranks.
-DEVICE void d_b_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, TallTiles &tiles) {
-    auto dy = source([&](u32 i, u32 p) { return slopes_of(a, pair, p, tile.row + i); });
-    auto low = source([&](u32 j, u32 p) { return row_of(pair.low, p, tile.column + j, pair.rank); });
-    multiply_eights<Along::Outer, Along::Outer>(tiles, pair.rows, dy, low)
+DEVICE void d_b_tile(const LoraArgs &a, const LoraPair &pair, Tile tile, const Slab &slab,
+                     TallTiles &tiles) {
+    auto dy =
+        source([&](u32 i, u32 p) { return slopes_of(a, pair, slab.first + p, tile.row + i); });
+    auto low = source([&](u32 j, u32 p) {
+        return row_of(pair.low, slab.first + p, tile.column + j, pair.rank);
+    });
+    multiply_eights<Along::Outer, Along::Outer>(tiles, slab.rows, dy, low)
         .each_run([&](u32 i, u32 j, PairRun &sums) {
-            store_tile(pair.d_b, tile, i, j, sums, pair.outputs, pair.rank);
+            store_tile(slab.d_b, tile, i, j, sums, pair.outputs, pair.rank);
         });
 }
 
-// Tile: `subject` the pair; `kind` 0 for d_a, `row` a rank and `column` an input; `kind` 1 for d_b,
-// `row` an output and `column` a rank.
+// Tile: `subject` the pair; `kind` twice the slab for d_a, `row` a rank and `column` an input; one more
+// for d_b, `row` an output and `column` a rank.
 KERNEL(lora_pair_slopes, LoraArgs, THREADS) {
     SHARED(PairTiles, tiles);
     Tile tile = a.tiles[blockIdx.x];
     LoraPair pair = a.pairs[tile.subject];
-    if (tile.kind == 0) {
-        d_a_tile(a, pair, tile, tiles.a);
+    Slab slab = slab_of(pair, tile.kind / 2);
+    if (tile.kind % 2 == 0) {
+        d_a_tile(a, pair, tile, slab, tiles.a);
     } else {
-        d_b_tile(a, pair, tile, tiles.b);
+        d_b_tile(a, pair, tile, slab, tiles.b);
+    }
+}
+
+// d_a and d_b from those of the slabs, in their order; one thread a value.
+DEVICE void sum_slabs(const LoraPair &pair, u32 first) {
+    u32 values = pair.rank * (pair.inputs + pair.outputs), of_a = pair.rank * pair.inputs;
+    u32 at = first + threadIdx.x;
+    if (at >= values) return;
+    float sum = pair.partial[at];
+    u32 slabs = (pair.rows + pair.slab_rows - 1) / pair.slab_rows;
+#pragma unroll 4
+    for (u32 slab = 1; slab < slabs; slab++) sum = sum + pair.partial[(u64)slab * values + at];
+    if (at < of_a) {
+        pair.d_a[at] = sum;
+    } else {
+        pair.d_b[at - of_a] = sum;
     }
 }
 
 // dx += mask * (d_low A), for the pairs of a segment one after another.  Tile: `subject` the first
-// of them, `kind` how many, `row` of the segment, `column` an input.
+// of them, `kind` how many, `row` of the segment, `column` an input. Or, with `kind` 0, the sum of a
+// pair's slabs, from its value `row` on.
 KERNEL(lora_input_slopes, LoraArgs, THREADS) {
     SHARED(WideTiles, tiles);
     Tile tile = a.tiles[blockIdx.x];
     LoraPair pair = a.pairs[tile.subject];
+    if (tile.kind == 0) {
+        sum_slabs(pair, tile.row);
+        return;
+    }
     u32 rows = left_of(pair.rows, tile.row), inputs = left_of(pair.inputs, tile.column);
     real *dx = a.dx + (u64)(pair.first_row + tile.row) * pair.inputs + tile.column;
-    u32 stride = pair.inputs;
+    u32 width = pair.inputs;
+    // On its way while the first sums are made.
+    auto before = PairSumsOf<WIDE, WIDE>::read(dx, width, rows, inputs);
     PairSumsOf<WIDE, WIDE> all;
-    all.each_run([&](u32 i, u32 j, PairRun &run) {
-        load_run(run, dx + (u64)i * stride + j, i < rows ? left_of(inputs, j) : 0);
-    });
     for (u32 at = tile.subject; at < tile.subject + tile.kind; at++) {
         pair = a.pairs[at];
         auto d_low = source([&](u32 i, u32 p) {
@@ -258,16 +330,20 @@ KERNEL(lora_input_slopes, LoraArgs, THREADS) {
         auto sums = multiply_eights<Along::Inner, Along::Outer>(tiles, pair.rank, d_low, down);
         if (pair.dropped_below != 0) {
             sums.each_run([&](u32 i, u32 j, PairRun &run) {
-                u64 key = i < rows ? pair.row_keys[tile.row + i] : 0;
+                bool is_there = i < rows && j < inputs;
+                u32 mask = is_there ? *mask_at(pair, tile.row + i, tile.column + j) : 0;
 #pragma unroll
                 for (u32 e = 0; e < PairRun::LENGTH; e++) {
-                    run.at[e] = run.at[e] * mask_of(pair, key, tile.column + j + e);
+                    run.at[e] = run.at[e] * factor_of(pair, mask, j % 8 + e);
                 }
             });
         }
-        all.add(sums);
+        if (at == tile.subject) {
+            sums.add(before);
+            all = sums;
+        } else {
+            all.add(sums);
+        }
     }
-    all.each_run([&](u32 i, u32 j, PairRun &run) {
-        store_run(dx + (u64)i * stride + j, run, i < rows ? left_of(inputs, j) : 0);
-    });
+    all.write(dx, width, rows, inputs);
 }

@@ -1,6 +1,10 @@
 // Sums of gradients, clipping and AdamW over the adapters of many tenants.
 // CPU twin: round/reduce.rs and optimizer/adamw.rs of the trainer: the same arithmetic value by
-// value. The gradient's norm is summed in f64 in an order that the adapter's length alone decides.
+// value. The gradient's norm is summed in f64 in an order that the adapter's length alone decides:
+// parts of a fixed length first.
+
+// Values of a gradient whose squares one block sums.
+#define SQUARES 8192u
 
 struct Sum {
     float *to; // [count]
@@ -21,6 +25,7 @@ struct Step {
     const float *gradient; // [count]
     float *mean;           // [count]
     float *square;         // [count]
+    double *squares;       // [ceil(count / SQUARES)], sums of the gradient's squares
     float *norm;           // [1], of the gradient
     const float *loss;     // [1], what the gradient is of
     u32 count;
@@ -36,7 +41,7 @@ struct Step {
 
 struct StepArgs {
     const Step *steps; // one a tenant
-    const Tile *tiles; // one a block of adamw_step: `subject` a step, `row` its first value
+    const Tile *tiles; // one a block, but of gradient_norm: `subject` a step, `row` its first value
 };
 
 // Gradients of one adapter from several batches, or of several of its segments in one; one thread a
@@ -54,27 +59,46 @@ KERNEL(sum_gradients, SumArgs, THREADS) {
     sum.to[i] = value;
 }
 
-struct NormTree {
+struct SumTree {
     double sums[THREADS];
+
+    // The sum of what the block's threads have, for the first of them.
+    DEVICE double sum(double own) {
+        sums[threadIdx.x] = own;
+        for (u32 half = THREADS / 2; half > 0; half /= 2) {
+            __syncthreads();
+            if (threadIdx.x < half) {
+                sums[threadIdx.x] = sums[threadIdx.x] + sums[threadIdx.x + half];
+            }
+        }
+        return sums[0];
+    }
 };
 
-// norm = |gradient|; one block a tenant. Thread t takes the values t, t + 256, ..., then a tree.
-KERNEL(gradient_norm, StepArgs, THREADS) {
-    SHARED(NormTree, tree);
-    Step step = a.steps[blockIdx.x];
+// squares = |gradient|^2, part by part. Thread t takes the values t, t + 256, ..., then a tree.
+KERNEL(gradient_squares, StepArgs, THREADS) {
+    SHARED(SumTree, tree);
+    Tile tile = a.tiles[blockIdx.x];
+    Step step = a.steps[tile.subject];
+    u32 end = step.count - tile.row < SQUARES ? step.count : tile.row + SQUARES;
     double sum = 0.0;
-    for (u32 i = threadIdx.x; i < step.count; i += THREADS) {
+    for (u32 i = tile.row + threadIdx.x; i < end; i += THREADS) {
         double slope = step.gradient[i];
         sum = sum + slope * slope;
     }
-    tree.sums[threadIdx.x] = sum;
-    for (u32 half = THREADS / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) {
-            tree.sums[threadIdx.x] = tree.sums[threadIdx.x] + tree.sums[threadIdx.x + half];
-        }
-    }
-    if (threadIdx.x == 0) *step.norm = (float)sqrt(tree.sums[0]);
+    sum = tree.sum(sum);
+    if (threadIdx.x == 0) step.squares[tile.row / SQUARES] = sum;
+}
+
+// norm = |gradient|; one block a tenant, and its threads take parts as they take values above.
+KERNEL(gradient_norm, StepArgs, THREADS) {
+    SHARED(SumTree, tree);
+    Step step = a.steps[blockIdx.x];
+    u32 parts = (step.count + SQUARES - 1) / SQUARES;
+    double sum = 0.0;
+    for (u32 i = threadIdx.x; i < parts; i += THREADS) sum = sum + step.squares[i];
+    sum = tree.sum(sum);
+    if (threadIdx.x == 0) *step.norm = (float)sqrt(sum);
 }
 
 DEVICE bool is_finite(float x) { return fabsf(x) < __uint_as_float(0x7f800000u); }

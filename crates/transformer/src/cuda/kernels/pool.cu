@@ -61,18 +61,22 @@ KERNEL(pool_forward, PoolArgs, THREADS) {
     a.out[at] = sum * (1.0f / (float)(end - begin));
 }
 
-// One thread a value of dx.
+// One warp a row of dx.
 KERNEL(pool_backward, PoolBackwardArgs, THREADS) {
-    u64 at = thread_of_launch();
-    if (at >= (u64)a.rows * a.hidden) return;
-    u32 row = at / a.hidden, i = at % a.hidden;
+    u64 row = row_of_warp();
+    if (row >= a.rows) return;
     u32 text = a.texts[row];
-    float slope = a.d_out[(u64)text * a.hidden + i];
-    if (a.modes[text] & POOL_FIRST) {
-        store(a.dx + at, row == a.offsets[text] ? slope : 0.0f);
-    } else {
-        store(a.dx + at, slope * (1.0f / (float)(a.offsets[text + 1] - a.offsets[text])));
-    }
+    u32 begin = a.offsets[text], end = a.offsets[text + 1];
+    float part = 1.0f / (float)(end - begin);
+    if (a.modes[text] & POOL_FIRST) part = row == begin ? 1.0f : 0.0f;
+    const float *slopes = a.d_out + (u64)text * a.hidden;
+    real *dx = a.dx + row * a.hidden;
+    each_eight(0, a.hidden, [&](u32 i) {
+        Eight eight = eight_of(slopes, i, a.hidden);
+#pragma unroll
+        for (u32 e = 0; e < 8; e++) eight.at[e] = eight.at[e] * part;
+        store_eight(dx + i, eight, a.hidden - i);
+    });
 }
 
 // One warp a text.

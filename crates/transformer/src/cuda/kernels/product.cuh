@@ -33,6 +33,26 @@ template <u32 ROWS, u32 COLUMNS> struct Sums {
         }
     }
 
+    // What a thread has of a tile of rows.
+    typedef Sums Held;
+
+    // Reads a tile of which so many rows and columns are there, from a matrix whose rows are `pitch`
+    // numbers apart; zeros beyond.
+    DEVICE static Held read(const float *from, u64 pitch, u32 rows, u32 columns) {
+        Held held;
+        held.each_run([&](u32 i, u32 j, Run<RUN> &run) {
+            run.at[0] = i < rows && j < columns ? from[i * pitch + j] : 0.0f;
+        });
+        return held;
+    }
+
+    // Writes a tile in the same way.
+    DEVICE void write(float *to, u64 pitch, u32 rows, u32 columns) const {
+        each([&](u32 i, u32 j, float sum) {
+            if (i < rows && j < columns) to[i * pitch + j] = sum;
+        });
+    }
+
     DEVICE void add(const Sums &others) {
 #pragma unroll
         for (u32 r = 0; r < ROWS / SIDE; r++) {
@@ -57,17 +77,36 @@ template <u32 ROWS, u32 COLUMNS> struct Sums {
 // neighbouring elements.
 enum class Along { Inner, Outer };
 
-// Loads `value(outer, inner)` for a step of one factor, zeros beyond the inner dimension.
-template <u32 OUTER, Along ALONG, class Value>
-DEVICE void fill(float (&to)[STEP][OUTER + 1], u32 first, u32 inner, Value value) {
-    for (u32 at = threadIdx.x; at < OUTER * STEP; at += THREADS) {
-        u32 i = ALONG == Along::Inner ? at / STEP : at % OUTER;
-        u32 p = ALONG == Along::Inner ? at % STEP : at / OUTER;
-        to[p][i] = first + p < inner ? value(i, first + p) : 0.0f;
-    }
-}
+// What a thread loads of a step of one factor.
+template <u32 OUTER, Along ALONG> struct Loads {
+    static constexpr u32 OWN = OUTER * STEP / THREADS;
+    static_assert(OWN * THREADS == OUTER * STEP, "each thread loads as many");
+    float at[OWN];
 
-// The same eight at a time.
+    // Calls `each(own, i, p)` for the thread's elements of the step.
+    template <class Each> DEVICE static void each_own(Each each) {
+        const bool is_inner = ALONG == Along::Inner;
+#pragma unroll
+        for (u32 own = 0; own < OWN; own++) {
+            u32 place = threadIdx.x + own * THREADS;
+            each(own, is_inner ? place / STEP : place % OUTER,
+                 is_inner ? place % STEP : place / OUTER);
+        }
+    }
+
+    // Begins to load `value(outer, inner)`, zeros beyond the inner dimension.
+    template <class Value> DEVICE void fetch(u32 first, u32 inner, Value value) {
+        each_own([&](u32 own, u32 i, u32 p) {
+            at[own] = first + p < inner ? value(i, first + p) : 0.0f;
+        });
+    }
+
+    DEVICE void put(float (&to)[STEP][OUTER + 1]) const {
+        each_own([&](u32 own, u32 i, u32 p) { to[p][i] = at[own]; });
+    }
+};
+
+// Brings a step of one factor, eight numbers at a time.
 template <u32 OUTER, Along ALONG, class From>
 DEVICE void fill_eights(float (&to)[STEP][OUTER + 1], u32 first, u32 inner, const From &from) {
     const bool is_inner = ALONG == Along::Inner;
@@ -85,20 +124,23 @@ DEVICE void fill_eights(float (&to)[STEP][OUTER + 1], u32 first, u32 inner, cons
     }
 }
 
-// Sums of products of factors, of which `fill_step(first)` brings a step that begins there.
-template <u32 ROWS, u32 COLUMNS, class Fill>
+// Sums of products of factors. `fetch(first)` begins to load a step that begins there, while the one
+// before is multiplied, and `put(first)` brings it to the tiles.
+template <u32 ROWS, u32 COLUMNS, class Fetch, class Put>
 DEVICE Sums<ROWS, COLUMNS> multiply_filled(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner,
-                                           Fill fill_step) {
+                                           Fetch fetch, Put put) {
     Sums<ROWS, COLUMNS> sums;
     for (u32 r = 0; r < ROWS / SIDE; r++) {
         for (u32 c = 0; c < COLUMNS / SIDE; c++) sums.at[r][c] = 0.0f;
     }
     u32 y = threadIdx.x / SIDE, x = threadIdx.x % SIDE;
+    fetch(0);
     for (u32 first = 0; first < inner; first += STEP) {
         // The step before was read, and what the kernel wrote for its loads is there.
         __syncthreads();
-        fill_step(first);
+        put(first);
         __syncthreads();
+        if (first + STEP < inner) fetch(first + STEP);
 #pragma unroll
         for (u32 p = 0; p < STEP; p++) {
 #pragma unroll
@@ -119,18 +161,28 @@ DEVICE Sums<ROWS, COLUMNS> multiply_filled(ProductTiles<ROWS, COLUMNS> &tiles, u
 template <u32 ROWS, u32 COLUMNS, Along LEFT, Along RIGHT, class Left, class Right>
 DEVICE Sums<ROWS, COLUMNS> multiply(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner, Left left,
                                     Right right) {
-    return multiply_filled(tiles, inner, [&](u32 first) {
-        fill<ROWS, LEFT>(tiles.left, first, inner, left);
-        fill<COLUMNS, RIGHT>(tiles.right, first, inner, right);
-    });
+    Loads<ROWS, LEFT> of_left;
+    Loads<COLUMNS, RIGHT> of_right;
+    return multiply_filled(
+        tiles, inner,
+        [&](u32 first) {
+            of_left.fetch(first, inner, left);
+            of_right.fetch(first, inner, right);
+        },
+        [&](u32) {
+            of_left.put(tiles.left);
+            of_right.put(tiles.right);
+        });
 }
 
 // The same of sources, eight numbers at a time.
 template <Along LEFT, Along RIGHT, u32 ROWS, u32 COLUMNS, class Left, class Right>
 DEVICE Sums<ROWS, COLUMNS> multiply_eights(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner,
                                            const Left &left, const Right &right) {
-    return multiply_filled(tiles, inner, [&](u32 first) {
-        fill_eights<ROWS, LEFT>(tiles.left, first, inner, left);
-        fill_eights<COLUMNS, RIGHT>(tiles.right, first, inner, right);
-    });
+    return multiply_filled(
+        tiles, inner, [](u32) {},
+        [&](u32 first) {
+            fill_eights<ROWS, LEFT>(tiles.left, first, inner, left);
+            fill_eights<COLUMNS, RIGHT>(tiles.right, first, inner, right);
+        });
 }

@@ -1,15 +1,15 @@
-// Copies between formats, and sums of rows in a given order; one thread a value.
+// Copies between formats, one thread eight values, and sums of rows in a given order, one a value.
 
 struct WidenArgs {
     const real *from; // [count]
     float *to;        // [count]
-    u32 count;
+    u64 count;
 };
 
 struct NarrowArgs {
     const float *from; // [count]
     real *to;          // [count]
-    u32 count;
+    u64 count;
 };
 
 struct SumRowsArgs {
@@ -21,14 +21,17 @@ struct SumRowsArgs {
     u32 width;
 };
 
+template <class From, class To>
+DEVICE void copy_eight(const From *from, To *to, u64 at, u64 count) {
+    if (at < count) store_eight(to + at, floats_of(load_raw(from + at, count - at)), count - at);
+}
+
 KERNEL(widen, WidenArgs, THREADS) {
-    u64 at = thread_of_launch();
-    if (at < a.count) a.to[at] = load(a.from + at);
+    copy_eight(a.from, a.to, thread_of_launch() * 8, a.count);
 }
 
 KERNEL(narrow, NarrowArgs, THREADS) {
-    u64 at = thread_of_launch();
-    if (at < a.count) store(a.to + at, a.from[at]);
+    copy_eight(a.from, a.to, thread_of_launch() * 8, a.count);
 }
 
 // The gradient of a text that a loss reads in several places.

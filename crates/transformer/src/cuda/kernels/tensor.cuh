@@ -73,13 +73,6 @@ DEVICE void copy_vector(bf16 *to, const bf16 *from, bool is_there) {
 // Waits for the thread's copies.
 DEVICE void await_copies() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 
-// Two floats as bf16, to the nearest, ties to even; the first in the lower half.
-DEVICE u32 pair_of(float first, float second) {
-    u32 both;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
-    return both;
-}
-
 // 2^x, within two units in the last place.
 DEVICE float power_of_two(float x) {
     float y;

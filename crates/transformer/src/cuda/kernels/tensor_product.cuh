@@ -35,23 +35,20 @@ template <u32 OUTER> struct Factor {
     }
 
     // Begins to load a step.
-    template <Along ALONG, class From, class Number>
-    DEVICE static void fetch(Raw<Number> (&raw)[OWN], u32 first, u32 there, const From &from) {
+    template <Along ALONG, class From, class Loaded>
+    DEVICE static void fetch(Loaded (&raw)[OWN], u32 first, u32 there, const From &from) {
         each_vector<ALONG>(there, [&](u32 own, u32 outer, u32 p, u32) {
-            raw[own] = p < there ? from.load(outer, first + p) : Raw<Number>{};
+            raw[own] = p < there ? from.load(outer, first + p) : Loaded{};
         });
     }
 
     // Puts it where products read it.
-    template <Along ALONG, class From, class Number>
-    DEVICE void put(const Raw<Number> (&raw)[OWN], u32 first, u32 there, const From &from) {
+    template <Along ALONG, class From, class Loaded>
+    DEVICE void put(const Loaded (&raw)[OWN], u32 first, u32 there, const From &from) {
         each_vector<ALONG>(there, [&](u32 own, u32 outer, u32 p, u32 place) {
             Eight eight = {};
             if (p < there) eight = from.finish(raw[own], outer, first + p);
-            const float(&e)[8] = eight.at;
-            uint4 vector = {pair_of(e[0], e[1]), pair_of(e[2], e[3]), pair_of(e[4], e[5]),
-                            pair_of(e[6], e[7])};
-            *(uint4 *)&at[place] = vector;
+            *(uint4 *)&at[place] = packed(eight);
         });
     }
 
@@ -87,7 +84,7 @@ template <u32 ROWS, u32 COLUMNS> struct TensorSums {
     static constexpr u32 RUN = 2;
     static constexpr u32 BESIDE = COLUMNS / SIXTEEN, ALL = ROWS / SIXTEEN * BESIDE;
     static constexpr u32 WARPS = THREADS / WARP;
-    static constexpr u32 OWN = ALL > WARPS ? ALL / WARPS : 1;
+    static constexpr u32 OWN = ALL > WARPS ? ALL / WARPS : 1, PAIRS = 4 * OWN;
     static_assert(BESIDE % OWN == 0, "a warp's blocks are in one row");
     BlockSums at[OWN];
 
@@ -97,23 +94,82 @@ template <u32 ROWS, u32 COLUMNS> struct TensorSums {
     DEVICE static u32 row() { return first() / BESIDE * SIXTEEN; }
     DEVICE static u32 column() { return first() % BESIDE * SIXTEEN; }
 
+    // Whether all pairs of such a tile are there or not there as one, at multiples of their size.
+    DEVICE static bool are_pairs(const bf16 *tile, u64 pitch, u32 columns) {
+        return pitch % 2 == 0 && columns % 2 == 0 && (u64)tile % 4 == 0;
+    }
+
+    // Calls `each(n, i, j)` for the lane's pairs of sums, by their number and the place of their first
+    // in the tile.
+    template <class Each> DEVICE static void each_pair(Each each) {
+        if (is_idle()) return;
+#pragma unroll
+        for (u32 n = 0; n < PAIRS; n++) {
+            u32 b = n / 4, half = n / 2 % 2, r = n % 2;
+            each(n, row() + block_row() + 8 * r, column() + b * SIXTEEN + block_column(half, 0));
+        }
+    }
+    DEVICE float *pair(u32 n) { return &at[n / 4].at[n / 2 % 2][2 * (n % 2)]; }
+
     // Hands runs of sums to `take(i, j, run)`, which may change them, by the place of their first in
     // the tile.
     template <class Take> DEVICE void each_run(Take take) {
-        if (is_idle()) return;
-#pragma unroll
-        for (u32 b = 0; b < OWN; b++) {
-#pragma unroll
-            for (u32 pair = 0; pair < 4; pair++) {
-                u32 half = pair / 2, r = pair % 2;
-                float *sums = &at[b].at[half][2 * r];
-                Run<RUN> run = {{sums[0], sums[1]}};
-                u32 j = column() + b * SIXTEEN + block_column(half, 0);
-                take(row() + block_row() + 8 * r, j, run);
-                sums[0] = run.at[0];
-                sums[1] = run.at[1];
-            }
+        each_pair([&](u32 n, u32 i, u32 j) {
+            float *sums = pair(n);
+            Run<RUN> run = {{sums[0], sums[1]}};
+            take(i, j, run);
+            sums[0] = run.at[0];
+            sums[1] = run.at[1];
+        });
+    }
+
+    // The lane's pairs of a tile of rows, as they lie in memory.
+    struct Held {
+        u32 at[PAIRS];
+    };
+
+    // Begins to read a tile of which so many rows and columns are there, from a matrix whose rows are
+    // `pitch` numbers apart.
+    DEVICE static Held read(const bf16 *from, u64 pitch, u32 rows, u32 columns) {
+        Held held = {};
+        if (are_pairs(from, pitch, columns)) {
+            each_pair([&](u32 n, u32 i, u32 j) {
+                bool is_there = i < rows && j < columns;
+                held.at[n] = is_there ? *(const u32 *)(from + i * pitch + j) : 0;
+            });
+        } else {
+            each_pair([&](u32 n, u32 i, u32 j) {
+                const bf16 *pair = from + i * pitch + j;
+                u32 low = i < rows && j < columns ? pair[0].bits : 0;
+                u32 high = i < rows && j + 1 < columns ? pair[1].bits : 0;
+                held.at[n] = low | high << 16;
+            });
         }
+        return held;
+    }
+
+    // Writes a tile in the same way.
+    DEVICE void write(bf16 *to, u64 pitch, u32 rows, u32 columns) {
+        const bool is_paired = are_pairs(to, pitch, columns);
+        each_pair([&](u32 n, u32 i, u32 j) {
+            if (i >= rows || j >= columns) return;
+            bf16 *place = to + i * pitch + j;
+            const float *sums = pair(n);
+            if (is_paired) {
+                *(u32 *)place = pair_of(sums[0], sums[1]);
+                return;
+            }
+            store(place, sums[0]);
+            if (j + 1 < columns) store(place + 1, sums[1]);
+        });
+    }
+
+    DEVICE void add(const Held &held) {
+        each_pair([&](u32 n, u32, u32) {
+            float *sums = pair(n);
+            sums[0] = sums[0] + low_half(held.at[n]);
+            sums[1] = sums[1] + high_half(held.at[n]);
+        });
     }
 
     DEVICE void add(const TensorSums &others) {
@@ -163,32 +219,6 @@ DEVICE TensorSums<ROWS, COLUMNS> multiply_eights(TensorTiles<ROWS, COLUMNS> &til
         }
     }
     return sums;
-}
-
-// Runs of rows of which so many numbers are there, zeros beyond.
-DEVICE void load_run(Run<1> &run, const float *from, u32 there) {
-    run.at[0] = there > 0 ? *from : 0.0f;
-}
-DEVICE void load_run(Run<2> &run, const bf16 *from, u32 there) {
-    if (there >= 2 && (u64)from % 4 == 0) {
-        u32 pair = *(const u32 *)from;
-        run.at[0] = low_half(pair);
-        run.at[1] = high_half(pair);
-        return;
-    }
-#pragma unroll
-    for (u32 e = 0; e < 2; e++) run.at[e] = e < there ? load(from + e) : 0.0f;
-}
-DEVICE void store_run(float *to, const Run<1> &run, u32 there) { run.store_to(to, there); }
-DEVICE void store_run(bf16 *to, const Run<2> &run, u32 there) {
-    if (there >= 2 && (u64)to % 4 == 0) {
-        *(u32 *)to = pair_of(run.at[0], run.at[1]);
-        return;
-    }
-#pragma unroll
-    for (u32 e = 0; e < 2; e++) {
-        if (e < there) store(to + e, run.at[e]);
-    }
 }
 
 // What multiplies low-rank pairs.

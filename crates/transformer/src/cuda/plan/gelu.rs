@@ -9,7 +9,7 @@ record! {
     GeluArgs {
         x: Address,
         y: Address,
-        count: u32,
+        count: u64,
     }
 }
 
@@ -18,18 +18,22 @@ record! {
     GeluBackwardArgs {
         x: Address,
         dy: Address,
-        count: u32,
+        count: u64,
     }
 }
 
 /// `y = gelu(x)`.
 pub(in crate::cuda) fn gelu_forward(args: GeluArgs) -> Result<Option<Launch>, PlanError> {
-    let cost = Cost::reals([args.count, 1], 2);
-    Launch::worth(Launch::each(Kernel::GeluForward, args.count.into(), args), cost)
+    Launch::worth(
+        Launch::eights(Kernel::GeluForward, args.count, args),
+        Cost::numbers(2 * args.count),
+    )
 }
 
 /// `dy *= gelu'(x)`, in place.
 pub(in crate::cuda) fn gelu_backward(args: GeluBackwardArgs) -> Result<Option<Launch>, PlanError> {
-    let cost = Cost::reals([args.count, 1], 3);
-    Launch::worth(Launch::each(Kernel::GeluBackward, args.count.into(), args), cost)
+    Launch::worth(
+        Launch::eights(Kernel::GeluBackward, args.count, args),
+        Cost::numbers(3 * args.count),
+    )
 }

@@ -13,6 +13,13 @@ use crate::cuda::source::Real;
 pub(in crate::cuda) const RANKS: usize = 16;
 /// Rows or columns of a tile along all else.
 pub(in crate::cuda) const WIDE: usize = 64;
+/// Values of a pair whose slabs a block adds.
+pub(in crate::cuda) const SUMMED: usize = 256;
+/// Rows of a slab at least: a product's first step hides behind none.
+const SLAB_ROWS_MIN: u32 = 256;
+/// Blocks for the gradients of a pair with which it is cut into no more slabs: more than an H200 or B200
+/// has multiprocessors.
+const SLAB_BLOCKS_MAX: u32 = 192;
 
 record! {
     /// A pair on its segment.
@@ -23,7 +30,8 @@ record! {
         d_b: Address,
         low: Address,
         d_low: Address,
-        row_keys: Address,
+        partial: Address,
+        masks: Address,
         dropout_key: u64,
         site: u64,
         first_row: u32,
@@ -31,6 +39,7 @@ record! {
         rank: u32,
         inputs: u32,
         outputs: u32,
+        slab_rows: u32,
         column: u32,
         dropped_below: u32,
         kept: f32,
@@ -55,7 +64,7 @@ record! {
 }
 
 /// Where the adapters and the pairs' own memory lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(in crate::cuda) struct LoraPlaces<'a> {
     /// One an adapter: its values, f32.
     pub adapters: &'a [Address],
@@ -65,8 +74,10 @@ pub(in crate::cuda) struct LoraPlaces<'a> {
     pub low: Address,
     /// As many. Left out in a forward pass.
     pub d_low: Address,
-    /// [`Scratch::row_keys`] u64.
-    pub row_keys: Address,
+    /// [`Scratch::partial_values`] f32. Left out in a forward pass.
+    pub partial: Address,
+    /// [`Scratch::mask_bytes`]. Left out in a forward pass.
+    pub masks: Address,
 }
 
 /// How much memory the pairs of a batch need beside their own.
@@ -74,8 +85,10 @@ pub(in crate::cuda) struct LoraPlaces<'a> {
 pub(in crate::cuda) struct Scratch {
     /// Of each of `low` and `d_low`.
     pub low_values: usize,
-    /// One a row of a pair.
-    pub row_keys: usize,
+    /// Of what gradients are by slabs.
+    pub partial_values: usize,
+    /// Of what dropout keeps.
+    pub mask_bytes: usize,
 }
 
 /// What the kernels are told of the pairs, and of each launch's blocks.
@@ -97,8 +110,10 @@ pub(in crate::cuda) struct LoraTiles {
     pub low_slopes: Vec<Tile>,
     /// Of [`lora_pair_slopes`].
     pub pair_slopes: Vec<Tile>,
-    /// Of [`lora_input_slopes`].
+    /// Of [`lora_input_slopes`], those first that add slabs.
     pub input_slopes: Vec<Tile>,
+    /// How many add slabs.
+    pub sums: usize,
 }
 
 /// The pairs that have rows.
@@ -111,24 +126,75 @@ fn low_values(rows: usize, rank: usize) -> usize {
     (rows * rank).next_multiple_of(4)
 }
 
+/// Rows of a slab of such a pair: all in f32, whose sums are those of the CPU, and else as many as give
+/// the card enough blocks. It is the pair's own shape that says so, and nothing beside it.
+fn slab_rows(real: Real, [rows, rank, inputs, outputs]: [u32; 4]) -> u32 {
+    let tiles = |len: u32, step: usize| len.div_ceil(step as u32);
+    let blocks = tiles(rank, RANKS) * (tiles(inputs, WIDE) + tiles(outputs, WIDE));
+    let slabs = match real {
+        Real::Float => 1,
+        Real::Bf16 => rows.div_ceil(SLAB_ROWS_MIN).min(SLAB_BLOCKS_MAX.div_ceil(blocks.max(1))),
+    };
+    rows.div_ceil(slabs.max(1)).next_multiple_of(WIDE as u32)
+}
+
+impl LoraPair {
+    fn slabs(&self) -> u32 {
+        self.rows.div_ceil(self.slab_rows)
+    }
+
+    /// Values of its matrices.
+    fn values(&self) -> usize {
+        self.rank as usize * (self.inputs as usize + self.outputs as usize)
+    }
+}
+
 impl Scratch {
-    /// What these pairs need.
-    pub(in crate::cuda) fn of(pairs: Pairs<'_>) -> Self {
-        busy(pairs).fold(Self::default(), |sum, pair| {
-            let rows = pairs.batch.rows(pair.segment).len();
-            Self {
-                low_values: sum.low_values + low_values(rows, pair.entry.rank),
-                row_keys: sum.row_keys + rows,
-            }
-        })
+    /// What these pairs need on such rows.
+    pub(in crate::cuda) fn of(pairs: Pairs<'_>, real: Real) -> Self {
+        let mut used = Self::default();
+        for pair in busy(pairs) {
+            used = used.and(Self::of_pair(shape_of(pairs, &pair), real, dropped_below(&pair)));
+        }
+        used
+    }
+
+    /// What a pair of such a shape needs.
+    fn of_pair([rows, rank, inputs, outputs]: [u32; 4], real: Real, dropped_below: u32) -> Self {
+        let slabs = rows.div_ceil(slab_rows(real, [rows, rank, inputs, outputs])) as usize;
+        let [rows, rank, inputs, outputs] = [rows, rank, inputs, outputs].map(|len| len as usize);
+        let is_masked = dropped_below > 0;
+        Self {
+            low_values: low_values(rows, rank),
+            partial_values: if slabs > 1 { slabs * rank * (inputs + outputs) } else { 0 },
+            mask_bytes: if is_masked { rows * inputs.div_ceil(8) } else { 0 },
+        }
+    }
+
+    /// What both need, one behind the other.
+    fn and(self, other: Self) -> Self {
+        Self {
+            low_values: self.low_values + other.low_values,
+            partial_values: self.partial_values + other.partial_values,
+            mask_bytes: self.mask_bytes + other.mask_bytes,
+        }
+    }
+
+    /// What each of two needs.
+    pub(in crate::cuda) fn or(self, other: Self) -> Self {
+        Self {
+            low_values: self.low_values.max(other.low_values),
+            partial_values: self.partial_values.max(other.partial_values),
+            mask_bytes: self.mask_bytes.max(other.mask_bytes),
+        }
     }
 }
 
 impl LoraTables {
-    /// The tables of a batch's pairs, in a backward pass or a forward one; of other pairs of the same
-    /// pass and the same shapes the tiles are taken over.
+    /// The tables of a batch's pairs on such rows, in a backward pass or a forward one; of other pairs of
+    /// the same pass and the same shapes the tiles are taken over.
     pub(in crate::cuda) fn new(
-        pairs: Pairs<'_>,
+        (pairs, real): (Pairs<'_>, Real),
         places: &LoraPlaces<'_>,
         (like, is_backward): (Option<&Self>, bool),
     ) -> Result<Self, PlanError> {
@@ -139,7 +205,7 @@ impl LoraTables {
         }
         let mut used = Scratch::default();
         let records: Vec<LoraPair> =
-            busy(pairs).map(|pair| record_of(pairs, &pair, places, &mut used)).collect();
+            busy(pairs).map(|pair| record_of((pairs, real), &pair, places, &mut used)).collect();
         count("the pairs of a batch", records.len())?;
         let tiles = match like.filter(|like| are_alike(&like.pairs, &records)) {
             Some(like) => Arc::clone(&like.tiles),
@@ -178,9 +244,17 @@ impl LoraTiles {
             let [rows, inputs, outputs] = [pair.rows, pair.inputs, pair.outputs].map(wide);
             self.low_slopes.extend(tiles(at, 0, rows, ranks(pair)));
             self.low_slopes.extend(tiles(at, 1, rows, ranks(pair)));
-            self.pair_slopes.extend(tiles(at, 0, ranks(pair), inputs));
-            self.pair_slopes.extend(tiles(at, 1, outputs, ranks(pair)));
+            for slab in 0..pair.slabs() {
+                self.pair_slopes.extend(tiles(at, 2 * slab, ranks(pair), inputs));
+                self.pair_slopes.extend(tiles(at, 2 * slab + 1, outputs, ranks(pair)));
+            }
+            if pair.slabs() > 1 {
+                let (values, one) =
+                    (Side { len: pair.values(), step: SUMMED }, Side { len: 1, step: 1 });
+                self.input_slopes.extend(tiles(at, 0, values, one));
+            }
         }
+        self.sums = self.input_slopes.len();
         // Pairs of a segment follow each other, and are added to its rows in their order.
         let mut first = 0;
         for segment in pairs.chunk_by(|pair, next| pair.first_row == next.first_row) {
@@ -201,18 +275,26 @@ fn wide(len: u32) -> Side {
     Side { len: len as usize, step: WIDE }
 }
 
+/// Rows, rank, inputs and outputs of a pair on its segment.
+fn shape_of(pairs: Pairs<'_>, pair: &Pair<'_>) -> [u32; 4] {
+    let rows = pairs.batch.rows(pair.segment).len();
+    [rows, pair.entry.rank, pair.entry.inputs, pair.entry.outputs].map(|len| len as u32)
+}
+
 /// The pair as kernels read it, whose memory begins behind what is used.
 fn record_of(
-    pairs: Pairs<'_>,
+    (pairs, real): (Pairs<'_>, Real),
     pair: &Pair<'_>,
     places: &LoraPlaces<'_>,
     used: &mut Scratch,
 ) -> LoraPair {
-    let (entry, rows) = (pair.entry, pairs.batch.rows(pair.segment));
+    let (entry, shape) = (pair.entry, shape_of(pairs, pair));
     let values = pair.segment.adapter.map_or(Address::NONE, |at| places.adapters[at]);
     let gradients = places.gradients.get(pair.at).copied().unwrap_or(Address::NONE);
-    let dropout = pair.segment.dropout.as_ref();
-    let rate_per_mille = dropout.map_or(0, |dropout| dropout.rate_per_mille);
+    let dropped_below = dropped_below(pair);
+    let needs = Scratch::of_pair(shape, real, dropped_below);
+    let only_if = |bytes: usize, place: Address| if bytes > 0 { place } else { Address::NONE };
+    let [rows, rank, inputs, outputs] = shape;
     let record = LoraPair {
         a: values.plus_floats(entry.a.start),
         b: values.plus_floats(entry.b.start),
@@ -220,28 +302,33 @@ fn record_of(
         d_b: gradients.plus_floats(entry.b.start),
         low: places.low.plus_floats(used.low_values),
         d_low: places.d_low.plus_floats(used.low_values),
-        row_keys: places.row_keys.plus_keys(used.row_keys),
-        dropout_key: dropout.map_or(0, |dropout| dropout.key),
+        partial: only_if(needs.partial_values, places.partial.plus_floats(used.partial_values)),
+        masks: only_if(needs.mask_bytes, places.masks.plus(used.mask_bytes)),
+        dropout_key: pair.segment.dropout.as_ref().map_or(0, |dropout| dropout.key),
         site: (entry.site.layer as u64) << 8 | entry.site.module as u64,
-        first_row: rows.start as u32,
-        rows: rows.len() as u32,
-        rank: entry.rank as u32,
-        inputs: entry.inputs as u32,
-        outputs: entry.outputs as u32,
+        first_row: pairs.batch.rows(pair.segment).start as u32,
+        rows,
+        rank,
+        inputs,
+        outputs,
+        slab_rows: slab_rows(real, shape),
         column: pair.column as u32,
-        dropped_below: dropped_below(rate_per_mille),
-        kept: 1000.0 / (1000 - rate_per_mille) as f32,
+        dropped_below,
+        kept: 1000.0 / (1000 - rate_per_mille(pair)) as f32,
         scale: entry.scale,
     };
-    used.low_values += low_values(rows.len(), entry.rank);
-    used.row_keys += rows.len();
+    *used = used.and(needs);
     record
 }
 
-/// The draw, of 2^32, from which on features are kept at a rate below 1000: the same as
-/// `draw * 1000 < rate << 32`, which the CPU asks.
-fn dropped_below(rate_per_mille: u32) -> u32 {
-    (u64::from(rate_per_mille) << 32).div_ceil(1000) as u32
+fn rate_per_mille(pair: &Pair<'_>) -> u32 {
+    pair.segment.dropout.as_ref().map_or(0, |dropout| dropout.rate_per_mille)
+}
+
+/// The draw, of 2^32, from which on features are kept at the pair's rate, which is below 1000: the same
+/// as `draw * 1000 < rate << 32`, which the CPU asks.
+fn dropped_below(pair: &Pair<'_>) -> u32 {
+    (u64::from(rate_per_mille(pair)) << 32).div_ceil(1000) as u32
 }
 
 /// What each launch costs at least.
@@ -325,13 +412,19 @@ pub(in crate::cuda) fn lora_pair_slopes(
     Launch::worth(launch, tables.cost((1, 1), (1, 1)))
 }
 
-/// Backward, third, where it is wanted: `dx`.
+/// Backward, third: `dx`, where it is wanted, and gradients that are in slabs.
 pub(in crate::cuda) fn lora_input_slopes(
     real: Real,
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    let blocks = (tables.tiles.input_slopes.len() as u64, 1);
-    let launch = Launch::new(Kernel::LoraInputSlopes, blocks, tile_bytes(real, WIDE, WIDE), args);
-    Launch::worth(launch, tables.cost((1, 0), (2, 0)))
+    let in_slabs = tables.pairs.iter().filter(|pair| pair.slabs() > 1);
+    let slabs: usize = in_slabs.map(|pair| (pair.slabs() as usize + 1) * pair.values()).sum();
+    let (blocks, cost) = match args.dx {
+        Address::NONE => (tables.tiles.sums, Cost::default()),
+        _ => (tables.tiles.input_slopes.len(), tables.cost((1, 0), (2, 0))),
+    };
+    let shared = tile_bytes(real, WIDE, WIDE);
+    let launch = Launch::new(Kernel::LoraInputSlopes, (blocks as u64, 1), shared, args);
+    Launch::worth(launch, cost.and(Cost::floats(slabs as u64)))
 }

@@ -110,9 +110,8 @@ pub(in crate::cuda) fn add_norm(args: AddNormArgs) -> Result<Option<Launch>, Pla
 
 /// `y` of [`add_norm`] again.
 pub(in crate::cuda) fn norm_again(args: NormAgainArgs) -> Result<Option<Launch>, PlanError> {
-    let values = u64::from(args.rows) * u64::from(args.hidden);
     let cost = Cost::reals([args.rows, args.hidden], 2);
-    Launch::worth(Launch::each(Kernel::NormAgain, values, args), cost)
+    Launch::worth(Launch::warps(Kernel::NormAgain, args.rows.into(), args), cost)
 }
 
 /// `dy` becomes the gradient of the norm's input.

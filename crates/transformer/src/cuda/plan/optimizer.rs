@@ -8,7 +8,9 @@ use crate::keeper::AdamStep;
 
 /// Values of a tile.
 const CHUNK: usize = 256;
-/// Bytes of the tree in which a gradient's squares are summed.
+/// Values of a gradient whose squares one block sums.
+const PART: usize = 8192;
+/// Bytes of the tree in which a block's sums meet.
 const TREE_BYTES: usize = 8 * 256;
 
 record! {
@@ -38,6 +40,7 @@ record! {
         gradient: Address,
         mean: Address,
         square: Address,
+        squares: Address,
         norm: Address,
         loss: Address,
         count: u32,
@@ -53,7 +56,7 @@ record! {
 }
 
 record! {
-    /// Of both kernels.
+    /// Of all three kernels.
     StepArgs {
         steps: Address,
         tiles: Address,
@@ -67,6 +70,8 @@ pub(in crate::cuda) struct Slab {
     pub gradient: Address,
     pub mean: Address,
     pub square: Address,
+    /// `[parts]` f64, see [`parts`].
+    pub squares: Address,
     /// `[1]`, where the gradient's norm goes.
     pub norm: Address,
     /// `[1]`, what the gradient is of.
@@ -81,12 +86,13 @@ impl Step {
         let AdamStep { beta1, beta2, epsilon, norm_max, steps, .. } = settings;
         let power = |beta: f64| 1.0 - beta.powi(steps.min(i32::MAX as u64) as i32);
         let rate = f64::from(settings.learning_rate);
-        let Slab { values, gradient, mean, square, norm, loss, count } = slab;
+        let Slab { values, gradient, mean, square, squares, norm, loss, count } = slab;
         Self {
             values,
             gradient,
             mean,
             square,
+            squares,
             norm,
             loss,
             count,
@@ -102,10 +108,24 @@ impl Step {
     }
 }
 
+/// The parts into which a gradient of so many values is cut for its norm.
+pub(in crate::cuda) fn parts(count: usize) -> usize {
+    count.div_ceil(PART)
+}
+
 /// The tiles of adapters of so many values each.
 pub(in crate::cuda) fn step_tiles(counts: &[u32]) -> Vec<Tile> {
+    tiles_of(counts, CHUNK)
+}
+
+/// The same for their norms.
+pub(in crate::cuda) fn norm_tiles(counts: &[u32]) -> Vec<Tile> {
+    tiles_of(counts, PART)
+}
+
+fn tiles_of(counts: &[u32], step: usize) -> Vec<Tile> {
     let one = Side { len: 1, step: 1 };
-    let of = |(subject, &count)| tiles(subject, 0, Side { len: count as usize, step: CHUNK }, one);
+    let of = |(subject, &count)| tiles(subject, 0, Side { len: count as usize, step }, one);
     (0..).zip(counts).flat_map(of).collect()
 }
 
@@ -120,16 +140,27 @@ pub(in crate::cuda) fn sum_gradients(
     Launch::worth(Launch::new(Kernel::SumGradients, (tiles as u64, 1), 0, args), cost)
 }
 
-/// First: the norms of the gradients.
+/// First: the squares of the gradients, in so many tiles.
+pub(in crate::cuda) fn gradient_squares(
+    args: StepArgs,
+    steps: &[Step],
+    tiles: usize,
+) -> Result<Option<Launch>, PlanError> {
+    let launch = Launch::new(Kernel::GradientSquares, (tiles as u64, 1), TREE_BYTES, args);
+    Launch::worth(launch, Cost::floats(values_of(steps)))
+}
+
+/// Second: their norms.
 pub(in crate::cuda) fn gradient_norm(
     args: StepArgs,
     steps: &[Step],
 ) -> Result<Option<Launch>, PlanError> {
     let launch = Launch::new(Kernel::GradientNorm, (steps.len() as u64, 1), TREE_BYTES, args);
-    Launch::worth(launch, Cost::floats(values_of(steps)))
+    let parts: usize = steps.iter().map(|step| parts(step.count as usize)).sum();
+    Launch::worth(launch, Cost::floats(2 * parts as u64))
 }
 
-/// Second: clip and step, in so many tiles.
+/// Third: clip and step, in so many tiles.
 pub(in crate::cuda) fn adamw_step(
     args: StepArgs,
     steps: &[Step],

@@ -89,10 +89,9 @@ pub(in crate::cuda) fn pool_backward(
     args: PoolBackwardArgs,
     texts: usize,
 ) -> Result<Option<Launch>, PlanError> {
-    let values = u64::from(args.rows) * u64::from(args.hidden);
     let slopes = texts as u64 * u64::from(args.hidden);
     let cost = Cost::reals([args.rows, args.hidden], 1).and(Cost::floats(slopes));
-    Launch::worth(Launch::each(Kernel::PoolBackward, values, args), cost)
+    Launch::worth(Launch::warps(Kernel::PoolBackward, args.rows.into(), args), cost)
 }
 
 /// Vectors of length 1, in place.

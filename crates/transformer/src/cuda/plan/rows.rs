@@ -10,7 +10,7 @@ record! {
     WidenArgs {
         from: Address,
         to: Address,
-        count: u32,
+        count: u64,
     }
 }
 
@@ -19,7 +19,7 @@ record! {
     NarrowArgs {
         from: Address,
         to: Address,
-        count: u32,
+        count: u64,
     }
 }
 
@@ -37,14 +37,14 @@ record! {
 
 /// f32 from reals.
 pub(in crate::cuda) fn widen(args: WidenArgs) -> Result<Option<Launch>, PlanError> {
-    let cost = Cost::reals([args.count, 1], 1).and(Cost::floats(args.count.into()));
-    Launch::worth(Launch::each(Kernel::Widen, args.count.into(), args), cost)
+    let cost = Cost::numbers(args.count).and(Cost::floats(args.count));
+    Launch::worth(Launch::eights(Kernel::Widen, args.count, args), cost)
 }
 
 /// Reals from f32.
 pub(in crate::cuda) fn narrow(args: NarrowArgs) -> Result<Option<Launch>, PlanError> {
-    let cost = Cost::reals([args.count, 1], 1).and(Cost::floats(args.count.into()));
-    Launch::worth(Launch::each(Kernel::Narrow, args.count.into(), args), cost)
+    let cost = Cost::numbers(args.count).and(Cost::floats(args.count));
+    Launch::worth(Launch::eights(Kernel::Narrow, args.count, args), cost)
 }
 
 /// Each row the sum of others in the order of a [`Gather`] of so many terms.

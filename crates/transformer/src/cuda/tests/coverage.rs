@@ -11,7 +11,7 @@ use crate::cuda::plan::linear::{LINEAR_TILE, LinearArgs, linear_forward};
 use crate::cuda::plan::lora::{LoraArgs, LoraPair};
 use crate::cuda::plan::loss::{LOSS_TILE, LossArgs, LossTiles, Ranking, RankingShape};
 use crate::cuda::plan::norm::{AddNormArgs, EmbedArgs, NormAgainArgs, NormBackwardArgs};
-use crate::cuda::plan::optimizer::{Step, StepArgs, Sum, SumArgs, step_tiles};
+use crate::cuda::plan::optimizer::{Step, StepArgs, Sum, SumArgs, norm_tiles, step_tiles};
 use crate::cuda::plan::pool::{PoolArgs, PoolBackwardArgs, UnitArgs, UnitBackwardArgs};
 use crate::cuda::plan::rows::{NarrowArgs, SumRowsArgs, WidenArgs};
 use crate::cuda::plan::tile::Tile;
@@ -78,9 +78,11 @@ fn losses_and_steps_take_every_element_once() {
     let by = [outputs(0, &|s| [s.anchors, hidden]), outputs(1, &|s| [s.columns, hidden])].concat();
     assert_covers(&tiles.slopes, side, &by);
 
-    let counts = [1_u32, 0, 256, 257, 1000];
+    let counts = [1_u32, 0, 256, 257, 1000, 8193];
     let adapters = (0..).zip(counts).map(|(at, count)| ((at, 0), [count as usize, 1]));
-    assert_covers(&step_tiles(&counts), [256, 1], &adapters.collect::<Vec<_>>());
+    let adapters: Vec<Output> = adapters.collect();
+    assert_covers(&step_tiles(&counts), [256, 1], &adapters);
+    assert_covers(&norm_tiles(&counts), [8192, 1], &adapters);
 }
 
 #[test]

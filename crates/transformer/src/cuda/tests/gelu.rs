@@ -11,7 +11,7 @@ fn check(memory: &Memory, count: usize) {
     let wide: Vec<f32> = random(count, 1).iter().map(|x| x * 8.0).collect();
     let (x, held) = memory.reals(&wide);
     let y = memory.blank_reals(count);
-    memory.run(gelu_forward(GeluArgs { x: x.address(), y: y.address(), count: count as u32 }));
+    memory.run(gelu_forward(GeluArgs { x: x.address(), y: y.address(), count: count as u64 }));
     let mut expected = vec![0.0; count];
     cpu.gelu(&held, &mut expected);
     assert_near(memory, "y", &y.values(), &expected);
@@ -20,7 +20,7 @@ fn check(memory: &Memory, count: usize) {
     memory.run(gelu_backward(GeluBackwardArgs {
         x: x.address(),
         dy: dy.address(),
-        count: count as u32,
+        count: count as u64,
     }));
     cpu.gelu_backward(&held, &mut slopes);
     assert_near(memory, "dx", &dy.values(), &slopes);

@@ -11,8 +11,8 @@ use crate::cpu::{Cpu, CpuWorkspace};
 use crate::cuda::launch::PlanError;
 use crate::cuda::plan::batch::BatchTables;
 use crate::cuda::plan::lora::{
-    LoraArgs, LoraPair, LoraPlaces, LoraTables, RANKS, Scratch, WIDE, lora_input_slopes, lora_low,
-    lora_low_slopes, lora_pair_slopes, lora_up,
+    LoraArgs, LoraPair, LoraPlaces, LoraTables, RANKS, SUMMED, Scratch, WIDE, lora_input_slopes,
+    lora_low, lora_low_slopes, lora_pair_slopes, lora_up,
 };
 use crate::cuda::plan::tile::Tile;
 use crate::cuda::record::Address;
@@ -133,7 +133,7 @@ fn run(memory: &Memory, scene: &mut Scene, group: Group) -> Found {
         _ => 0,
     });
     let gradients: Vec<Buffer> = lens.map(|len| memory.blank_floats(len)).collect();
-    let scratch = Scratch::of(pairs);
+    let scratch = Scratch::of(pairs, real);
     let (low, d_low) =
         (memory.blank_floats(scratch.low_values), memory.blank_floats(scratch.low_values));
     let places = LoraPlaces {
@@ -141,9 +141,10 @@ fn run(memory: &Memory, scene: &mut Scene, group: Group) -> Found {
         gradients: &gradients.iter().map(Buffer::address).collect::<Vec<_>>(),
         low: low.address(),
         d_low: d_low.address(),
-        row_keys: memory.blank_keys(scratch.row_keys).address(),
+        partial: memory.blank_floats(scratch.partial_values).address(),
+        masks: memory.blank_bytes(scratch.mask_bytes).address(),
     };
-    let lora = LoraTables::new(pairs, &places, (None, true)).unwrap();
+    let lora = LoraTables::new((pairs, real), &places, (None, true)).unwrap();
     let (x, held_x) = memory.reals(&scene.x);
     let (y, held_y) = memory.reals(&scene.y);
     let (dy, held_dy) = memory.reals(&scene.dy);
@@ -247,16 +248,18 @@ fn sites_are_counted_as_the_cpu_counts_them() {
 
 #[test]
 fn every_launch_takes_every_element_once() {
+    Real::ALL.into_iter().for_each(check_coverage);
+}
+
+fn check_coverage(real: Real) {
     let group = Group::QueryKeyValue;
     let order: Vec<usize> = (0..TENANTS.len()).collect();
     let scene = Scene::new(&order, group);
     let adapters = scene.adapters();
     let pairs = Pairs { batch: &scene.batch, adapters: &adapters, layer: LAYER, group };
     let addresses = vec![Address::NONE; adapters.len()];
-    let (none, gradients) = (Address::NONE, &[]);
-    let places =
-        LoraPlaces { adapters: &addresses, gradients, low: none, d_low: none, row_keys: none };
-    let tables = LoraTables::new(pairs, &places, (None, true)).unwrap();
+    let places = LoraPlaces { adapters: &addresses, ..LoraPlaces::default() };
+    let tables = LoraTables::new((pairs, real), &places, (None, true)).unwrap();
     let outputs = |kind: u32, size: &dyn Fn(&LoraPair) -> [u32; 2]| {
         let sizes = tables.pairs.iter().map(|pair| size(pair).map(|len| len as usize));
         (0..).zip(sizes).map(|(at, size)| ((at, kind), size)).collect::<Vec<Output>>()
@@ -266,9 +269,17 @@ fn every_launch_takes_every_element_once() {
     assert_covers(&tables.tiles.low_slopes, [WIDE, RANKS], &[low(0), low(1)].concat());
     assert_covers(&tables.tiles.up, [WIDE; 2], &outputs(0, &|pair| [pair.rows, pair.outputs]));
     let (of_a, of_b): (Vec<Tile>, Vec<Tile>) =
-        tables.tiles.pair_slopes.iter().partition(|tile| tile.kind == 0);
-    assert_covers(&of_a, [RANKS, WIDE], &outputs(0, &|pair| [pair.rank, pair.inputs]));
-    assert_covers(&of_b, [WIDE, RANKS], &outputs(1, &|pair| [pair.outputs, pair.rank]));
+        tables.tiles.pair_slopes.iter().partition(|tile| tile.kind % 2 == 0);
+    let by_slabs = |matrix: u32, size: &dyn Fn(&LoraPair) -> [u32; 2]| {
+        let of = |(at, pair): (u32, &LoraPair)| {
+            let size = size(pair).map(|len| len as usize);
+            let slabs = pair.rows.div_ceil(pair.slab_rows);
+            (0..slabs).map(|slab| ((at, 2 * slab + matrix), size)).collect::<Vec<_>>()
+        };
+        (0..).zip(&tables.pairs).flat_map(of).collect::<Vec<Output>>()
+    };
+    assert_covers(&of_a, [RANKS, WIDE], &by_slabs(0, &|pair| [pair.rank, pair.inputs]));
+    assert_covers(&of_b, [WIDE, RANKS], &by_slabs(1, &|pair| [pair.outputs, pair.rank]));
 
     // The pairs of a segment are the consecutive ones that begin at one row.
     let segments = tables.pairs.chunk_by(|one, next| one.first_row == next.first_row);
@@ -278,7 +289,19 @@ fn every_launch_takes_every_element_once() {
         let size = [pairs[0].rows, pairs[0].inputs].map(|len| len as usize);
         Some(((subject, pairs.len() as u32), size))
     });
-    assert_covers(&tables.tiles.input_slopes, [WIDE; 2], &inputs.collect::<Vec<_>>());
+    let (sums, of_inputs) = tables.tiles.input_slopes.split_at(tables.tiles.sums);
+    assert_covers(of_inputs, [WIDE; 2], &inputs.collect::<Vec<_>>());
+
+    // Slabs are added of the pairs that have several, whether the input's gradient is wanted or not.
+    let in_slabs = (0..).zip(&tables.pairs).filter(|(_, pair)| pair.rows > pair.slab_rows);
+    let values = |pair: &LoraPair| (pair.rank * (pair.inputs + pair.outputs)) as usize;
+    let in_slabs: Vec<Output> = in_slabs.map(|(at, pair)| ((at, 0), [values(pair), 1])).collect();
+    assert_eq!(in_slabs.is_empty(), real == Real::Float);
+    assert_covers(sums, [SUMMED, 1], &in_slabs);
+    let [pairs, tiles, x, y, dy, dx, texts, offsets, text_keys] = [Address::NONE; 9];
+    let args = LoraArgs { pairs, tiles, x, y, dy, dx, texts, offsets, text_keys, y_width: 0 };
+    let launched = lora_input_slopes(real, args, &tables).unwrap();
+    assert_eq!(launched.map_or(0, |launch| launch.grid[0] as usize), sums.len());
 }
 
 #[test]
@@ -290,8 +313,8 @@ fn pairs_of_the_same_shapes_share_their_tiles_and_no_others_do() {
         let pairs = Pairs { batch: &scene.batch, adapters: &adapters, layer: LAYER, group };
         let addresses = vec![none; adapters.len()];
         let (adapters, gradients) = (&addresses[..], &[][..]);
-        let places = LoraPlaces { adapters, gradients, low: none, d_low: none, row_keys: none };
-        LoraTables::new(pairs, &places, (like, true)).unwrap()
+        let places = LoraPlaces { adapters, gradients, ..LoraPlaces::default() };
+        LoraTables::new((pairs, Real::Bf16), &places, (like, true)).unwrap()
     };
     let (group, order) = (Group::QueryKeyValue, [0, 2, 3]);
     let first = tables_of(&order, group, None);
@@ -315,8 +338,8 @@ fn lists_of_addresses_that_do_not_fit_the_batch_are_refused() {
     let pairs = Pairs { batch: &scene.batch, adapters: &adapters, layer: LAYER, group };
     let none = Address::NONE;
     let refused = |adapters: &[Address], gradients: &[Address]| {
-        let places = LoraPlaces { adapters, gradients, low: none, d_low: none, row_keys: none };
-        LoraTables::new(pairs, &places, (None, true)).unwrap_err()
+        let places = LoraPlaces { adapters, gradients, ..LoraPlaces::default() };
+        LoraTables::new((pairs, Real::Float), &places, (None, true)).unwrap_err()
     };
     let length = |what, found| PlanError::Length { what, found, expected: 2 };
     assert_eq!(refused(&[none], &[]), length("the list of adapters", 1));

@@ -132,7 +132,14 @@ impl Memory {
 
     /// As [`Memory::blank_reals`], of keys.
     pub(super) fn blank_keys(&self, len: usize) -> Buffer {
-        self.buffer(&BLANK.to_ne_bytes().repeat(4 * len), 8 * len, Kind::Bytes)
+        self.blank_bytes(8 * len)
+    }
+
+    /// As [`Memory::blank_reals`], of bytes.
+    pub(super) fn blank_bytes(&self, len: usize) -> Buffer {
+        let mut bytes = BLANK.to_ne_bytes().repeat(len.div_ceil(2));
+        bytes.truncate(len);
+        self.buffer(&bytes, len, Kind::Bytes)
     }
 
     fn blank(&self, len: usize, kind: Kind) -> Buffer {

@@ -3,12 +3,14 @@
 use super::memory::Buffer;
 use super::{Memory, assert_alone_is_together, assert_within, on_host, random};
 use crate::cuda::plan::optimizer::{
-    Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, step_tiles, sum_gradients,
+    Slab, Step, StepArgs, Sum, SumArgs, adamw_step, gradient_norm, gradient_squares, norm_tiles,
+    parts, step_tiles, sum_gradients,
 };
 use crate::keeper::AdamStep;
 use crate::random::mix;
 
-const COUNTS: [usize; 4] = [1, 255, 513, 1000];
+/// The last in three parts.
+const COUNTS: [usize; 4] = [1, 255, 513, 20_000];
 const STEPS: u64 = 3;
 
 fn settings(tenant: usize, steps: u64) -> AdamStep {
@@ -41,6 +43,8 @@ fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
     let counts: Vec<u32> = order.iter().map(|&at| COUNTS[at] as u32).collect();
     let tiles = step_tiles(&counts);
     let table = memory.table(&tiles).address();
+    let of_norms = norm_tiles(&counts);
+    let norm_table = memory.table(&of_norms).address();
     let norms = memory.blank_floats(order.len());
     let mut of_tenants = vec![Vec::new(); order.len()];
     for number in 1..=STEPS {
@@ -50,6 +54,7 @@ fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
                 gradient: memory.floats(&gradient(at, number)).address(),
                 mean: mean.address(),
                 square: square.address(),
+                squares: memory.blank_keys(parts(COUNTS[at])).address(),
                 norm: norms.at(place),
                 loss: memory.floats(&[1.0]).address(),
                 count: counts[place],
@@ -58,6 +63,8 @@ fn run(memory: &Memory, order: &[usize]) -> Vec<(Vec<f32>, Vec<f32>)> {
         };
         let steps: Vec<Step> = order.iter().zip(&states).enumerate().map(of).collect();
         let args = StepArgs { steps: memory.table(&steps).address(), tiles: table };
+        let of_parts = StepArgs { tiles: norm_table, ..args };
+        memory.run(gradient_squares(of_parts, &steps, of_norms.len()));
         memory.run(gradient_norm(args, &steps));
         memory.run(adamw_step(args, &steps, tiles.len()));
         of_tenants.iter_mut().zip(norms.values()).for_each(|(own, norm)| own.push(norm));
@@ -147,6 +154,7 @@ fn moves(memory: &Memory, loss: f32, slope: f32) -> bool {
         gradient: memory.floats(&[slope, 1.0]).address(),
         mean: mean.address(),
         square: square.address(),
+        squares: memory.blank_keys(1).address(),
         norm: norm.address(),
         loss: memory.floats(&[loss]).address(),
         count: 2,
@@ -154,6 +162,7 @@ fn moves(memory: &Memory, loss: f32, slope: f32) -> bool {
     let step = Step::new(slab, settings(1, 1));
     let tiles = memory.table(&step_tiles(&[2]));
     let args = StepArgs { steps: memory.table(&[step]).address(), tiles: tiles.address() };
+    memory.run(gradient_squares(args, &[step], 1));
     memory.run(gradient_norm(args, &[step]));
     memory.run(adamw_step(args, &[step], 1));
     assert_eq!(norm.values()[0].is_finite(), slope.is_finite(), "the norm says so");

@@ -21,7 +21,7 @@ const SPECIAL: [f32; 8] = [
 fn check_copies(memory: &Memory, count: usize) {
     let values: Vec<f32> = SPECIAL.into_iter().chain(random(count, 1)).take(count).collect();
     let (from, to) = (memory.floats(&values), memory.blank_reals(count));
-    let count = count as u32;
+    let count = count as u64;
     memory.run(narrow(NarrowArgs { from: from.address(), to: to.address(), count }));
     let (_, expected) = memory.reals(&values);
     let bits: Vec<u32> = expected.iter().map(|value| value.to_bits()).collect();
