@@ -130,9 +130,16 @@ impl<B: Backend> Trainer<B> {
         let mut chosen = self.fairness.choose(&candidates, self.fleet.round_tokens_max());
         chosen.sort_unstable();
         let shares = self.take_shares(&chosen);
+        let config = self.fleet.encoder().config().clone();
         self.counters.planning += begun.elapsed();
         let ran = shares.and_then(|mut shares| {
-            let cost = self.fleet.run(&mut shares, &self.fairness.order())?;
+            // While a device works, the batches are made ready that come after these.
+            let mut meanwhile = || {
+                let of_these =
+                    self.tenants.iter_mut().filter(|(id, _)| chosen.binary_search(id).is_ok());
+                of_these.for_each(|(_, tenant)| tenant.look_ahead(&config));
+            };
+            let cost = self.fleet.run(&mut shares, &self.fairness.order(), &mut meanwhile)?;
             Ok((shares, cost))
         });
         match ran {

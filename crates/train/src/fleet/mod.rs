@@ -104,11 +104,12 @@ impl<B: Backend> Fleet<B> {
     }
 
     /// Runs shares, each on its device, all devices at once, but one that is larger than a device's part
-    /// of a round on all of them; see [`Engine::run`].
+    /// of a round on all of them; see [`Engine::run`]. `meanwhile` may be called while devices work.
     pub(crate) fn run(
         &mut self,
         shares: &mut [Share],
         next: &[TenantId],
+        meanwhile: &mut dyn FnMut(),
     ) -> Result<RoundCost, Fault> {
         let tokens_max = self.engines[0].limits().round_tokens_max;
         let is_wide = |share: &Share| share.kept.is_some() && share.plan.tokens() > tokens_max;
@@ -122,7 +123,7 @@ impl<B: Backend> Fleet<B> {
         for share in wide {
             all.add(self.run_wide(share, next)?);
         }
-        all.add(self.run_each(rest, next)?);
+        all.add(self.run_each(rest, next, meanwhile)?);
         shares.sort_by_key(|share| share.tenant);
         Ok(all)
     }
@@ -136,11 +137,16 @@ impl<B: Backend> Fleet<B> {
     }
 
     /// Runs shares on their devices, which are in order.
-    fn run_each(&mut self, shares: &mut [Share], next: &[TenantId]) -> Result<RoundCost, Fault> {
+    fn run_each(
+        &mut self,
+        shares: &mut [Share],
+        next: &[TenantId],
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<RoundCost, Fault> {
         let mut parts: Vec<_> = shares.chunk_by_mut(|a, b| a.device == b.device).collect();
-        let run = |engine: &mut Engine<B>, part: &mut [Share]| engine.run(part, next);
+        let run = |engine: &mut Engine<B>, part: &mut [Share]| engine.run(part, next, &mut || ());
         let ran = match &mut parts[..] {
-            [part] => vec![run(&mut self.engines[part[0].device], part)],
+            [part] => vec![self.engines[part[0].device].run(part, next, meanwhile)],
             parts => thread::scope(|scope| {
                 let mut parts = parts.iter_mut().peekable();
                 let mut started = Vec::new();
@@ -149,6 +155,7 @@ impl<B: Backend> Fleet<B> {
                         started.push(scope.spawn(|| run(engine, part)));
                     }
                 }
+                meanwhile();
                 let join = |thread: thread::ScopedJoinHandle<'_, _>| {
                     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
                 };

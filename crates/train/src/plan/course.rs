@@ -25,6 +25,8 @@ pub(crate) struct Course {
     cursor: Cursor,
     /// The batches of the cursor's epoch, as indices of examples.
     batches: Vec<Vec<u32>>,
+    /// Those of the epoch after it, once they are drawn.
+    after: Option<Vec<Vec<u32>>>,
 }
 
 /// Optimizer steps of the first epoch: batches by `accumulate`, the last one perhaps of fewer.
@@ -56,13 +58,15 @@ impl Course {
         let sampler = sampler_of(settings);
         let known = KnownPositives::new(examples);
         let batches = sampler.batches(examples, 0);
-        Self { sampler, accumulate: settings.accumulate, known, cursor: Cursor::default(), batches }
+        let (accumulate, cursor) = (settings.accumulate, Cursor::default());
+        Self { sampler, accumulate, known, cursor, batches, after: None }
     }
 
     /// Goes to a cursor that this course has.
     pub(crate) fn seek(&mut self, examples: &[Example], cursor: Cursor) {
         if cursor.epoch != self.cursor.epoch {
             self.batches = self.sampler.batches(examples, cursor.epoch);
+            self.after = None;
         }
         self.cursor = cursor;
     }
@@ -85,7 +89,20 @@ impl Course {
 
     /// Builds the next batch.
     pub(crate) fn batch(&self, examples: &[Example]) -> Batch {
-        let members = &self.batches[self.cursor.batch];
+        self.build(examples, &self.batches[self.cursor.batch])
+    }
+
+    /// Builds the batch after it, unless that is in another epoch, whose batches are drawn then.
+    pub(crate) fn batch_after(&mut self, examples: &[Example]) -> Option<Batch> {
+        let members = self.batches.get(self.cursor.batch + 1);
+        let batch = members.map(|members| self.build(examples, members));
+        if batch.is_none() && self.after.is_none() {
+            self.after = Some(self.sampler.batches(examples, self.cursor.epoch + 1));
+        }
+        batch
+    }
+
+    fn build(&self, examples: &[Example], members: &[u32]) -> Batch {
         build(examples, members, &self.known, &drawn_by(self.sampler, self.cursor.epoch))
     }
 
@@ -134,7 +151,8 @@ impl Course {
         self.cursor.batch += 1;
         if self.cursor.batch == self.batches.len() {
             self.cursor = Cursor { epoch: self.cursor.epoch + 1, batch: 0 };
-            self.batches = self.sampler.batches(examples, self.cursor.epoch);
+            let draw = || self.sampler.batches(examples, self.cursor.epoch);
+            self.batches = self.after.take().unwrap_or_else(draw);
         }
     }
 }
@@ -186,6 +204,30 @@ mod tests {
         assert_eq!(sought.batch(&examples), walked.batch(&examples));
         assert_eq!(sought.batch_of_step_at(&examples, Cursor { epoch: 0, batch: 7 }), Some(0));
         assert_eq!(sought.batch_of_step_at(&examples, Cursor { epoch: 0, batch: 8 }), None);
+    }
+
+    #[test]
+    fn a_course_that_looks_ahead_goes_the_same_way() {
+        let examples = examples(30);
+        let settings = Settings { batch: 4, ..Settings::default() };
+        let mut ahead = Course::new(&examples, &settings);
+        let mut behind = Course::new(&examples, &settings);
+        for _ in 0..20 {
+            let after = ahead.batch_after(&examples);
+            let epoch = ahead.cursor().epoch;
+            ahead.advance(&examples);
+            behind.advance(&examples);
+            let batch = ahead.batch(&examples);
+            assert_eq!(batch, behind.batch(&examples));
+            assert_eq!(after, (ahead.cursor().epoch == epoch).then_some(batch));
+        }
+        assert_eq!(ahead.cursor().epoch, 2);
+        ahead.seek(&examples, Cursor { epoch: 1, batch: 7 });
+        assert_eq!(ahead.batch_after(&examples), None);
+        ahead.seek(&examples, Cursor { epoch: 0, batch: 7 });
+        ahead.advance(&examples);
+        behind.seek(&examples, Cursor { epoch: 1, batch: 0 });
+        assert_eq!(ahead.batch(&examples), behind.batch(&examples));
     }
 
     #[test]

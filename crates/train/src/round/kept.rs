@@ -32,6 +32,7 @@ impl<B: Backend> Engine<B> {
         &mut self,
         shares: &mut [Share],
         next: &[TenantId],
+        meanwhile: &mut dyn FnMut(),
     ) -> Result<RoundCost, Fault> {
         let mut cost = RoundCost::default();
         let mut done = 0;
@@ -40,7 +41,7 @@ impl<B: Backend> Engine<B> {
             let count = self.kept.together(rest.iter().map(|share| share.tenant));
             let (these, later) = rest.split_at_mut(count);
             let soon = later.iter().map(|share| share.tenant).chain(next.iter().copied());
-            let run = self.attempt_kept(these, &soon.collect::<Vec<_>>());
+            let run = self.attempt_kept(these, &soon.collect::<Vec<_>>(), meanwhile);
             let Some(fault) = self.encoder.backend().take_fault() else {
                 cost.add(run);
                 done += count;
@@ -55,7 +56,12 @@ impl<B: Backend> Engine<B> {
         Ok(cost)
     }
 
-    fn attempt_kept(&mut self, shares: &mut [Share], next: &[TenantId]) -> RoundCost {
+    fn attempt_kept(
+        &mut self,
+        shares: &mut [Share],
+        next: &[TenantId],
+        meanwhile: &mut dyn FnMut(),
+    ) -> RoundCost {
         let encoder = Arc::clone(&self.encoder);
         let Some(keeper) = encoder.backend().keeper() else { return RoundCost::default() };
         let tenants: Vec<TenantId> = shares.iter().map(|share| share.tenant).collect();
@@ -90,6 +96,7 @@ impl<B: Backend> Engine<B> {
         let endings: Vec<Ending> =
             shares.iter().map(|share| share.kept.map_or(Ending::Keep, |it| it.ending)).collect();
         round.end(&mut worker.scratch, &endings);
+        meanwhile();
         for (share, verdict) in shares.iter_mut().zip(round.verdicts()) {
             share.loss_value = verdict.loss;
             if let Some(kept) = &mut share.kept {

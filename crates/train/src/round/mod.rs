@@ -214,7 +214,8 @@ impl<B: Backend> Engine<B> {
     /// stepped as well, if their step ends. Where a device's memory does not suffice, it is tried
     /// again with fewer tokens at a time, which changes no result, and in the end share by share: one
     /// that has no room alone is as it was, and says so. `next` are the tenants that are wanted in
-    /// later rounds, the soonest first.
+    /// later rounds, the soonest first. `meanwhile` is called while the device works by itself on those
+    /// that it keeps.
     ///
     /// # Errors
     /// If the device failed otherwise: nothing that it keeps can be gone on with then.
@@ -222,12 +223,13 @@ impl<B: Backend> Engine<B> {
         &mut self,
         shares: &mut [Share],
         next: &[TenantId],
+        meanwhile: &mut dyn FnMut(),
     ) -> Result<RoundCost, Fault> {
         shares.sort_by_key(|share| (share.kept.is_some(), share.tenant));
         let at = shares.partition_point(|share| share.kept.is_none());
         let (home, kept) = shares.split_at_mut(at);
         let mut cost = self.run_home(home)?;
-        cost.add(self.run_kept(kept, next)?);
+        cost.add(self.run_kept(kept, next, meanwhile)?);
         shares.sort_by_key(|share| share.tenant);
         Ok(cost)
     }

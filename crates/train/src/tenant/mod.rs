@@ -113,6 +113,11 @@ impl Tenant {
         self.supply.fetch(config)
     }
 
+    /// Gets the texts of the batch after the one that a round has, where nothing is waited for.
+    pub(crate) fn look_ahead(&mut self, config: &EncoderConfig) {
+        self.supply.look_ahead(config);
+    }
+
     /// Tokens of the batch that was fetched.
     pub(crate) fn fetched_tokens(&self) -> Option<usize> {
         self.supply.fetched_tokens()
