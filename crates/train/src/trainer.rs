@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cotenant_transformer::{Adapter, Backend, Encoder, Fault, SlabState};
 use thiserror::Error;
@@ -134,12 +134,14 @@ impl<B: Backend> Trainer<B> {
         self.counters.planning += begun.elapsed();
         let ran = shares.and_then(|mut shares| {
             // While a device works, the batches are made ready that come after these.
+            let mut stall = Duration::ZERO;
             let mut meanwhile = || {
                 let of_these =
                     self.tenants.iter_mut().filter(|(id, _)| chosen.binary_search(id).is_ok());
-                of_these.for_each(|(_, tenant)| tenant.look_ahead(&config));
+                stall += of_these.map(|(_, tenant)| tenant.look_ahead(&config)).sum::<Duration>();
             };
             let cost = self.fleet.run(&mut shares, &self.fairness.order(), &mut meanwhile)?;
+            self.counters.data_stall += stall;
             Ok((shares, cost))
         });
         match ran {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getpgrp, getpid, kill_process_group};
 use serde_json::{Value, json};
 
 use super::checks::{self, Check};
@@ -34,14 +34,15 @@ pub(crate) fn run<P: Place>(options: &Options) -> Result<ExitCode, String> {
     let begun = Instant::now();
     fs::create_dir_all(&options.out).map_err(|error| at(options, &error))?;
     let all = checks::all::<P>();
-    let wanted = |check: &&Check<P>| match &options.only {
-        Some(words) => words.split(',').any(|word| check.name.starts_with(word)),
-        None => true,
-    };
-    if !all.iter().any(|check| wanted(&check)) {
+    let words: Vec<&str> = options.only.iter().flat_map(|words| words.split(',')).collect();
+    let begins = |word: &&str| all.iter().any(|check| check.name.starts_with(word));
+    if let Some(word) = words.iter().find(|word| word.is_empty() || !begins(word)) {
         let names: Vec<&str> = all.iter().map(|check| check.name).collect();
-        return Err(format!("no check begins so\nhint: there are {}", names.join(", ")));
+        return Err(format!("no check begins so: '{word}'\nhint: there are {}", names.join(", ")));
     }
+    let wanted = |check: &&Check<P>| {
+        words.is_empty() || words.iter().any(|word| check.name.starts_with(word))
+    };
     let mut findings = Findings { head: head(options), rows: Vec::new() };
     let opened = all.iter().enumerate().filter(|(place, check)| *place == 0 || wanted(check));
     for (place, check) in opened {
@@ -65,8 +66,7 @@ pub(crate) fn run<P: Place>(options: &Options) -> Result<ExitCode, String> {
 
 /// Runs one check in this process, which says its rows on standard output.
 pub(crate) fn run_one<P: Place>(stage: &Stage<'_, P>, name: &str) -> Result<(), String> {
-    // Whoever ends the runner ends this too, which is in a group of its own.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| error.to_string())?;
+    end_with_standard_input();
     let check = checks::all::<P>().into_iter().find(|check| check.name == name);
     let check = check.ok_or_else(|| format!("there is no check '{name}'"))?;
     (check.run)(stage, &mut Rows { check: check.name })
@@ -138,7 +138,8 @@ fn run_apart<P: Place>(
     let path = |kind: &str| options.out.join(format!("{}.{kind}", check.name));
     let program = env::current_exe().map_err(failed)?;
     let mut command = Command::new(program);
-    command.args(["check", check.name]).args(&options.given).stdin(Stdio::null());
+    // Its end of standard input is what says that this program lives.
+    command.args(["check", check.name]).args(&options.given).stdin(Stdio::piped());
     command.process_group(0);
     command.stdout(File::create(path("rows")).map_err(failed)?);
     command.stderr(File::create(path("talk")).map_err(failed)?);
@@ -159,6 +160,19 @@ fn run_apart<P: Place>(
         None => rows.push(without(FAILED, &format!("it was ended after {} s", limit.as_secs()))),
     }
     Ok(rows)
+}
+
+/// Ends this process, with all that it started, when whoever started it has ended and so closes its
+/// standard input; only where it has a group of its own, as the runner makes one.
+fn end_with_standard_input() {
+    if getpgrp() != getpid() {
+        return;
+    }
+    thread::spawn(|| {
+        // However it ends, nobody is there any more.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let _ = kill_process_group(getpgrp(), Signal::KILL);
+    });
 }
 
 /// Waits for the check; `None` if it had to be ended, with all that it started.

@@ -144,15 +144,15 @@ impl<B: Backend> Fleet<B> {
         meanwhile: &mut dyn FnMut(),
     ) -> Result<RoundCost, Fault> {
         let mut parts: Vec<_> = shares.chunk_by_mut(|a, b| a.device == b.device).collect();
-        let run = |engine: &mut Engine<B>, part: &mut [Share]| engine.run(part, next, &mut || ());
         let ran = match &mut parts[..] {
+            [] => return Ok(RoundCost::default()),
             [part] => vec![self.engines[part[0].device].run(part, next, meanwhile)],
             parts => thread::scope(|scope| {
                 let mut parts = parts.iter_mut().peekable();
                 let mut started = Vec::new();
                 for (device, engine) in self.engines.iter_mut().enumerate() {
                     if let Some(part) = parts.next_if(|part| part[0].device == device) {
-                        started.push(scope.spawn(|| run(engine, part)));
+                        started.push(scope.spawn(|| engine.run(part, next, &mut || ())));
                     }
                 }
                 meanwhile();

@@ -113,9 +113,14 @@ impl Tenant {
         self.supply.fetch(config)
     }
 
-    /// Gets the texts of the batch after the one that a round has, where nothing is waited for.
-    pub(crate) fn look_ahead(&mut self, config: &EncoderConfig) {
-        self.supply.look_ahead(config);
+    /// Gets the texts of the batch after the one that a round has, if the tenant needs one, and says how
+    /// long they were waited for.
+    pub(crate) fn look_ahead(&mut self, config: &EncoderConfig) -> Duration {
+        let is_last = self.state.step + 1 >= self.schedule.steps_total;
+        match is_last && self.supply.course().is_last_of_step() {
+            true => Duration::ZERO,
+            false => self.supply.look_ahead(config),
+        }
     }
 
     /// Tokens of the batch that was fetched.

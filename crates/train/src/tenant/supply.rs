@@ -23,8 +23,8 @@ enum Next {
     Unknown,
     Planned(Batch),
     Fetched(Ready),
-    /// A round has it.
-    Taken,
+    /// A round has it; perhaps the batch after it is here.
+    Taken(Option<Ready>),
 }
 
 /// Where a tenant's batches come from.
@@ -36,16 +36,13 @@ pub(super) struct Supply {
     /// The epoch whose texts were announced.
     announced: Option<u32>,
     next: Next,
-    /// The batch after the one that a round has.
-    ahead: Option<Ready>,
 }
 
 impl Supply {
     pub(super) fn new(examples: Vec<Example>, texts: Arc<dyn Texts>, settings: &Settings) -> Self {
         let course = Course::new(&examples, settings);
         let tokens_chunk = settings.tokens_chunk;
-        let (announced, next, ahead) = (None, Next::Unknown, None);
-        Self { examples, texts, course, tokens_chunk, announced, next, ahead }
+        Self { examples, texts, course, tokens_chunk, announced: None, next: Next::Unknown }
     }
 
     /// Whether no batch has anything to compare.
@@ -66,25 +63,30 @@ impl Supply {
     /// Goes to a cursor that the course has.
     pub(super) fn seek(&mut self, cursor: Cursor) {
         self.course.seek(&self.examples, cursor);
-        (self.announced, self.next, self.ahead) = (None, Next::Unknown, None);
+        (self.announced, self.next) = (None, Next::Unknown);
     }
 
     /// Goes to the batch after the one that was taken.
     pub(super) fn advance(&mut self) {
         self.course.advance(&self.examples);
-        self.next = self.ahead.take().map_or(Next::Unknown, Next::Fetched);
+        self.next = match std::mem::replace(&mut self.next, Next::Unknown) {
+            Next::Taken(Some(ready)) => Next::Fetched(ready),
+            Next::Unknown | Next::Planned(_) | Next::Fetched(_) | Next::Taken(None) => {
+                Next::Unknown
+            }
+        };
     }
 
     /// Forgets the next batch, for a tenant that needs none.
     pub(super) fn drop_batch(&mut self) {
-        (self.next, self.ahead) = (Next::Unknown, None);
+        self.next = Next::Unknown;
     }
 
     /// Whether the next batch can be fetched without waiting.
     pub(super) fn is_ready(&mut self) -> bool {
         self.plan();
         match &self.next {
-            Next::Unknown | Next::Taken => false,
+            Next::Unknown | Next::Taken(_) => false,
             Next::Planned(batch) => batch.texts.iter().all(|&text| self.texts.is_ready(text)),
             Next::Fetched(_) => true,
         }
@@ -95,7 +97,7 @@ impl Supply {
         self.plan();
         let batch = match std::mem::replace(&mut self.next, Next::Unknown) {
             Next::Planned(batch) => batch,
-            known @ (Next::Unknown | Next::Fetched(_) | Next::Taken) => {
+            known @ (Next::Unknown | Next::Fetched(_) | Next::Taken(_)) => {
                 self.next = known;
                 return Ok(Duration::ZERO);
             }
@@ -105,16 +107,20 @@ impl Supply {
         Ok(stall)
     }
 
-    /// Gets the texts of the batch after the one that is with a round, if they can be had without
-    /// waiting and are good; else nothing is done, and it is fetched when its turn comes.
-    pub(super) fn look_ahead(&mut self, config: &EncoderConfig) {
-        if self.ahead.is_some() || !matches!(self.next, Next::Taken) {
-            return;
+    /// Gets the texts of the batch after the one that a round has, of the same epoch, unless they are
+    /// said not to be ready or something is wrong with them: it is fetched then when its turn comes. Says
+    /// how long texts were waited for.
+    pub(super) fn look_ahead(&mut self, config: &EncoderConfig) -> Duration {
+        if !matches!(self.next, Next::Taken(None)) {
+            return Duration::ZERO;
         }
         let batch = self.course.batch_after(&self.examples);
         let batch = batch.filter(|batch| batch.texts.iter().all(|&text| self.texts.is_ready(text)));
-        let read = batch.and_then(|batch| self.read(batch, config).ok());
-        self.ahead = read.map(|(ready, _)| ready);
+        let Some(Ok((ready, stall))) = batch.map(|batch| self.read(batch, config)) else {
+            return Duration::ZERO;
+        };
+        self.next = Next::Taken(Some(ready));
+        stall
     }
 
     /// A batch's texts, checked and sorted as its plan has them, and how long they were waited for.
@@ -144,15 +150,15 @@ impl Supply {
     /// Tokens of the batch that was fetched.
     pub(super) fn fetched_tokens(&self) -> Option<usize> {
         match &self.next {
-            Next::Unknown | Next::Planned(_) | Next::Taken => None,
+            Next::Unknown | Next::Planned(_) | Next::Taken(_) => None,
             Next::Fetched(ready) => Some(ready.plan.tokens()),
         }
     }
 
     /// The batch that was fetched.
     pub(super) fn take(&mut self) -> Option<Ready> {
-        match std::mem::replace(&mut self.next, Next::Taken) {
-            Next::Unknown | Next::Planned(_) | Next::Taken => None,
+        match std::mem::replace(&mut self.next, Next::Taken(None)) {
+            Next::Unknown | Next::Planned(_) | Next::Taken(_) => None,
             Next::Fetched(ready) => Some(ready),
         }
     }
@@ -178,7 +184,7 @@ mod tests {
 
     use cotenant_transformer::EncoderConfig;
 
-    use super::{Example, Settings, Supply, TextError, Texts};
+    use super::{Example, FinishReason, Settings, Supply, TextError, Texts};
 
     const CONFIG: EncoderConfig = EncoderConfig {
         hidden: 8,
@@ -192,16 +198,19 @@ mod tests {
         position_offset: 0,
     };
 
-    /// Texts of one token, of which text 9 has one that the model does not know; ready or not.
-    struct Table(AtomicBool);
+    /// Texts of one token, ready or not, of which one may have a token that the model does not know.
+    struct Table {
+        is_ready: AtomicBool,
+        bad: Option<u32>,
+    }
 
     impl Texts for Table {
         fn tokens(&self, text: u32) -> Result<Arc<[u32]>, TextError> {
-            Ok(Arc::new([if text == 9 { 100 } else { text }]))
+            Ok(Arc::new([if Some(text) == self.bad { 100 } else { text }]))
         }
 
         fn is_ready(&self, _: u32) -> bool {
-            self.0.load(Ordering::Relaxed)
+            self.is_ready.load(Ordering::Relaxed)
         }
 
         fn key(&self, text: u32) -> u64 {
@@ -209,26 +218,50 @@ mod tests {
         }
     }
 
-    /// Whether the second batch of so many pairs is there before it is fetched, having been looked for
-    /// ahead with texts ready or not.
+    /// A supply of so many pairs in batches of three, in an order that the seed decides.
+    fn supply(pairs: u32, bad: Option<u32>, seed: u64) -> (Supply, Arc<Table>) {
+        let pair =
+            |at: u32| Example::Pair { anchor: 2 * at, positive: 2 * at + 1, negatives: vec![] };
+        let table = Arc::new(Table { is_ready: AtomicBool::new(true), bad });
+        let settings = Settings { batch: 3, seed, ..Settings::default() };
+        (Supply::new((0..pairs).map(pair).collect(), table.clone(), &settings), table)
+    }
+
+    /// Whether the second batch is there before it is fetched.
     fn is_ahead(pairs: u32, is_ready: bool) -> bool {
-        let pair = |at| Example::Pair { anchor: 2 * at, positive: 2 * at + 1, negatives: vec![] };
-        let table = Arc::new(Table(AtomicBool::new(true)));
-        let settings = Settings { batch: 2, ..Settings::default() };
-        let mut supply = Supply::new((0..pairs).map(pair).collect(), table.clone(), &settings);
+        let (mut supply, table) = supply(pairs, None, 1);
         supply.look_ahead(&CONFIG);
         assert_eq!(supply.fetched_tokens(), None, "no round has the batch before");
         assert!(supply.fetch(&CONFIG).is_ok() && supply.take().is_some());
-        table.0.store(is_ready, Ordering::Relaxed);
+        table.is_ready.store(is_ready, Ordering::Relaxed);
         supply.look_ahead(&CONFIG);
         supply.advance();
         supply.fetched_tokens().is_some()
     }
 
     #[test]
-    fn a_batch_is_fetched_ahead_if_nothing_is_waited_for_and_nothing_is_wrong() {
-        assert!(is_ahead(4, true));
-        assert!(!is_ahead(4, false), "texts are not ready");
-        assert!(!is_ahead(2, true), "the next batch is of another epoch");
+    fn a_batch_is_fetched_ahead_if_nothing_is_waited_for() {
+        assert!(is_ahead(6, true));
+        assert!(!is_ahead(6, false), "texts are not ready");
+        assert!(!is_ahead(3, true), "the next batch is of another epoch");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_text_is_said_when_its_turn_comes() {
+        let mut of_second = 0;
+        for seed in 0..20 {
+            let (mut supply, _) = supply(6, Some(9), seed);
+            if supply.fetch(&CONFIG).is_err() {
+                continue;
+            }
+            supply.take();
+            supply.look_ahead(&CONFIG);
+            supply.advance();
+            assert_eq!(supply.fetched_tokens(), None, "text 9 is in the second batch");
+            let said = supply.fetch(&CONFIG);
+            assert!(matches!(said, Err(FinishReason::BadText { text: 9, .. })), "{said:?}");
+            of_second += 1;
+        }
+        assert!((1..20).contains(&of_second), "{of_second}");
     }
 }

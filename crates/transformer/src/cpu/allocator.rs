@@ -3,7 +3,7 @@
 /// Bytes from which on a buffer is a mapping of its own.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED_BYTES_MIN: i32 = 256 << 10;
-/// Free bytes at the end of the heap that may stay there: with glibc's 128 KiB, what a round lays out
+/// Free bytes at the end of a heap that may stay there: with glibc's 128 KiB, what a round lays out
 /// for a card and lets go of is taken from the system each time, and filled with zeros.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const IDLE_BYTES_MAX: i32 = 4 << 20;

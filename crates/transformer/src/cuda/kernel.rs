@@ -101,9 +101,9 @@ kernels! {
         LoraUp = "lora_up",
         /// `low` again, and its gradient.
         LoraLowSlopes = "lora_low_slopes",
-        /// The gradients of `A` and `B`.
+        /// The gradients of `A` and `B`, of many rows slab by slab.
         LoraPairSlopes = "lora_pair_slopes",
-        /// The gradient by `x`.
+        /// The gradient by `x`, and the sums of slabs.
         LoraInputSlopes = "lora_input_slopes",
     }
     "pool", 256 {

@@ -1,6 +1,6 @@
 //! Gradients against differences of a loss between two adapters that are close to each other.
 
-use cotenant_transformer::{Backend, Encoder, Fault, Precision, TapeMode};
+use cotenant_transformer::{Backend, Encoder, Precision, TapeMode};
 
 use super::super::place::{Place, Stage};
 use super::super::report::{Bar, Figure, Rows};
@@ -21,11 +21,10 @@ pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(),
     let open = |seed| stage.open(Precision::F32, (config.clone(), seed));
     let (subject, other) = match (open(SEED), open(SEED + stage.spoilt())) {
         (Ok(subject), Ok(other)) => (subject.encoder, other.encoder),
-        (Err(Fault::Refused(why)), _) | (_, Err(Fault::Refused(why))) => {
-            rows.cannot("f32", &why);
+        (Err(fault), _) | (_, Err(fault)) => {
+            rows.cannot("f32", &stage.missing(fault)?);
             return Ok(());
         }
-        (Err(fault), _) | (_, Err(fault)) => return Err(fault.to_string()),
     };
     let mut batch = ragged_batch(&config, 2)?;
     let slopes = slopes(&batch.packed, config.hidden);

@@ -22,11 +22,10 @@ const WARM_UP_ROUNDS: usize = 8;
 pub(super) fn run<P: Place>(stage: &Stage<'_, P>, rows: &mut Rows) -> Result<(), String> {
     let opened = match open(stage) {
         Ok(opened) => opened,
-        Err(Fault::Refused(why)) => {
-            rows.cannot("bf16", &why);
+        Err(fault) => {
+            rows.cannot("bf16", &stage.missing(fault)?);
             return Ok(());
         }
-        Err(fault) => return Err(fault.to_string()),
     };
     let rates = rates_of(&opened.notes.card);
     if rates.is_none() {

@@ -560,19 +560,15 @@ fn end<M: Machine>(machine: &M, steps: &[Step], kept: &[Kept]) -> Result<(), Fau
     };
     let sums = Sums::new(machine, &kept.iter().map(keep).collect::<Vec<_>>())?;
     let counts: Vec<u32> = steps.iter().map(|step| step.count).collect();
-    let mut used = 0;
-    let firsts = counts.iter().map(|&count| {
-        let first = used;
-        used += parts(count as usize);
-        first
-    });
-    let firsts: Vec<usize> = firsts.collect();
-    let squares = machine.buffer(8 * used)?;
-    let place = |(step, first): (&Step, usize)| Step {
-        squares: machine.address(&squares).plus_keys(first),
-        ..*step
+    let parts_of = |step: &Step| parts(step.count as usize);
+    let squares = machine.buffer(8 * steps.iter().map(parts_of).sum::<usize>())?;
+    let mut next = machine.address(&squares);
+    let place = |step: &Step| {
+        let squares = next;
+        next = next.plus_keys(parts_of(step));
+        Step { squares, ..*step }
     };
-    let steps: Vec<Step> = steps.iter().zip(firsts).map(place).collect();
+    let steps: Vec<Step> = steps.iter().map(place).collect();
     let (of_norms, of_steps) = (norm_tiles(&counts), step_tiles(&counts));
     let mut room = Vec::new();
     let mut tables = Tables::on(&mut room);

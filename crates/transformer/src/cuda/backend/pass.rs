@@ -190,12 +190,12 @@ impl<M: Machine> Pass<M> {
         let needs = sites.iter().map(|&pairs| Scratch::of(pairs, real));
         let most = needs.fold(Scratch::default(), Scratch::or);
         let low = machine.buffer(4 * most.low_values)?;
-        let d_low = machine.buffer(4 * most.low_values)?;
-        let [partial, masks] = match is_backward {
-            true => [4 * most.partial_values, most.mask_bytes],
-            false => [0; 2],
+        let [d_low, partial, masks] = match is_backward {
+            true => [4 * most.low_values, 4 * most.partial_values, most.mask_bytes],
+            false => [0; 3],
         };
-        let (partial, masks) = (machine.buffer(partial)?, machine.buffer(masks)?);
+        let [d_low, partial, masks] =
+            [machine.buffer(d_low)?, machine.buffer(partial)?, machine.buffer(masks)?];
         let of_backward =
             |buffer| if is_backward { machine.address(buffer) } else { Address::NONE };
         let gradients = self.gradients(machine);
@@ -203,7 +203,7 @@ impl<M: Machine> Pass<M> {
             adapters: self.adapters.as_ref().map_or(&[], |adapters| &adapters.places),
             gradients: &gradients,
             low: machine.address(&low),
-            d_low: machine.address(&d_low),
+            d_low: of_backward(&d_low),
             partial: of_backward(&partial),
             masks: of_backward(&masks),
         };

@@ -56,10 +56,11 @@ pub(crate) enum CudaError {
     /// There is no compiler for kernels.
     #[error(
         "NVRTC, the compiler for kernels, was not found: {reason}\n\
-         hint: pip install '{package}=={driver}.*', or install CUDA's toolkit, or set \
+         hint: pip install '{package}<{major}.{newer}', or install CUDA's toolkit, or set \
          COTENANT_NVRTC to libnvrtc.so.{major} or its folder",
         package = driver.package("nvidia-cuda-nvrtc"),
-        major = driver.major
+        major = driver.major,
+        newer = driver.minor + 1
     )]
     NoCompiler {
         /// What was tried.
@@ -294,8 +295,8 @@ mod tests {
         );
         let none = |driver| CudaError::NoCompiler { reason: "it is not there".to_owned(), driver };
         for (driver, package) in [
-            (version(13, 0), "'nvidia-cuda-nvrtc==13.0.*'"),
-            (version(12, 8), "'nvidia-cuda-nvrtc-cu12==12.8.*'"),
+            (version(13, 0), "'nvidia-cuda-nvrtc<13.1'"),
+            (version(12, 8), "'nvidia-cuda-nvrtc-cu12<12.9'"),
         ] {
             let none = none(driver);
             check(&none, "NVRTC, the compiler for kernels, was not found: it is not there");

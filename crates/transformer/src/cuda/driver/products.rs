@@ -213,13 +213,15 @@ fn refused<T>(card: &Card, answer: Result<T, CublasError>) -> Result<T, CudaErro
         let no_room = CudaError::NoRoom { ordinal: card.facts().ordinal, doing: DOING };
         let refusal = CudaError::Refused { doing: DOING, code: error.to_string() };
         match error.0 {
-            NO_MEMORY => no_room,
             NO_SUCH_THING | NOT_SUPPORTED => refusal,
             // It may be what went wrong on the card before, or that the library's own code, which
-            // comes to the card when it is first wanted, had no room.
-            _ => match card.memory() {
+            // comes to the card when it is first wanted, had no room. Then what is free in this
+            // process's hands is given back, for another try.
+            status => match card.memory() {
                 Err(before) => before,
-                Ok(memory) if memory.free < ROOM_BYTES => no_room,
+                Ok(memory) if status == NO_MEMORY || memory.free < ROOM_BYTES => {
+                    card.trim().err().filter(CudaError::ends_context).unwrap_or(no_room)
+                }
                 Ok(_) => refusal,
             },
         }

@@ -74,7 +74,7 @@ KERNEL(pool_backward, PoolBackwardArgs, THREADS) {
     each_eight(0, a.hidden, [&](u32 i) {
         Eight eight = eight_of(slopes, i, a.hidden);
 #pragma unroll
-        for (u32 e = 0; e < 8; e++) eight.at[e] = eight.at[e] * part;
+        for (u32 e = 0; e < 8; e++) eight.at[e] = part == 0.0f ? 0.0f : eight.at[e] * part;
         store_eight(dx + i, eight, a.hidden - i);
     });
 }

@@ -125,7 +125,7 @@ DEVICE void fill_eights(float (&to)[STEP][OUTER + 1], u32 first, u32 inner, cons
 }
 
 // Sums of products of factors. `fetch(first)` begins to load a step that begins there, while the one
-// before is multiplied, and `put(first)` brings it to the tiles.
+// before is multiplied, from no shared memory; `put(first)` brings it to the tiles.
 template <u32 ROWS, u32 COLUMNS, class Fetch, class Put>
 DEVICE Sums<ROWS, COLUMNS> multiply_filled(ProductTiles<ROWS, COLUMNS> &tiles, u32 inner,
                                            Fetch fetch, Put put) {
@@ -136,7 +136,7 @@ DEVICE Sums<ROWS, COLUMNS> multiply_filled(ProductTiles<ROWS, COLUMNS> &tiles, u
     u32 y = threadIdx.x / SIDE, x = threadIdx.x % SIDE;
     fetch(0);
     for (u32 first = 0; first < inner; first += STEP) {
-        // The step before was read, and what the kernel wrote for its loads is there.
+        // The step before was read, and what the kernel wrote for what is put is there.
         __syncthreads();
         put(first);
         __syncthreads();

@@ -126,16 +126,15 @@ fn low_values(rows: usize, rank: usize) -> usize {
     (rows * rank).next_multiple_of(4)
 }
 
-/// Rows of a slab of such a pair: all in f32, whose sums are those of the CPU, and else as many as give
-/// the card enough blocks. It is the pair's own shape that says so, and nothing beside it.
-fn slab_rows(real: Real, [rows, rank, inputs, outputs]: [u32; 4]) -> u32 {
+/// Slabs of such a pair: one in f32, whose sums are those of the CPU, and else as many as give the card
+/// enough blocks. It is the pair's own shape that says so, and nothing beside it.
+fn slabs(real: Real, [rows, rank, inputs, outputs]: [u32; 4]) -> u32 {
     let tiles = |len: u32, step: usize| len.div_ceil(step as u32);
     let blocks = tiles(rank, RANKS) * (tiles(inputs, WIDE) + tiles(outputs, WIDE));
-    let slabs = match real {
+    match real {
         Real::Float => 1,
-        Real::Bf16 => rows.div_ceil(SLAB_ROWS_MIN).min(SLAB_BLOCKS_MAX.div_ceil(blocks.max(1))),
-    };
-    rows.div_ceil(slabs.max(1)).next_multiple_of(WIDE as u32)
+        Real::Bf16 => (rows / SLAB_ROWS_MIN).clamp(1, SLAB_BLOCKS_MAX.div_ceil(blocks.max(1))),
+    }
 }
 
 impl LoraPair {
@@ -160,9 +159,9 @@ impl Scratch {
     }
 
     /// What a pair of such a shape needs.
-    fn of_pair([rows, rank, inputs, outputs]: [u32; 4], real: Real, dropped_below: u32) -> Self {
-        let slabs = rows.div_ceil(slab_rows(real, [rows, rank, inputs, outputs])) as usize;
-        let [rows, rank, inputs, outputs] = [rows, rank, inputs, outputs].map(|len| len as usize);
+    fn of_pair(shape: [u32; 4], real: Real, dropped_below: u32) -> Self {
+        let slabs = slabs(real, shape) as usize;
+        let [rows, rank, inputs, outputs] = shape.map(|len| len as usize);
         let is_masked = dropped_below > 0;
         Self {
             low_values: low_values(rows, rank),
@@ -311,7 +310,7 @@ fn record_of(
         rank,
         inputs,
         outputs,
-        slab_rows: slab_rows(real, shape),
+        slab_rows: rows.div_ceil(slabs(real, shape)),
         column: pair.column as u32,
         dropped_below,
         kept: 1000.0 / (1000 - rate_per_mille(pair)) as f32,
@@ -352,6 +351,22 @@ impl LoraTables {
             });
         }
         cost
+    }
+}
+
+impl LoraTables {
+    /// Of the values of all slabs and so many times more, of pairs that have several.
+    fn slab_cost(&self, more: i64) -> Cost {
+        let in_slabs = self.pairs.iter().filter(|pair| pair.slabs() > 1);
+        let values = |pair: &LoraPair| (i64::from(pair.slabs()) + more) * pair.values() as i64;
+        Cost::floats(in_slabs.map(values).sum::<i64>().unsigned_abs())
+    }
+
+    /// Of all masks of dropout, written or read.
+    fn mask_cost(&self) -> Cost {
+        let masked = self.pairs.iter().filter(|pair| pair.dropped_below > 0);
+        let bytes = masked.map(|pair| u64::from(pair.rows) * u64::from(pair.inputs.div_ceil(8)));
+        Cost { bytes: bytes.sum(), ..Cost::default() }
     }
 }
 
@@ -398,7 +413,7 @@ pub(in crate::cuda) fn lora_low_slopes(
 ) -> Result<Option<Launch>, PlanError> {
     let blocks = (tables.tiles.low_slopes.len() as u64, 1);
     let launch = Launch::new(Kernel::LoraLowSlopes, blocks, low_bytes(real), args);
-    Launch::worth(launch, tables.cost((1, 1), (1, 1)))
+    Launch::worth(launch, tables.cost((1, 1), (1, 1)).and(tables.mask_cost()))
 }
 
 /// Backward, second: the gradients of `A` and `B`.
@@ -409,7 +424,9 @@ pub(in crate::cuda) fn lora_pair_slopes(
 ) -> Result<Option<Launch>, PlanError> {
     let blocks = (tables.tiles.pair_slopes.len() as u64, 1);
     let launch = Launch::new(Kernel::LoraPairSlopes, blocks, tile_bytes(real, WIDE, RANKS), args);
-    Launch::worth(launch, tables.cost((1, 1), (1, 1)))
+    let cost = tables.cost((1, 1), (1, 1)).and(tables.mask_cost());
+    // Each slab has values of its own, in place of those that are counted already.
+    Launch::worth(launch, cost.and(tables.slab_cost(-1)))
 }
 
 /// Backward, third: `dx`, where it is wanted, and gradients that are in slabs.
@@ -418,13 +435,12 @@ pub(in crate::cuda) fn lora_input_slopes(
     args: LoraArgs,
     tables: &LoraTables,
 ) -> Result<Option<Launch>, PlanError> {
-    let in_slabs = tables.pairs.iter().filter(|pair| pair.slabs() > 1);
-    let slabs: usize = in_slabs.map(|pair| (pair.slabs() as usize + 1) * pair.values()).sum();
     let (blocks, cost) = match args.dx {
         Address::NONE => (tables.tiles.sums, Cost::default()),
-        _ => (tables.tiles.input_slopes.len(), tables.cost((1, 0), (2, 0))),
+        _ => (tables.tiles.input_slopes.len(), tables.cost((1, 0), (2, 0)).and(tables.mask_cost())),
     };
     let shared = tile_bytes(real, WIDE, WIDE);
     let launch = Launch::new(Kernel::LoraInputSlopes, (blocks as u64, 1), shared, args);
-    Launch::worth(launch, cost.and(Cost::floats(slabs as u64)))
+    // Values of all slabs are read, and their sums written.
+    Launch::worth(launch, cost.and(tables.slab_cost(1)))
 }

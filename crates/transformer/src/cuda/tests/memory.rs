@@ -14,7 +14,7 @@ use crate::cuda::source::Real;
 
 /// Words in front of a buffer and behind it, which nothing may write: as many as the floats of a
 /// block whose threads do not look where the buffer ends.
-const GUARD_WORDS: usize = 128;
+const GUARD_WORDS: usize = 1024;
 /// Not a number, in either format: what is read from there shows as well.
 const GUARD: u64 = 0xFFB1_FFB1_FFB1_FFB1;
 /// What a buffer holds that nothing was written to: not a number, in either format.

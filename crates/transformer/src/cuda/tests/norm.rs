@@ -15,7 +15,7 @@ use crate::packed::{Packed, Text};
 use crate::random::mix;
 
 const EPS: f32 = 1e-12;
-const WIDTHS: [usize; 5] = [1, 20, 32, 100, 384];
+const WIDTHS: [usize; 6] = [1, 20, 32, 100, 384, 1100];
 
 fn cpu() -> Cpu {
     Cpu::new(Precision::F32).unwrap()
