@@ -187,7 +187,8 @@ pub struct Counters {
     pub chunks: u64,
     /// Chunks whose forward ran a second time because no tape was kept.
     pub chunks_recomputed: u64,
-    /// Waiting for texts to be ready; a part of `planning`.
+    /// Waiting for texts to be ready; a part of `planning`, and of `backward` where batches are made
+    /// ready while a device works.
     pub data_stall: Duration,
     /// Deciding what a round does, waiting for texts included.
     pub planning: Duration,

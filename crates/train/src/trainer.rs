@@ -136,9 +136,10 @@ impl<B: Backend> Trainer<B> {
             // While a device works, the batches are made ready that come after these.
             let mut stall = Duration::ZERO;
             let mut meanwhile = || {
-                let of_these =
-                    self.tenants.iter_mut().filter(|(id, _)| chosen.binary_search(id).is_ok());
-                stall += of_these.map(|(_, tenant)| tenant.look_ahead(&config)).sum::<Duration>();
+                for id in &chosen {
+                    let tenant = self.tenants.get_mut(id).expect("chosen among the tenants");
+                    stall += tenant.look_ahead(&config);
+                }
             };
             let cost = self.fleet.run(&mut shares, &self.fairness.order(), &mut meanwhile)?;
             self.counters.data_stall += stall;

@@ -575,15 +575,14 @@ fn end<M: Machine>(machine: &M, steps: &[Step], kept: &[Kept]) -> Result<(), Fau
     let records = tables.records(&steps);
     let blocks = [&of_norms, &of_steps].map(|tiles| tables.records(tiles));
     let there = tables.upload(machine)?;
-    let [of_norms, of_steps] = [of_norms.len(), of_steps.len()];
     let [norm, step] = blocks.map(|tiles| StepArgs {
         steps: there.at(machine, records),
         tiles: there.at(machine, tiles),
     });
     let launches = [
-        gradient_squares(norm, &steps, of_norms)?,
+        gradient_squares(norm, &steps, of_norms.len())?,
         gradient_norm(norm, &steps)?,
-        adamw_step(step, &steps, of_steps)?,
+        adamw_step(step, &steps, of_steps.len())?,
     ];
     let launched = sums
         .launch(machine)

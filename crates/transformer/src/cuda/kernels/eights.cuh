@@ -50,8 +50,8 @@ DEVICE Eight floats_of(const Raw<bf16> &raw) {
              low_half(all.z), high_half(all.z), low_half(all.w), high_half(all.w)}};
 }
 
-// Calls `each(i)` for a lane's eights of a row of so many numbers from the `from`-th on, by their first:
-// eight lane by lane, and so on.
+// Calls `each(i)` for a lane's eights of a row of so many numbers, from its `from`-th on, by their first
+// number: the lanes take one eight after the other.
 template <class Each> DEVICE void each_eight(u32 from, u32 count, Each each) {
     for (u32 i = 8 * (lane() + WARP * from); i < count; i += 8 * WARP) each(i);
 }

@@ -352,9 +352,7 @@ impl LoraTables {
         }
         cost
     }
-}
 
-impl LoraTables {
     /// Of the values of all slabs and so many times more, of pairs that have several.
     fn slab_cost(&self, more: i64) -> Cost {
         let in_slabs = self.pairs.iter().filter(|pair| pair.slabs() > 1);
